@@ -196,7 +196,7 @@ class StatusError(RunflowError):
         self.errors = None if errors is None else list(errors)
         self.request_id = request_id
         self.retry_after = retry_after
-        if status in (408, 409, 429) or 500 <= status <= 599:
+        if status in (408, 409, 429) or status // 100 == 5:  # noqa: PLR2004  # 5xx
             self.verdict = Verdict.TRANSIENT
         super().__init__(self._describe())
 

@@ -1,0 +1,116 @@
+"""When a wait polls next and when it must end: the deadline, the outage, and what the server asked for.
+
+Pure arithmetic on instants of a monotonic clock; it never looks at a clock itself.
+"""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["SLACK", "Agenda"]
+
+SLACK = 0.001
+"""Seconds by which a timer may be early; closer than this counts as reached."""
+MARGIN = 0.01
+"""Seconds left beside the usual round-trip when the last poll is drawn forward."""
+
+
+class Agenda:
+    """The instants of one wait.
+
+    Args:
+        timeout: seconds, None without end; 0 stands for exactly one poll, which may take as long as a request may.
+        max_outage: seconds without a good answer that are borne.
+
+    Attributes:
+        started: instant of the wait's first step; None before it.
+        deadline: instant at which `timeout` is over.
+        due: instant of the next poll; infinite when no further one could be in time.
+    """
+
+    __slots__ = (
+        "_drawn_for",
+        "_held_until",
+        "_max_outage",
+        "_outage_started",
+        "_roundtrip",
+        "_timeout",
+        "_unpolled",
+        "deadline",
+        "due",
+        "started",
+    )
+
+    def __init__(self, timeout: float | None, max_outage: float) -> None:
+        self.started: float | None = None
+        self.deadline = math.inf
+        self.due = -math.inf
+        self._timeout = timeout
+        self._unpolled = True
+        self._max_outage = max_outage
+        self._outage_started: float | None = None
+        self._held_until = -math.inf
+        self._drawn_for: float | None = None
+        self._roundtrip = 0.0
+
+    def start(self, now: float) -> None:
+        """The wait takes its first step now; later calls do nothing."""
+        if self.started is None:
+            self.started = now
+            self.deadline = math.inf if self._timeout is None else now + self._timeout
+
+    def elapsed(self, now: float) -> float:
+        """Seconds since the first step."""
+        return 0.0 if self.started is None else now - self.started
+
+    @property
+    def limit(self) -> float:
+        """The instant at which the wait ends if nothing good happens before."""
+        if self._unpolled and self._timeout == 0:
+            return math.inf
+        if self._outage_started is None:
+            return self.deadline
+        return min(self.deadline, self._outage_started + self._max_outage)
+
+    def is_over(self, now: float) -> bool:
+        """Whether the limit is reached."""
+        return now >= self.limit - SLACK
+
+    def is_due(self, now: float) -> bool:
+        """Whether it is time to poll."""
+        return now >= self.due - SLACK
+
+    def answered(self, roundtrip: float) -> None:
+        """A good answer came: any outage is over."""
+        self._unpolled = False
+        self._outage_started = None
+        # A peak that fades: one slow answer is remembered for a while, a quick one does not hide it.
+        self._roundtrip = max(roundtrip, 0.9 * self._roundtrip)
+
+    def failed(self, began: float) -> None:
+        """A poll that was begun at `began` failed; the first one in a row starts an outage."""
+        self._unpolled = False
+        if self._outage_started is None:
+            self._outage_started = began
+
+    def plan(self, now: float, delay: float, *, held: bool = False) -> None:
+        """Set the next poll `delay` seconds from now, drawn forward where its answer would miss the limit.
+
+        Args:
+            now: this instant.
+            delay: seconds.
+            held: the server asked for the delay, so nothing may undercut it.
+        """
+        self.due = now + delay
+        self._held_until = self.due if held else now
+        limit = self.limit
+        latest = limit - 1.5 * self._roundtrip - MARGIN
+        if self.due <= latest:
+            return
+        can_draw = latest > now and latest >= self._held_until and self._drawn_for != limit
+        self.due = latest if can_draw else math.inf
+        self._drawn_for = limit
+
+    def hurry(self, now: float) -> None:
+        """Poll as soon as the server allows."""
+        self.due = max(now, self._held_until)

@@ -1,0 +1,179 @@
+"""Bytes into structs: strictly what a poll needs, leniently what only a reader of the snapshot needs.
+
+Of a value that no wait depends on, an odd one becomes None, with a warning, instead of ending hours of waiting.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from decimal import Decimal
+from typing import Annotated, Any, get_type_hints
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta, Struct
+
+from runflow_async.errors import MalformedResponseError, Verdict
+from runflow_async.models import TERMINAL_STATUSES, Batch, Count, ErrorDetail
+
+__all__ = ["UUID_TEXT", "UUID_TEXTS", "ItemLine", "PollAnswer", "decode_batch", "decode_error", "decode_poll"]
+
+logger = logging.getLogger("runflow_async")
+
+_uuid = r"(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32})"
+UUID_TEXT = re.compile(_uuid, re.IGNORECASE | re.ASCII)
+UUID_TEXTS = re.compile(f"{_uuid}*", re.IGNORECASE | re.ASCII)
+
+
+class ItemLine(Struct, frozen=True, gc=False):
+    """An item as a poll reads it: ids stay text, for turning 200 texts into UUIDs costs more than the rest."""
+
+    id: str
+    sequence_index: int
+    run_id: str
+    status_code: str
+    client_ref: str | None = None
+
+
+class PollAnswer(Struct, frozen=True, gc=False):
+    """The part of a batch that a wait needs; read strictly."""
+
+    id: UUID | None = None
+    status_code: str | None = None
+    # Only whether it is set matters, and RFC 3339 knows instants that datetime does not (second 60).
+    completed_at: Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")] | None = None
+    items_total: Count | None = None
+    items_succeeded: Count | None = None
+    items_failed: Count | None = None
+    items_cancelled: Count | None = None
+    items: list[ItemLine] | None = None
+
+    @property
+    def is_terminal(self) -> bool:
+        """As `Batch.is_terminal`."""
+        return self.status_code in TERMINAL_STATUSES or self.completed_at is not None
+
+
+_poll_decoder = msgspec.json.Decoder(PollAnswer)
+_batch_decoder = msgspec.json.Decoder(Batch)
+_error_decoder = msgspec.json.Decoder(ErrorDetail)
+_batch_types: dict[str, Any] = get_type_hints(Batch, include_extras=True)
+_essential = frozenset(PollAnswer.__struct_fields__) - {"completed_at"}
+
+
+def decode_poll(body: bytes) -> PollAnswer:
+    """Decode what a poll needs, strictly.
+
+    Where a JSON key stands twice, the last one counts.
+
+    Raises:
+        MalformedResponseError: with the path of the first wrong value; transient if the body was cut short.
+    """
+    body = body.removeprefix(b"\xef\xbb\xbf")
+    try:
+        return _poll_decoder.decode(body)
+    except (ValueError, RecursionError) as error:
+        if _holds_non_numbers(body):
+            return _convert_poll(_read_tolerantly(body))
+        raise _malformed(error, body) from None
+
+
+def decode_batch(body: bytes) -> Batch:
+    """Decode a whole batch; an odd value in a field that no wait needs becomes None, with a warning.
+
+    Raises:
+        MalformedResponseError: as `decode_poll`.
+    """
+    body = body.removeprefix(b"\xef\xbb\xbf")
+    try:
+        batch = _batch_decoder.decode(body)
+    except (ValueError, RecursionError):
+        return _salvage(body)
+    return batch if batch.cost is None or batch.cost.is_finite() else _salvage(body)
+
+
+def decode_error(body: bytes) -> ErrorDetail | None:
+    """Decode the error envelope; None if the body is none (an HTML page of a proxy, say)."""
+    try:
+        return _error_decoder.decode(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+class _Unreadable:
+    """Stands for a number that JSON or 64 bits cannot hold; no field accepts it."""
+
+
+def _read_integer(digits: str) -> int | _Unreadable:
+    value = int(digits) if len(digits) <= 20 else None  # noqa: PLR2004  # digits of 2**64, and a sign
+    return value if value is not None and -(2**63) <= value < 2**64 else _Unreadable()
+
+
+def _holds_non_numbers(body: bytes) -> bool:
+    return b"NaN" in body or b"Infinity" in body
+
+
+def _read_tolerantly(body: bytes) -> Any:
+    # The standard library reads what msgspec refuses whole: NaN, huge integers, bytes that are not UTF-8.
+    try:
+        return json.loads(
+            body.decode(errors="replace"),
+            parse_constant=lambda _: _Unreadable(),
+            parse_int=_read_integer,
+        )
+    except (ValueError, RecursionError) as error:
+        raise _malformed(error, body) from None
+
+
+def _convert_poll(document: Any) -> PollAnswer:
+    try:
+        return msgspec.convert(document, PollAnswer)
+    except msgspec.ValidationError as error:
+        raise _malformed(error, b"") from None
+
+
+def _salvage(body: bytes) -> Batch:
+    batch_id = decode_poll(body).id
+    document = _read_tolerantly(body)
+    fields = {}
+    for name in Batch.__struct_fields__:
+        try:
+            value = msgspec.convert(document.get(name), _batch_types[name])
+            msgspec.json.encode(value)
+        except (ValueError, TypeError, RecursionError) as error:
+            if name in _essential:
+                raise _malformed(error, b"", prefix=f"$.{name}") from None
+            logger.warning("batch %s: field %r is unreadable and taken as None", batch_id, name)
+            continue
+        if isinstance(value, Decimal) and not value.is_finite():
+            logger.warning("batch %s: field %r is no number and taken as None", batch_id, name)
+            continue
+        fields[name] = value
+    return Batch(**fields)
+
+
+_location = re.compile(r"^(?P<reason>.*) - at `(?P<where>\$[^`]*)`$", re.DOTALL)
+
+
+def _malformed(error: Exception, body: bytes, prefix: str = "$") -> MalformedResponseError:
+    reason = str(error)
+    if isinstance(error, UnicodeDecodeError):
+        return MalformedResponseError("text that is not UTF-8")
+    if isinstance(error, RecursionError):
+        return MalformedResponseError("nested too deeply")
+    if body.lstrip()[:1] == b"<":
+        return MalformedResponseError("HTML, not JSON")
+    if "truncated" in reason and not _ends_in_lone_surrogate(body):
+        cut = "an empty body" if not body.strip() else "the body was cut short"
+        return MalformedResponseError(cut, verdict=Verdict.TRANSIENT)
+    if found := _location.match(reason):
+        where = prefix + found["where"].removeprefix("$")
+        return MalformedResponseError(found["reason"], where=where)
+    return MalformedResponseError(reason, where=prefix)
+
+
+def _ends_in_lone_surrogate(body: bytes) -> bool:
+    # msgspec reports half of a surrogate pair as truncated input.
+    return b"\\ud" in body.lower() and body.rstrip().endswith(b"}")

@@ -1,0 +1,183 @@
+"""What one wait knows of its batch, and what of it the consumer has been told.
+
+Pure: answers go in, transitions, snapshots and a resumable record of the delivered come out. Two maps from item to
+status are kept, the seen and the told; whatever differs between them is still to be yielded.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from runflow_async.decoding import PollAnswer, decode_batch
+from runflow_async.models import TERMINAL_STATUSES, Batch, BatchItemHandle
+from runflow_async.transitions import ItemChange, ItemTransition, diff_items
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from uuid import UUID
+
+__all__ = ["Ledger"]
+
+logger = logging.getLogger("runflow_async")
+
+
+class Ledger:
+    """The memory of one wait.
+
+    The last answer is kept as bytes and decoded whole only when somebody looks at a snapshot, so that thousands of
+    waits cost little more than their last bodies.
+    """
+
+    __slots__ = (
+        "_batch",
+        "_batch_id",
+        "_body",
+        "_observed_at",
+        "_pending",
+        "_seen",
+        "_since",
+        "_told",
+        "_unlisted",
+        "_warned",
+    )
+
+    def __init__(self, batch_id: UUID, since: Batch | None) -> None:
+        self._batch_id = batch_id
+        self._since = since
+        self._body: bytes | None = None
+        self._batch: Batch | None = None
+        self._observed_at: datetime | None = None
+        handles = (since.items if since else None) or []
+        # Items that the newest answer did not list, kept because a later one may.
+        self._unlisted = {str(handle.id): handle for handle in handles}
+        self._seen = {key: handle.status_code for key, handle in self._unlisted.items()}
+        self._told = self._seen
+        self._pending: deque[ItemChange] | None = deque()
+        self._warned = False
+
+    def is_unchanged(self, body: bytes) -> bool:
+        """Whether the answer is byte for byte the last one, which makes decoding it needless."""
+        return body == self._body
+
+    def take(self, body: bytes, answer: PollAnswer, observed_at: datetime) -> None:
+        """Take in a changed answer, whole or, if it raises, not at all.
+
+        Raises:
+            MalformedResponseError: if an item's id is no UUID.
+        """
+        if answer.items is None:
+            self._unlisted = self._handles()
+        else:
+            listed, changes = diff_items(self._seen, answer.items)
+            self._check_counts(answer, len(listed))
+            if not self._seen.keys() <= listed.keys():
+                self._unlisted = {key: item for key, item in self._handles().items() if key not in listed}
+            elif self._unlisted:
+                self._unlisted = {}
+            if changes:
+                self._note(changes, observed_at)
+        self._body = body
+        self._batch = None
+
+    def _note(self, changes: list[ItemChange], observed_at: datetime) -> None:
+        # With nothing left to tell, the changes are exactly what is pending; else it is worked out when asked for.
+        self._pending = deque(changes) if self._told is self._seen else None
+        self._seen = self._seen | {change.key: change.item.status_code for change in changes}
+        self._observed_at = observed_at
+
+    def next_transition(self) -> ItemTransition | None:
+        """The next transition that the consumer has not been told of, or None."""
+        if self._told is self._seen:
+            return None
+        if self._pending is None:
+            self._pending = deque(self._untold())
+        if not self._pending:  # changed and changed back while nobody asked
+            self._told = self._seen
+            return None
+        change = self._pending.popleft()
+        self._told[change.key] = change.item.status_code
+        if not self._pending:
+            self._told = self._seen
+        assert self._observed_at is not None  # noqa: S101  # set with the first change
+        return ItemTransition(self._batch_id, change.item, change.previous, self._observed_at)
+
+    def postpone(self) -> None:
+        """Let go of worked-out transitions while nobody iterates; they are worked out again when asked for."""
+        if self._told is not self._seen:
+            self._pending = None
+
+    def _untold(self) -> list[ItemChange]:
+        status_of = self._told.get
+        handles = self._snapshot(self._seen).items or []
+        changes = [ItemChange(str(item.id), item, status_of(str(item.id))) for item in handles]
+        return [change for change in changes if change.previous != change.item.status_code]
+
+    @property
+    def batch(self) -> Batch | None:
+        """The latest snapshot, with every item ever listed at its last status; None before the first answer."""
+        if self._body is None:
+            return None
+        if self._batch is None:
+            self._batch = self._snapshot(self._seen)
+        return self._batch
+
+    @property
+    def delivered(self) -> Batch:
+        """What the consumer has been told, item by item; `since=` takes it up from there."""
+        if self._body is None:
+            return self._since or Batch(id=self._batch_id, items=[])
+        return self._snapshot(self._told)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether some item has not reached a terminal status."""
+        return any(status not in TERMINAL_STATUSES for status in self._seen.values())
+
+    def report_missing(self) -> None:
+        """Log the items that the last answer did not list any more."""
+        if self._unlisted:
+            logger.warning(
+                "batch %s: %d item(s) known from earlier answers are missing in the last one: %s",
+                self._batch_id,
+                len(self._unlisted),
+                ", ".join(sorted(self._unlisted)[:5]),
+            )
+
+    def _snapshot(self, statuses: Mapping[str, str]) -> Batch:
+        assert self._body is not None  # noqa: S101  # callers look before the first answer themselves
+        batch = decode_batch(self._body)
+        listed = {str(item.id): item for item in batch.items or []}
+        if batch.items is None and not self._unlisted:
+            return batch
+        items = [
+            item if item.status_code == statuses[key] else replace(item, status_code=statuses[key])
+            for key, item in (self._unlisted | listed).items()
+            if key in statuses
+        ]
+        items.sort(key=lambda item: item.sequence_index)
+        return replace(batch, items=items)
+
+    def _handles(self) -> dict[str, BatchItemHandle]:
+        if self._body is None:
+            return self._unlisted
+        return {str(item.id): item for item in self._snapshot(self._seen).items or []}
+
+    def _check_counts(self, answer: PollAnswer, listed: int) -> None:
+        ended = (answer.items_succeeded or 0) + (answer.items_failed or 0) + (answer.items_cancelled or 0)
+        total = answer.items_total
+        if self._warned or total is None or (total == listed and ended <= total):
+            return
+        self._warned = True
+        logger.warning(
+            "batch %s: items_total is %d, %d item(s) are listed and %d are counted as ended; transitions follow "
+            "the listed items",
+            self._batch_id,
+            total,
+            listed,
+            ended,
+        )

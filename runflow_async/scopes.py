@@ -1,0 +1,80 @@
+"""Stretches of a caller's own task that can be ended from outside with an error of ours.
+
+No hidden tasks: a scope interrupts the very task that runs in it, as `asyncio.timeout` does, and takes its
+cancellation back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from runflow_async.errors import RunflowError
+
+__all__ = ["Scope"]
+
+
+class Scope:
+    """A context that one task at a time may be in, and that `interrupt` ends.
+
+    Args:
+        entered: the scopes that have a task in them; this one adds and removes itself.
+        purpose: names the thing in the error that a second task gets.
+    """
+
+    __slots__ = ("_cancelling", "_entered", "_error", "_left", "_purpose", "_task")
+
+    def __init__(self, entered: set[Scope], purpose: str) -> None:
+        self._entered = entered
+        self._purpose = purpose
+        self._task: asyncio.Task[object] | None = None
+        self._cancelling = 0
+        self._error: RunflowError | None = None
+        self._left: asyncio.Future[None] | None = None
+
+    def check_free(self) -> asyncio.Task[object]:
+        """The current task, which may enter.
+
+        Raises:
+            RuntimeError: if another task is in here, or none is running.
+        """
+        if self._task is not None:
+            raise RuntimeError(f"{self._purpose} is used by two tasks at the same time; give each task one of its own")
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError(f"{self._purpose} must be awaited from an asyncio task")
+        return task
+
+    def __enter__(self) -> Self:
+        self._task = task = self.check_free()
+        self._cancelling = task.cancelling()
+        self._entered.add(self)
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        task, error = self._task, self._error
+        self._task = self._error = None
+        self._entered.discard(self)
+        if self._left is not None:
+            self._left.set_result(None)
+            self._left = None
+        # A cancellation that somebody else asked for as well goes before ours.
+        if error is not None and task is not None and task.uncancel() <= self._cancelling:
+            raise error
+
+    async def interrupt(self, error: RunflowError) -> None:
+        """Make the task that is in here leave with `error`, and return when it has; without one, do nothing."""
+        task = self._task
+        if task is None or task is asyncio.current_task():
+            return
+        if self._error is None:
+            self._error = error
+            task.cancel()
+        if self._left is None:
+            self._left = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._left)

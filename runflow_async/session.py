@@ -1,0 +1,214 @@
+"""`RunflowSession`: reads the configuration, owns the connections, and hands out waits."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Self, TypeVar
+from weakref import WeakSet
+
+from runflow_async.decoding import decode_batch, decode_poll
+from runflow_async.errors import ConfigurationError, MalformedResponseError, RunflowError
+from runflow_async.models import Batch
+from runflow_async.polling import WaitOptions
+from runflow_async.protocol import (
+    DEFAULT_BASE_URL,
+    batch_path,
+    check_answer_id,
+    parse_api_key,
+    parse_base_url,
+    parse_batch_id,
+    parse_organization_id,
+    request_headers,
+)
+from runflow_async.throttle import Throttle
+from runflow_async.transport import Transport
+from runflow_async.waiting import BatchWait
+from runflow_async.waits import RetryPolicy, check_seconds, check_strategy, retrying
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from uuid import UUID
+
+    import aiohttp
+    from tenacity import RetryCallState
+    from tenacity.wait import wait_base
+
+__all__ = ["RunflowSession"]
+
+T = TypeVar("T")
+
+
+class RunflowSession:
+    """A connection pool, a key and a pace, shared by every batch that is looked at through it.
+
+    Use it as `async with RunflowSession() as session`, or call `close()`. It belongs to the event loop on which it is
+    first used. Nothing is sent before the first call.
+
+    Args:
+        api_key: falls back to `RUNFLOW_API_KEY`.
+        base_url: falls back to `RUNFLOW_BASE_URL`, then to the production API. Plain http only for loopback hosts.
+        organization_id: sent as `X-Organization-Id`; falls back to `RUNFLOW_ORGANIZATION_ID`.
+        http: your own `aiohttp.ClientSession` (proxies, TLS, `trace_configs`); it stays yours to close. Without it,
+            proxies, netrc and cookies of the environment are not used.
+        request_timeout: seconds for one whole request, body included; queueing for our own pool does not count.
+        max_connections: requests at the same time.
+        max_rate: requests per second, all waits together; None sets no bound.
+        max_response_bytes: largest body accepted, counted after decompression.
+        max_retry_after: seconds; a longer `Retry-After` is cut to this.
+        retry: attempts and backoff of failed requests.
+
+    Raises:
+        ConfigurationError: if there is no key, or an argument makes no sense.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        base_url: str | None = None,
+        organization_id: UUID | str | None = None,
+        http: aiohttp.ClientSession | None = None,
+        request_timeout: float = 30.0,
+        max_connections: int = 100,
+        max_rate: float | None = None,
+        max_response_bytes: int = 33_554_432,
+        max_retry_after: float = 120.0,
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008  # frozen
+    ) -> None:
+        key = api_key if api_key is not None else os.environ.get("RUNFLOW_API_KEY")
+        if key is None:
+            raise ConfigurationError("no API key: pass api_key or set the environment variable RUNFLOW_API_KEY")
+        organization = organization_id or os.environ.get("RUNFLOW_ORGANIZATION_ID") or None
+        self._base_url = parse_base_url(base_url or os.environ.get("RUNFLOW_BASE_URL") or DEFAULT_BASE_URL)
+        self._retry = _check_type("retry", retry, RetryPolicy)
+        self._max_retry_after = check_seconds("max_retry_after", max_retry_after)
+        self._transport = Transport(
+            base_url=self._base_url,
+            headers=request_headers(parse_api_key(key), parse_organization_id(organization)),
+            http=http,
+            request_timeout=check_seconds("request_timeout", request_timeout),
+            max_connections=_check_count("max_connections", max_connections),
+            max_response_bytes=_check_count("max_response_bytes", max_response_bytes),
+            throttle=Throttle(None if max_rate is None else check_seconds("max_rate", max_rate)),
+        )
+        self._waits: dict[UUID, WeakSet[BatchWait]] = {}
+
+    def __repr__(self) -> str:
+        return f"<RunflowSession {self._base_url}{' closed' if self._transport.closed else ''}>"
+
+    async def __aenter__(self) -> Self:
+        self._transport.check_open()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close for good: calls and waits under way end with `SessionClosedError` before this returns."""
+        await self._transport.close()
+
+    async def get_batch(self, batch_id: UUID | str) -> Batch:
+        """Fetch a batch's detail once, trying again up to `retry.attempts` times what may pass.
+
+        Raises:
+            ConfigurationError: if `batch_id` is no UUID.
+            RunflowError: the last error, once it is final or the attempts are used up.
+        """
+        asked = parse_batch_id(batch_id)
+        engine = retrying(self._retry, max_retry_after=self._max_retry_after)
+        try:
+            with self._transport.scope("get_batch"):
+                batch: Batch = await engine(self._fetch_batch, asked)
+        except RunflowError as error:
+            error.batch_id = asked
+            raise
+        return batch
+
+    async def _fetch_batch(self, batch_id: UUID) -> Batch:
+        reply = await self._transport.get(self._transport.url(batch_path(batch_id)), sent=_uncounted)
+        try:
+            check_answer_id(decode_poll(reply.body).id, batch_id)
+        except MalformedResponseError:
+            reply.distrust()
+            raise
+        return decode_batch(reply.body)
+
+    def wait_for_batch(
+        self,
+        batch_id: UUID | str,
+        *,
+        timeout: float | None = 3600.0,
+        interval: float | wait_base | Callable[[RetryCallState], float] | None = None,
+        max_outage: float = 300.0,
+        until: Callable[[Batch], bool] | None = None,
+        since: Batch | None = None,
+    ) -> BatchWait:
+        """Wait until a batch has ended: await it for the last `Batch`, iterate it for every item's transitions.
+
+        Args:
+            batch_id: a UUID or its text.
+            timeout: seconds for the whole wait from its first step on, holding in the middle of a request, a body or
+                a sleep; None waits without end, 0 is exactly one poll. A poll that would come too late is drawn
+                forward once, so that its answer is in time.
+            interval: seconds between polls, or any tenacity wait strategy; default `wait_adaptive()`.
+            max_outage: seconds without a good answer that are borne; every good answer starts them anew.
+            until: ends the wait early once it says True of a snapshot; a terminal batch ends it in any case.
+            since: a `Batch` seen earlier, such as `delivered` of a wait that was cut; only what changed after it is
+                yielded.
+
+        Raises:
+            ConfigurationError: at once, if an argument makes no sense.
+            SessionClosedError: at once, or while waiting, if the session is closed.
+
+        The wait itself raises:
+            WaitTimeoutError: `timeout` went by; the batch goes on at the server.
+            OutageError: `max_outage` went by; its cause is the last error.
+            StatusError, CertificateError, MalformedResponseError: what trying again cannot mend. As every error of a
+                wait it carries `batch_id`, the last `batch` and `stats`.
+        """
+        self._transport.check_open()
+        asked = parse_batch_id(batch_id)
+        if until is not None and not callable(until):
+            raise ConfigurationError(f"until must be a function of a Batch, not {type(until).__name__}")
+        if since is not None and _check_type("since", since, Batch).id not in (None, asked):
+            raise ConfigurationError(f"since is a snapshot of batch {since.id}, not of {asked}")
+        options = WaitOptions(
+            timeout=None if timeout is None else check_seconds("timeout", timeout, zero=True),
+            strategy=check_strategy(interval),
+            max_outage=check_seconds("max_outage", max_outage),
+            until=until,
+            since=since,
+            retry=self._retry,
+            max_retry_after=self._max_retry_after,
+        )
+        wait = BatchWait(self._transport, asked, options)
+        self._waits.setdefault(asked, WeakSet()).add(wait)
+        return wait
+
+    def nudge(self, batch_id: UUID | str) -> bool:
+        """Poll a batch now, because something says that it has changed.
+
+        Returns:
+            Whether a wait of this session is still waiting for it.
+        """
+        waits = self._waits.get(parse_batch_id(batch_id), ())
+        return any(wait.nudge() for wait in waits)
+
+
+def _uncounted() -> None:
+    """Nobody counts the requests of a single call."""
+
+
+def _check_count(name: str, value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigurationError(f"{name} must be a whole number from 1, not {value!r}")
+    return value
+
+
+def _check_type(name: str, value: T, expected: type[T]) -> T:
+    if not isinstance(value, expected):
+        raise ConfigurationError(f"{name} must be a {expected.__name__}, not {type(value).__name__}")
+    return value

@@ -1,0 +1,130 @@
+"""What changed between two looks at the items of a batch.
+
+Pure: identity is the item's id, a terminal status stays, and the order is `sequence_index`.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple
+from uuid import UUID
+
+from msgspec import Struct
+
+from runflow_async.decoding import UUID_TEXT, UUID_TEXTS, ItemLine
+from runflow_async.errors import MalformedResponseError
+from runflow_async.models import TERMINAL_STATUSES, BatchItemHandle
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["ItemChange", "ItemDiff", "ItemTransition", "diff_items"]
+
+logger = logging.getLogger("runflow_async")
+
+
+class ItemTransition(Struct, frozen=True):
+    """One item went from one status to another; encodes to JSON as it is.
+
+    Attributes:
+        batch_id: the item's batch.
+        item: the item after the change.
+        previous: its status before; None when it is seen for the first time.
+        observed_at: when the answer that showed it arrived (UTC), not when it happened.
+    """
+
+    batch_id: UUID
+    item: BatchItemHandle
+    previous: str | None
+    observed_at: datetime
+
+    @property
+    def current(self) -> str:
+        """The item's status now, as the server spelled it."""
+        return self.item.status_code
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the item has ended with this."""
+        return self.item.is_terminal
+
+
+class ItemChange(Struct, frozen=True):
+    """An item whose status differs from the one known before."""
+
+    key: str
+    item: BatchItemHandle
+    previous: str | None
+
+
+class ItemDiff(NamedTuple):
+    """What an answer says of the items, beside what was known.
+
+    Attributes:
+        listed: the answer's lines by canonical item id; where an id stands twice, the last one counts.
+        changes: the items whose status differs from the known one, in `sequence_index` order.
+    """
+
+    listed: dict[str, ItemLine]
+    changes: list[ItemChange]
+
+
+def diff_items(known: Mapping[str, str], lines: Sequence[ItemLine]) -> ItemDiff:
+    """Compare the items of an answer with the statuses known before.
+
+    A stale or contradicting answer about an item that was terminal is no change; it is logged.
+
+    Args:
+        known: status by canonical item id.
+        lines: the items as the answer lists them, in any order.
+
+    Raises:
+        MalformedResponseError: if an id is no UUID, with its path; nothing of the answer may be used then.
+    """
+    listed: dict[str, ItemLine] = {}
+    for line in lines:
+        listed[line.id if line.id in known else str(_parse_uuid(line.id, line, "id", lines))] = line
+    _check_run_ids(lines)
+    status_of = known.get
+    changes = [
+        ItemChange(key, _handle(line, lines), previous)
+        for key, line in listed.items()
+        if (previous := status_of(key)) != line.status_code and not _contradicts(key, previous, line.status_code)
+    ]
+    changes.sort(key=lambda change: change.item.sequence_index)
+    return ItemDiff(listed, changes)
+
+
+def _check_run_ids(lines: Sequence[ItemLine]) -> None:
+    # One match over all of them costs a tenth of parsing each, and snapshots need them to be sound.
+    if not UUID_TEXTS.fullmatch("".join([line.run_id for line in lines])):
+        for line in lines:
+            _parse_uuid(line.run_id, line, "run_id", lines)
+
+
+def _parse_uuid(text: str, line: ItemLine, field: str, lines: Sequence[ItemLine]) -> UUID:
+    if UUID_TEXT.fullmatch(text):
+        return UUID(text)
+    position = next(index for index, other in enumerate(lines) if other is line)
+    raise MalformedResponseError("Invalid UUID", where=f"$.items[{position}].{field}")
+
+
+def _handle(line: ItemLine, lines: Sequence[ItemLine]) -> BatchItemHandle:
+    return BatchItemHandle(
+        _parse_uuid(line.id, line, "id", lines),
+        line.sequence_index,
+        _parse_uuid(line.run_id, line, "run_id", lines),
+        line.status_code,
+        line.client_ref,
+    )
+
+
+def _contradicts(key: str, previous: str | None, status: str) -> bool:
+    if previous not in TERMINAL_STATUSES:
+        return False
+    if status in TERMINAL_STATUSES and {previous, status} != {"canceled", "cancelled"}:
+        logger.warning("item %s was %r and is now said to be %r; the first stays", key, previous, status)
+    else:
+        logger.debug("item %s is %r; a stale answer says %r", key, previous, status)
+    return True

@@ -1,0 +1,260 @@
+"""One GET, bytes out: the only file that speaks to aiohttp's client.
+
+Decides how long a request may take, how large a body may be and what each of aiohttp's errors means; not what the
+bytes mean, nor whether to try again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from aiohttp import hdrs
+from yarl import URL
+
+from runflow_async.errors import (
+    MalformedResponseError,
+    ResponseTooLargeError,
+    SessionClosedError,
+    TransportError,
+)
+from runflow_async.protocol import error_for_status, parse_retry_after, printable
+from runflow_async.scopes import Scope
+from runflow_async.wire import DroppedConnectionError, Response, respond_as_ours, translate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from runflow_async.throttle import Throttle
+
+__all__ = ["Reply", "Transport"]
+
+CONNECT_TIMEOUT = 10.0
+KEEPALIVE_TIMEOUT = 75.0
+"""Longer than the default interval by far: a connection outlives the pause, so no poll pays for TLS again."""
+ERROR_BODY_LIMIT = 65_536
+NO_CEILING = 1e9
+"""aiohttp rounds timeouts above this up to whole seconds; ours are meant."""
+
+KNOWN_ENCODINGS = frozenset({"gzip", "deflate", "br", "zstd", "identity"})
+
+
+class Reply:
+    """A good answer.
+
+    Attributes:
+        body: the whole body, decompressed.
+        retry_after: seconds that the server asked not to be polled, or None.
+        roundtrip: seconds from sending to the last byte.
+    """
+
+    __slots__ = ("_wire", "body", "retry_after", "roundtrip")
+
+    def __init__(
+        self, body: bytes, retry_after: float | None, roundtrip: float, wire: asyncio.Transport | None
+    ) -> None:
+        self.body = body
+        self.retry_after = retry_after
+        self.roundtrip = roundtrip
+        self._wire = wire
+
+    def distrust(self) -> None:
+        """Close the connection that it came on: what else is in it is for nobody."""
+        if self._wire is not None:
+            self._wire.abort()
+
+
+class Transport:
+    """The connections of one session, on one event loop.
+
+    Args:
+        base_url: without a trailing slash.
+        headers: sent with every request.
+        http: the user's own aiohttp session, which stays theirs to close; None makes one at the first request.
+        request_timeout: seconds for one request, body included; waiting for a free connection does not count.
+        max_connections: requests at the same time.
+        max_response_bytes: the largest body accepted, counted after decompression.
+        throttle: the pace that all requests share.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        headers: Mapping[str, str],
+        http: aiohttp.ClientSession | None,
+        request_timeout: float,
+        max_connections: int,
+        max_response_bytes: int,
+        throttle: Throttle,
+    ) -> None:
+        self._base_url = base_url
+        self._headers = headers
+        self._http = http
+        self._owned = http is None
+        self._request_timeout = request_timeout
+        self._max_connections = max_connections
+        self._max_response_bytes = max_response_bytes
+        self._throttle = throttle
+        self._slots = asyncio.Semaphore(max_connections)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._entered: set[Scope] = set()
+        self._options: dict[str, Any] = {"allow_redirects": False}
+        if http is not None:
+            theirs = getattr(http, "_middlewares", ())  # a request's middlewares replace the session's
+            self._options["middlewares"] = (*theirs, respond_as_ours)
+        self.closed = False
+
+    def url(self, path: str) -> URL:
+        """The absolute URL of a path that needs no quoting."""
+        return URL(self._base_url + path, encoded=True)
+
+    def scope(self, purpose: str) -> Scope:
+        """A scope that closing this transport interrupts."""
+        return Scope(self._entered, purpose)
+
+    async def get(self, url: URL, *, sent: Callable[[], None], limit: float = math.inf) -> Reply:
+        """Send one GET and return its good answer.
+
+        A request that finds its reused connection closed is repeated once, at once (RFC 9112, section 9.3.1).
+
+        Args:
+            url: from `url()`.
+            sent: called for every request that goes out.
+            limit: instant on the loop's clock at which this ends at the latest, whatever it is doing.
+
+        Raises:
+            RunflowError: for everything but a good answer.
+        """
+        http = self._connect()
+        await self._take_turn(limit)
+        try:
+            bound = min(self._request_timeout, limit - self._now())
+            if bound <= 0:
+                raise TransportError("no time was left to send the request")
+            return await self._send(http, url, self._now() + bound, sent)
+        finally:
+            self._slots.release()
+
+    async def _send(self, http: aiohttp.ClientSession, url: URL, deadline: float, sent: Callable[[], None]) -> Reply:
+        for repeats_left in (1, 0):
+            try:
+                sent()
+                return await self._exchange(http, url, deadline)
+            except (DroppedConnectionError, aiohttp.ClientConnectionResetError) as error:
+                # aiohttp writes to a closing connection only where that was a reused one.
+                reused = getattr(error, "reused", True)
+                if not (reused and repeats_left and deadline > self._now()):
+                    raise translate(error, url) from error
+            except (aiohttp.ClientError, OSError, ValueError) as error:
+                raise translate(error, url) from error
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                # A closing aiohttp session cancels what queues for its connections, though nobody asked for it.
+                if http.closed and task is not None and not task.cancelling():
+                    raise SessionClosedError from None
+                raise
+        raise AssertionError  # pragma: no cover  # the last round returns or raises
+
+    async def _exchange(self, http: aiohttp.ClientSession, url: URL, deadline: float) -> Reply:
+        started = self._now()
+        timeout = aiohttp.ClientTimeout(
+            total=deadline - started, sock_connect=CONNECT_TIMEOUT, ceil_threshold=NO_CEILING
+        )
+        response = await http.get(url, headers=self._headers, timeout=timeout, **self._options)
+        try:
+            if response.status != HTTPStatus.OK:
+                body = await _read_up_to(response, ERROR_BODY_LIMIT)
+                raise error_for_status(response.status, response.headers, body, _retry_after(response))
+            body = await self._read_body(response)
+        finally:
+            if response.content.at_eof():
+                response.release()
+            else:
+                response.close()
+        return Reply(body, _retry_after(response), self._now() - started, getattr(response, "wire", None))
+
+    async def _read_body(self, response: aiohttp.ClientResponse) -> bytes:
+        encoding = response.headers.get(hdrs.CONTENT_ENCODING)
+        if encoding is not None and encoding.lower() not in KNOWN_ENCODINGS:
+            raise MalformedResponseError(f"unknown Content-Encoding {printable(encoding, 40)!r}")
+        declared = response.content_length
+        if declared is not None and declared > self._max_response_bytes:
+            raise ResponseTooLargeError(self._max_response_bytes)
+        body = await _read_up_to(response, self._max_response_bytes + 1)
+        if len(body) > self._max_response_bytes:
+            raise ResponseTooLargeError(self._max_response_bytes)
+        return body
+
+    async def _take_turn(self, limit: float) -> None:
+        try:
+            async with asyncio.timeout_at(None if limit == math.inf else limit):
+                await self._throttle.turn()
+                await self._slots.acquire()
+        except TimeoutError:
+            raise TransportError("no connection became free in time") from None
+
+    def _connect(self) -> aiohttp.ClientSession:
+        self.check_open()
+        self.check_loop()
+        if self._http is None:
+            self._http = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=self._max_connections, keepalive_timeout=KEEPALIVE_TIMEOUT),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                response_class=Response,
+                timeout=aiohttp.ClientTimeout(total=None),
+            )
+        if self._http.closed:
+            raise SessionClosedError
+        return self._http
+
+    def check_open(self) -> None:
+        """Raise SessionClosedError if it was closed."""
+        if self.closed:
+            raise SessionClosedError
+
+    def check_loop(self) -> None:
+        """Raise RuntimeError if it is used on another event loop, or thread, than at first."""
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise RuntimeError("a RunflowSession belongs to one event loop: open another one in this loop or thread")
+
+    def _now(self) -> float:
+        assert self._loop is not None  # noqa: S101  # _connect comes first
+        return self._loop.time()
+
+    async def close(self) -> None:
+        """Make everybody who is waiting leave with `SessionClosedError`, then close the connections."""
+        if self.closed:
+            return
+        self.closed = True
+        await asyncio.gather(*(scope.interrupt(SessionClosedError()) for scope in tuple(self._entered)))
+        if self._owned and self._http is not None:
+            await self._http.close()
+
+
+async def _read_up_to(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    content = response.content
+    first = await content.readany()
+    if content.at_eof():
+        return first
+    chunks = [first]
+    size = len(first)
+    while size < limit and not content.at_eof():
+        chunk = await content.readany()
+        size += len(chunk)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _retry_after(response: aiohttp.ClientResponse) -> float | None:
+    values = response.headers.getall(hdrs.RETRY_AFTER, ())
+    if not values:
+        return None
+    return parse_retry_after(values, response.headers.get(hdrs.DATE), datetime.now(UTC))

@@ -1,0 +1,191 @@
+"""`BatchWait`, the faces of one wait: coroutine, async iterator, and a view of what is known so far.
+
+Decides who may step and what a finished wait answers; the steps themselves are the loop's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Generator
+from typing import TYPE_CHECKING, Any, Self
+
+from runflow_async.errors import RunflowError, WaitClosedError
+from runflow_async.models import Batch, WaitStats
+from runflow_async.polling import Polling, WaitOptions
+from runflow_async.transitions import ItemTransition
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from uuid import UUID
+
+    from runflow_async.transport import Transport
+
+__all__ = ["BatchWait"]
+
+
+class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
+    """One batch, awaited or iterated; made by `RunflowSession.wait_for_batch`, which says what it raises.
+
+    Awaited, it returns the last `Batch`. Iterated, it yields every change of every item's status, in
+    `sequence_index` order within one answer. Nothing runs before that and everything runs in the caller's task;
+    no connection is held between two polls. Breaking out of `async for` or cancelling `anext` leaves it whole: go
+    on iterating, or await it. Awaiting again gives the same batch, or raises the same error.
+
+    Attributes:
+        batch_id: the batch that is waited for.
+    """
+
+    def __init__(self, transport: Transport, batch_id: UUID, options: WaitOptions) -> None:
+        self.batch_id = batch_id
+        self._transport = transport
+        self._polling = Polling(transport, batch_id, options)
+        self._scope = transport.scope(f"the wait for batch {batch_id}")
+        self._coroutine: Coroutine[Any, Any, Batch] | None = None
+        self._error: Exception | None = None
+        self._closed = False
+
+    def __repr__(self) -> str:
+        batch = self.batch
+        state = f"ended with {type(self._error).__name__}" if self._error else "done" if self.done() else "waiting"
+        return f"<BatchWait {self.batch_id} {state}, last seen {batch.status_code if batch else None!r}>"
+
+    @property
+    def batch(self) -> Batch | None:
+        """The latest snapshot; None before the first answer."""
+        return self._polling.ledger.batch
+
+    @property
+    def delivered(self) -> Batch:
+        """What has been yielded so far, item by item.
+
+        Handed to `since=` of another wait, in this process or, through JSON, another, the stream goes on from here:
+        nothing is lost and nothing comes twice.
+        """
+        return self._polling.ledger.delivered
+
+    @property
+    def stats(self) -> WaitStats:
+        """What the wait has cost so far."""
+        return self._polling.stats
+
+    def done(self) -> bool:
+        """Whether the wait has ended, well or badly. Transitions may still be there to be iterated."""
+        return self._polling.ended
+
+    def result(self) -> Batch:
+        """The last batch.
+
+        Raises:
+            asyncio.InvalidStateError: before the wait has ended.
+            Exception: the one that the wait ended with.
+        """
+        if self._error is not None:
+            raise self._error
+        batch = self.batch
+        if not self._polling.ended or batch is None:
+            raise asyncio.InvalidStateError(f"the wait for batch {self.batch_id} has not ended yet")
+        return batch
+
+    def exception(self) -> Exception | None:
+        """The error that the wait ended with, or None if it ended well.
+
+        Raises:
+            asyncio.InvalidStateError: before the wait has ended.
+        """
+        if not self._polling.ended:
+            raise asyncio.InvalidStateError(f"the wait for batch {self.batch_id} has not ended yet")
+        return self._error
+
+    def nudge(self) -> bool:
+        """Poll now rather than when it was planned; whether there still was something to poll for."""
+        if not self._polling.ended:
+            self._polling.nudge()
+        return not self._polling.ended
+
+    async def _advance(self) -> None:
+        self._scope.check_free()
+        self._transport.check_loop()
+        try:
+            self._transport.check_open()
+            with self._scope:
+                await self._polling.step()
+        except Exception as error:
+            self._end(error)
+            raise
+
+    def _end(self, error: Exception) -> None:
+        if self._polling.ended:
+            return
+        self._polling.end()
+        self._error = error
+        if isinstance(error, RunflowError):
+            error.batch_id = self.batch_id
+            error.batch = self.batch
+            error.stats = self.stats
+
+    async def _complete(self) -> Batch:
+        while not self._polling.ended:
+            await self._advance()
+            self._polling.ledger.postpone()
+        return self.result()
+
+    def __await__(self) -> Generator[Any, Any, Batch]:
+        return self._complete().__await__()
+
+    def send(self, value: Any) -> Any:
+        """Run on, as the coroutine of a task."""
+        if self._coroutine is None:
+            self._coroutine = self._complete()
+        try:
+            return self._coroutine.send(value)
+        except BaseException:
+            self._coroutine = None
+            raise
+
+    def throw(self, *error: Any) -> Any:
+        """Raise inside, as the coroutine of a task."""
+        if self._coroutine is None:
+            self._coroutine = self._complete()
+        try:
+            return self._coroutine.throw(*error)
+        except BaseException:
+            self._coroutine = None
+            raise
+
+    def close(self) -> None:
+        """Give up the run of a task; the wait itself stays whole. `aclose()` ends it."""
+        if self._coroutine is not None:
+            self._coroutine.close()
+            self._coroutine = None
+
+    async def __anext__(self) -> ItemTransition:
+        self._scope.check_free()
+        while not self._closed:
+            transition = self._polling.ledger.next_transition()
+            if transition is not None:
+                self._polling.transitions += 1
+                return transition
+            if self._error is not None:
+                raise self._error
+            if self._polling.ended:
+                break
+            try:
+                await self._advance()
+            except WaitClosedError:
+                break
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """End the wait for good; whoever is waiting in it leaves first. Afterwards iteration is over."""
+        self._closed = True
+        closed = WaitClosedError(f"the wait for batch {self.batch_id} was closed", batch_id=self.batch_id)
+        self._end(closed)
+        await self._scope.interrupt(closed)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()

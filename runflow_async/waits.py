@@ -1,0 +1,231 @@
+"""When to poll again: tenacity wait strategies for good answers, and the rules of retrying for bad ones.
+
+A strategy given as `interval=` is any tenacity one; it sees a `PollState`. What is learnt of one batch lives in that
+state, never in the strategy, so that strategies can be shared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+from typing import TYPE_CHECKING, Any, cast
+
+import tenacity
+from msgspec import Struct
+from tenacity import AsyncRetrying, RetryCallState
+from tenacity.wait import wait_base, wait_fixed, wait_random_exponential
+
+from runflow_async.errors import ConfigurationError, RunflowError, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from runflow_async.models import Batch
+
+__all__ = [
+    "PollState",
+    "RetryPolicy",
+    "check_seconds",
+    "check_strategy",
+    "error_of",
+    "retrying",
+    "wait_adaptive",
+]
+
+logger = logging.getLogger("runflow_async")
+
+SUSPECT_LIMIT = 3
+"""Suspect answers in a row after which the last of them is raised."""
+
+
+def check_seconds(name: str, value: float, *, zero: bool = False) -> float:
+    """Return a length of time as a float.
+
+    Raises:
+        ConfigurationError: if it is no finite number above zero (or zero, where that is allowed).
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ConfigurationError(f"{name} must be a number of seconds, not {type(value).__name__}")
+    seconds = float(value)
+    if not math.isfinite(seconds) or seconds < 0 or (seconds == 0 and not zero):
+        bound = "0 or more" if zero else "more than 0"
+        raise ConfigurationError(f"{name} must be a finite number of seconds, {bound}, not {seconds}")
+    return seconds
+
+
+class RetryPolicy(Struct, frozen=True, kw_only=True):
+    """How failed requests are tried again: exponential backoff with full jitter.
+
+    Attributes:
+        attempts: requests that one `get_batch` makes at most, the first included. Waits do not count; they have
+            `max_outage` and `timeout`.
+        wait_initial: seconds; the first delay is drawn from 0 to this, each further one from twice as much.
+        wait_max: seconds; no delay of the backoff is longer.
+
+    Raises:
+        ConfigurationError: for values that make no sense.
+    """
+
+    attempts: int = 5
+    wait_initial: float = 1.0
+    wait_max: float = 32.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.attempts, bool) or not isinstance(self.attempts, int) or self.attempts < 1:
+            raise ConfigurationError(f"attempts must be a whole number from 1, not {self.attempts!r}")
+        check_seconds("wait_initial", self.wait_initial)
+        check_seconds("wait_max", self.wait_max)
+
+
+class PollState(RetryCallState):
+    """What a wait strategy sees between two polls: tenacity's call state, fed by a wait.
+
+    `attempt_number` counts the good answers, `outcome` holds the latest snapshot and is only made when it is asked
+    for, `seconds_since_start` is measured on the event loop's clock.
+    """
+
+    def __init__(self, snapshot: Callable[[], Batch | None]) -> None:
+        self._snapshot = snapshot
+        super().__init__(retry_object=_bystander, fn=None, args=(), kwargs={})
+        self.attempt_number = 0
+
+    @property
+    def outcome(self) -> tenacity.Future | None:
+        """The latest snapshot as tenacity's future; None before the first answer."""
+        batch = self._snapshot()
+        return None if batch is None else tenacity.Future.construct(self.attempt_number, batch, False)
+
+    @outcome.setter
+    def outcome(self, value: object) -> None:
+        """Ignored: the base class sets it to None when it starts."""
+
+    def answered(self, now: float) -> None:
+        """Count a good answer that came at `now`."""
+        self.attempt_number += 1
+        self.outcome_timestamp = now
+
+    def delay(self, strategy: Callable[[RetryCallState], float]) -> float:
+        """Seconds until the next poll, as the strategy has it.
+
+        Raises:
+            ConfigurationError: if the strategy answers anything but a finite number from 0.
+        """
+        self.upcoming_sleep = check_seconds("a delay of the interval strategy", strategy(self), zero=True)
+        self.idle_for += self.upcoming_sleep
+        return self.upcoming_sleep
+
+
+_bystander = AsyncRetrying()
+
+
+class wait_adaptive(wait_base):  # noqa: N801  # tenacity's own spelling of strategies
+    """Poll soon at first and more rarely as time goes by; the default of every wait.
+
+    The n-th interval is `min` · 1.5ⁿ⁻¹ seconds, at most `max`, give or take `jitter`.
+
+    Args:
+        min: seconds after the first answer.
+        max: seconds; bounds how stale a transition can be when it is seen.
+        jitter: share by which each interval is varied at random, so that waits do not beat in step.
+    """
+
+    def __init__(self, *, min: float = 0.5, max: float = 5.0, jitter: float = 0.1) -> None:  # noqa: A002  # as tenacity
+        self.min = check_seconds("min", min)
+        self.max = check_seconds("max", max)
+        if self.max < self.min:
+            raise ConfigurationError(f"max ({max}) must not be less than min ({min})")
+        self.jitter = check_seconds("jitter", jitter, zero=True)
+
+    def __call__(self, retry_state: RetryCallState) -> float:
+        """Seconds until the next poll."""
+        steps = min(retry_state.attempt_number - 1, 64)
+        interval = min(self.max, self.min * 1.5**steps)
+        return interval * random.uniform(1 - self.jitter, 1 + self.jitter)  # noqa: S311  # spreads, hides nothing
+
+
+def check_strategy(
+    interval: float | Callable[[RetryCallState], float] | None,
+) -> Callable[[RetryCallState], float]:
+    """The strategy that `interval=` stands for: a number is a fixed interval, None the adaptive one.
+
+    Raises:
+        ConfigurationError: if it is neither a number of seconds nor callable.
+    """
+    if interval is None:
+        return wait_adaptive()
+    if callable(interval) and not isinstance(interval, type):
+        return interval
+    return wait_fixed(check_seconds("interval", cast("float", interval)))
+
+
+class _RetryWorthwhile(tenacity.retry_base):
+    """Retries transient errors, and suspect ones until there were three in a row; an allow-list."""
+
+    def __init__(self) -> None:
+        self._suspects = 0
+
+    def __call__(self, retry_state: RetryCallState) -> bool:
+        error = error_of(retry_state)
+        if not isinstance(error, RunflowError) or error.verdict is Verdict.FINAL:
+            return False
+        self._suspects = self._suspects + 1 if error.verdict is Verdict.SUSPECT else 0
+        return self._suspects < SUSPECT_LIMIT
+
+
+class _WaitAfterFailure(wait_base):
+    """Full jitter, and never sooner than the server's `Retry-After` asks, up to a cap."""
+
+    def __init__(self, policy: RetryPolicy, max_retry_after: float) -> None:
+        self._backoff = wait_random_exponential(multiplier=policy.wait_initial, max=policy.wait_max)
+        self._max_retry_after = max_retry_after
+
+    def __call__(self, retry_state: RetryCallState) -> float:
+        asked = getattr(error_of(retry_state), "retry_after", None)
+        if asked is None:
+            return self._backoff(retry_state)
+        # Up to a tenth on top, so that everybody who was told the same does not come back at once.
+        return float(min(asked, self._max_retry_after) * random.uniform(1, 1.1))  # noqa: S311  # spreads only
+
+
+def error_of(retry_state: RetryCallState) -> BaseException | None:
+    """The error of the last attempt, or None."""
+    return retry_state.outcome.exception() if retry_state.outcome else None
+
+
+def _log_retry(retry_state: RetryCallState) -> None:
+    logger.info(
+        "attempt %d failed (%s); next one in %.2f s",
+        retry_state.attempt_number,
+        error_of(retry_state),
+        retry_state.upcoming_sleep,
+    )
+
+
+def retrying(
+    policy: RetryPolicy,
+    *,
+    max_retry_after: float,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    stop: Callable[[RetryCallState], bool] | None = None,
+    give_up: Callable[[RetryCallState], Any] | None = None,
+) -> AsyncRetrying:
+    """A fresh tenacity engine for one call; sharing one would mix the calls' attempts.
+
+    Args:
+        policy: attempts and backoff.
+        max_retry_after: seconds; a longer `Retry-After` is cut to it.
+        sleep: waits between attempts.
+        stop: ends the attempts; by default their number does.
+        give_up: raises what is to be raised once stopped; by default the last error.
+    """
+    return AsyncRetrying(
+        sleep=sleep,
+        stop=stop or tenacity.stop_after_attempt(policy.attempts),
+        wait=_WaitAfterFailure(policy, max_retry_after),
+        retry=_RetryWorthwhile(),
+        before_sleep=_log_retry,
+        reraise=True,
+        retry_error_callback=give_up,
+    )

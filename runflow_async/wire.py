@@ -1,0 +1,94 @@
+"""What of aiohttp has to be bent or explained: its hidden second request, and what each of its errors means."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakSet
+
+import aiohttp
+from aiohttp import http_exceptions
+
+from runflow_async.errors import CertificateError, MalformedResponseError, RunflowError, TransportError, Verdict
+from runflow_async.protocol import printable
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Iterator
+
+    from aiohttp.client_proto import ResponseHandler
+    from aiohttp.connector import Connection
+    from yarl import URL
+
+__all__ = ["DroppedConnectionError", "Response", "respond_as_ours", "translate"]
+
+CERTIFICATE_ERRORS = (
+    aiohttp.ClientConnectorCertificateError,
+    aiohttp.ServerFingerprintMismatch,
+    ssl.CertificateError,
+)
+
+
+class DroppedConnectionError(aiohttp.ClientConnectionError):
+    """The connection went away before an answer began.
+
+    Of no kind that aiohttp answers with a second request of its own, so that attempts are what they say.
+    """
+
+    def __init__(self, *, reused: bool) -> None:
+        super().__init__("the connection was closed before an answer began")
+        self.reused = reused
+
+
+class Response(aiohttp.ClientResponse):
+    """Remembers its connection, which aiohttp lets go of as soon as the body is there."""
+
+    wire: asyncio.Transport | None = None
+    answered: ClassVar[WeakSet[ResponseHandler]] = WeakSet()
+
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+        """Read the head of the answer."""
+        self.wire = connection.transport
+        protocol = connection.protocol
+        reused = protocol in self.answered
+        try:
+            response = await super().start(connection)
+        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+            raise DroppedConnectionError(reused=reused) from error
+        if not reused and protocol is not None:
+            self.answered.add(protocol)
+        return response
+
+
+async def respond_as_ours(request: aiohttp.ClientRequest, handler: Any) -> aiohttp.ClientResponse:
+    """Client middleware that gives a user's own session our response class."""
+    request.response_class = Response
+    response: aiohttp.ClientResponse = await handler(request)
+    return response
+
+
+def translate(error: Exception, url: URL) -> RunflowError:
+    """Our error for one of aiohttp's, the operating system's or the TLS library's."""
+    place = f"{url.host}:{url.port}"
+    chain = tuple(_causes(error))
+    if any(isinstance(cause, http_exceptions.ContentEncodingError) for cause in chain):
+        return MalformedResponseError("a body that does not match its Content-Encoding")
+    if isinstance(error, CERTIFICATE_ERRORS):
+        return CertificateError(f"{place} could not prove who it is: {printable(str(error))}")
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return TransportError(f"the proxy refused to connect to {place}", verdict=Verdict.FINAL)
+    if isinstance(error, TimeoutError):
+        return TransportError(f"{place} did not answer in time")
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return TransportError(f"cannot connect to {place}: {printable(str(error.os_error))}")
+    if isinstance(error, (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, OSError)):
+        return TransportError(f"{place} closed the connection before the answer was complete")
+    if any(isinstance(cause, http_exceptions.BadStatusLine) for cause in chain):
+        return TransportError(f"{place} does not speak HTTP/1.1")
+    return TransportError(f"{place} sent an answer that is not HTTP", verdict=Verdict.SUSPECT)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
