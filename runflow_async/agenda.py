@@ -54,10 +54,9 @@ class Agenda:
         self._roundtrip = 0.0
 
     def start(self, now: float) -> None:
-        """The wait takes its first step now; later calls do nothing."""
-        if self.started is None:
-            self.started = now
-            self.deadline = math.inf if self._timeout is None else now + self._timeout
+        """The wait takes its first step now."""
+        self.started = now
+        self.deadline = math.inf if self._timeout is None else now + self._timeout
 
     def elapsed(self, now: float) -> float:
         """Seconds since the first step."""

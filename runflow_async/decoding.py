@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from runflow_async.errors import MalformedResponseError, Verdict
-from runflow_async.models import TERMINAL_STATUSES, Batch, Count, ErrorDetail
+from runflow_async.models import TERMINAL_STATUSES, Batch, Count, ErrorDetail, Whole
 
 __all__ = ["UUID_TEXT", "UUID_TEXTS", "ItemLine", "PollAnswer", "decode_batch", "decode_error", "decode_poll"]
 
@@ -31,7 +31,7 @@ class ItemLine(Struct, frozen=True, gc=False):
     """An item as a poll reads it: ids stay text, for turning 200 texts into UUIDs costs more than the rest."""
 
     id: str
-    sequence_index: int
+    sequence_index: Whole
     run_id: str
     status_code: str
     client_ref: str | None = None
@@ -43,7 +43,7 @@ class PollAnswer(Struct, frozen=True, gc=False):
     id: UUID | None = None
     status_code: str | None = None
     # Only whether it is set matters, and RFC 3339 knows instants that datetime does not (second 60).
-    completed_at: Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")] | None = None
+    completed_at: Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\d[Tt ](?:[01]\d|2[0-3]):[0-5]\d")] | None = None
     items_total: Count | None = None
     items_succeeded: Count | None = None
     items_failed: Count | None = None
@@ -137,23 +137,31 @@ def _convert_poll(document: Any) -> PollAnswer:
 def _salvage(body: bytes) -> Batch:
     batch_id = decode_poll(body).id
     document = _read_tolerantly(body)
-    fields = {}
+    fields: dict[str, Any] = {}
     for name in Batch.__struct_fields__:
         try:
-            value = msgspec.convert(document.get(name), _batch_types[name])
-            msgspec.json.encode(value)
+            fields[name] = _convert_field(name, document.get(name))
         except (ValueError, TypeError, RecursionError) as error:
             if name in _essential:
                 raise _malformed(error, b"", prefix=f"$.{name}") from None
             logger.warning("batch %s: field %r is unreadable and taken as None", batch_id, name)
-            continue
-        if isinstance(value, Decimal) and not value.is_finite():
-            logger.warning("batch %s: field %r is no number and taken as None", batch_id, name)
-            continue
-        fields[name] = value
     return Batch(**fields)
 
 
+def _convert_field(name: str, value: Any) -> Any:
+    if isinstance(value, str) and name.endswith("_at"):
+        # RFC 3339 has leap seconds, which datetime has not; without an offset UTC is the only sensible reading.
+        value = _leap_second.sub(r"\g<1>59", value)
+        value = value if _offset.search(value) else value + "Z"
+    converted = msgspec.convert(value, _batch_types[name])
+    if isinstance(converted, Decimal) and not converted.is_finite():
+        raise ValueError("not a finite number")
+    msgspec.json.encode(converted)
+    return converted
+
+
+_leap_second = re.compile(r"(T\d\d:\d\d:)60", re.IGNORECASE)
+_offset = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$", re.IGNORECASE)
 _location = re.compile(r"^(?P<reason>.*) - at `(?P<where>\$[^`]*)`$", re.DOTALL)
 
 

@@ -24,7 +24,8 @@ __all__ = [
 ]
 
 Instant = Annotated[datetime, Meta(tz=True)]
-Count = Annotated[int, Meta(ge=0)]
+Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 class BatchStatus(StrEnum):
@@ -50,7 +51,7 @@ class BatchItemHandle(Struct, frozen=True, gc=False):
     """One item of a batch as the batch's detail shows it. Its identity is `id`, never its position."""
 
     id: UUID
-    sequence_index: int
+    sequence_index: Whole
     run_id: UUID
     status_code: str
     client_ref: str | None = None
@@ -85,7 +86,7 @@ class Batch(Struct, frozen=True, kw_only=True):
     output: dict[str, Any] | None = None
     metadata: dict[str, Any] | None = None
     callback_url: str | None = None
-    duration_ms: int | None = None
+    duration_ms: Whole | None = None
     failure_code: str | None = None
     failure_message: str | None = None
     failure_stage_code: str | None = None
@@ -116,7 +117,7 @@ class BatchItem(Struct, frozen=True, kw_only=True):
 
     id: UUID
     batch_id: UUID | None = None
-    sequence_index: int | None = None
+    sequence_index: Whole | None = None
     run_id: UUID | None = None
     client_ref: str | None = None
     status_code: str | None = None

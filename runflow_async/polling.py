@@ -123,7 +123,9 @@ class Polling:
             RunflowError: what ends the wait.
         """
         self._loop = asyncio.get_running_loop()
-        self._agenda.start(self._loop.time())
+        if self._agenda.started is None:
+            self._state.start_time = self._loop.time()
+            self._agenda.start(self._loop.time())
         await self._sleep_until_due()
         if self.ended:
             return

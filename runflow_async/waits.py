@@ -98,7 +98,7 @@ class PollState(RetryCallState):
         return None if batch is None else tenacity.Future.construct(self.attempt_number, batch, False)
 
     @outcome.setter
-    def outcome(self, value: object) -> None:
+    def outcome(self, value: object) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]  # made lazily
         """Ignored: the base class sets it to None when it starts."""
 
     def answered(self, now: float) -> None:

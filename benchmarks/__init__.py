@@ -1,0 +1,1 @@
+"""Benchmarks: each one command, seeded, one process per contender, contenders in turn within one run."""

@@ -1,0 +1,101 @@
+"""Invents batches: plausible timelines of items that share a few workers, drawn from a seed.
+
+Decides how long every item waits, runs and how it ends; knows nothing of clocks and HTTP.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from runflow_async.emulator.timelines import Timeline
+
+if TYPE_CHECKING:
+    from random import Random
+
+__all__ = ["check_plan", "draw_timelines", "draw_uuid"]
+
+LEAD = 0.25
+"""How long the first items wait before they run, in mean run lengths."""
+
+
+def draw_uuid(random: Random) -> UUID:
+    """A version 4 UUID of the seed's own."""
+    return UUID(int=random.getrandbits(128), version=4)
+
+
+def check_plan(items: int, duration: float, fail: float, cancel: float, *, workers: int, stragglers: int) -> None:
+    """Check what a batch is to be drawn from.
+
+    Raises:
+        ValueError: for values that make no sense; the message says which and what to pass.
+    """
+    _require(isinstance(items, int) and items >= 1, "items", "a whole number from 1 on", items)
+    _require(0 < duration < math.inf, "duration", "a finite number of seconds above 0", duration)
+    for name, share in (("fail", fail), ("cancel", cancel)):
+        _require(0 <= share <= 1, name, "a share from 0 to 1", share)
+    _require(round(items * (fail + cancel)) <= items, "fail + cancel", "at most 1", fail + cancel)
+    _require(workers >= 1, "workers", "a whole number from 1 on", workers)
+    _require(0 <= stragglers <= items, "stragglers", f"from 0 to the number of items ({items})", stragglers)
+
+
+def _require(condition: bool, name: str, wanted: str, value: object) -> None:
+    if not condition:
+        raise ValueError(f"{name} must be {wanted}, not {value!r}")
+
+
+def draw_timelines(
+    random: Random,
+    *,
+    items: int,
+    duration: float,
+    fail: float,
+    cancel: float,
+    workers: int,
+    stragglers: int,
+) -> list[Timeline]:
+    """Draw one timeline per item, queued to terminal, that all end within `duration` seconds.
+
+    Args:
+        random: where every choice comes from.
+        items: how many.
+        duration: seconds; the last item ends exactly then.
+        fail: share of items that end failed; with `cancel`, rounded so that both together are right.
+        cancel: share of items that end canceled.
+        workers: items that run at the same time.
+        stragglers: items that end at `duration`; all others are done by half of it.
+    """
+    outcomes = _draw_outcomes(random, items, fail, cancel)
+    late = set(random.sample(range(items), stragglers))
+    runs = _draw_runs(random, items, workers)
+    scale = (duration / 2 if late else duration) / max(end for _, _, end in runs)
+    return [
+        Timeline(
+            (0.0, scale * dispatched, scale * began, duration if index in late else min(scale * end, duration)),
+            ("queued", "dispatching", "running", outcome),
+        )
+        for index, ((dispatched, began, end), outcome) in enumerate(zip(runs, outcomes, strict=True))
+    ]
+
+
+def _draw_outcomes(random: Random, items: int, fail: float, cancel: float) -> list[str]:
+    failed = round(items * fail)
+    canceled = round(items * (fail + cancel)) - failed
+    outcomes = ["failed"] * failed + ["canceled"] * canceled
+    outcomes += ["succeeded"] * (items - len(outcomes))
+    random.shuffle(outcomes)
+    return outcomes
+
+
+def _draw_runs(random: Random, items: int, workers: int) -> list[tuple[float, float, float]]:
+    """Instants of dispatch, begin and end, in mean run lengths; each item takes the first free worker."""
+    free_at = [LEAD] * min(workers, items)
+    runs: list[tuple[float, float, float]] = []
+    for _ in range(items):
+        began = free_at[0] + random.uniform(0, LEAD)
+        end = began + random.uniform(0.5, 1.5)
+        heapq.heapreplace(free_at, end)
+        runs.append((began - random.uniform(0.2, 0.8) * LEAD, began, end))
+    return runs

@@ -1,0 +1,203 @@
+"""Faults to append to `Emulator.faults`: what goes wrong with the next answers.
+
+A fault rewrites an answer, or spoils its delivery, or both. Each factory takes `times` (how many requests it
+hits, `math.inf` for ever) and `batch_id` (the only batch it hits; None hits any request).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, cast
+from uuid import UUID
+
+import msgspec
+from aiohttp import web
+from msgspec import Struct
+
+from runflow_async.emulator.answers import Answer, json_answer, refusal, send
+
+__all__ = [
+    "Fault",
+    "body",
+    "hang",
+    "html",
+    "other_batch",
+    "reset",
+    "slow_body",
+    "status",
+    "truncated_body",
+]
+
+RST_ON_CLOSE = struct.pack("ii", 1, 0)
+LOGIN_PAGE = b"<!doctype html>\n<html><title>Sign in</title><body>Please sign in to go on.</body></html>\n"
+
+
+def _unchanged(answer: Answer) -> Answer:
+    return answer
+
+
+class Fault(Struct, frozen=True, kw_only=True):
+    """One fault; made by this module's factories.
+
+    Attributes:
+        name: the factory's name.
+        times: requests that it still hits.
+        batch_id: the only batch that it hits; None hits any request, also those of no batch.
+        silent: nothing of an answer is sent, so that the request's record shows no status.
+        rewrite: what is answered instead.
+        deliver: how the answer is sent, or not.
+
+    Raises:
+        ValueError: if `times` is below 1 or `batch_id` is no UUID.
+    """
+
+    name: str
+    times: float = 1
+    batch_id: UUID | None = None
+    silent: bool = False
+    rewrite: Callable[[Answer], Answer] = _unchanged
+    deliver: Callable[[web.BaseRequest, Answer], Awaitable[web.StreamResponse]] = send
+
+    def __post_init__(self) -> None:
+        if not self.times >= 1:
+            raise ValueError(f"times must be 1 or more, not {self.times!r}")
+        if not isinstance(self.batch_id, UUID | None):
+            raise ValueError(f"batch_id must be the UUID that created the batch, not {self.batch_id!r}")  # noqa: TRY004  # one error for every bad argument
+
+
+def take_fault(faults: list[Fault], batch_id: UUID | None) -> Fault | None:
+    """Take the first fault that hits a request; the list loses it once it has hit `times` requests."""
+    for position, fault in enumerate(faults):
+        if fault.batch_id in (None, batch_id):
+            left = [msgspec.structs.replace(fault, times=fault.times - 1)] if fault.times > 1 else []
+            faults[position : position + 1] = left
+            return fault
+    return None
+
+
+def status(
+    status: int,
+    *,
+    code: str = "INJECTED_FAULT",
+    message: str = "the emulator was told to answer so",
+    errors: list[dict[str, Any]] | None = None,
+    headers: Mapping[str, str] | None = None,
+    times: float = 1,
+    batch_id: UUID | None = None,
+) -> Fault:
+    """Answer with `status` (200 to 999), the error envelope and these headers, such as `Retry-After`."""
+    _check_status(status)
+    answer = refusal(status, code, message, errors, headers)
+    return Fault(name="status", times=times, batch_id=batch_id, rewrite=lambda _: answer)
+
+
+def body(
+    content: bytes,
+    *,
+    status: int = 200,
+    content_type: str = "application/json",
+    headers: Mapping[str, str] | None = None,
+    times: float = 1,
+    batch_id: UUID | None = None,
+) -> Fault:
+    """Answer with exactly these bytes."""
+    _check_status(status)
+    answer = Answer(status, content, content_type, tuple((headers or {}).items()))
+    return Fault(name="body", times=times, batch_id=batch_id, rewrite=lambda _: answer)
+
+
+def html(*, status: int = 200, times: float = 1, batch_id: UUID | None = None) -> Fault:
+    """Answer with a login page in HTML, as captive portals and gateways do."""
+    _check_status(status)
+    answer = Answer(status, LOGIN_PAGE, "text/html")
+    return Fault(name="html", times=times, batch_id=batch_id, rewrite=lambda _: answer)
+
+
+def other_batch(snapshot: dict[str, Any] | None = None, *, times: float = 1, batch_id: UUID | None = None) -> Fault:
+    """Answer with another batch's body, as a mixed-up connection does.
+
+    Args:
+        snapshot: that body, such as `emulator.snapshot(other_id)`; by default the batch's own under another id.
+        times: see the module.
+        batch_id: see the module.
+    """
+    return Fault(name="other_batch", times=times, batch_id=batch_id, rewrite=partial(_mix_up, snapshot=snapshot))
+
+
+def reset(*, times: float = 1, batch_id: UUID | None = None) -> Fault:
+    """Reset the connection (RST) instead of answering."""
+    return Fault(name="reset", times=times, batch_id=batch_id, silent=True, deliver=_reset)
+
+
+def hang(*, times: float = 1, batch_id: UUID | None = None) -> Fault:
+    """Never answer; the request hangs until the client goes away or the emulator closes."""
+    return Fault(name="hang", times=times, batch_id=batch_id, silent=True, deliver=_hang)
+
+
+def slow_body(seconds: float, *, pieces: int = 10, times: float = 1, batch_id: UUID | None = None) -> Fault:
+    """Send the headers at once and the body in `pieces`, the last one after `seconds`."""
+    if not (seconds >= 0 and pieces >= 1):
+        raise ValueError(f"seconds must be 0 or more and pieces 1 or more, not {seconds!r} and {pieces!r}")
+    deliver = partial(_drip, seconds=seconds, pieces=pieces)
+    return Fault(name="slow_body", times=times, batch_id=batch_id, deliver=deliver)
+
+
+def truncated_body(*, times: float = 1, batch_id: UUID | None = None) -> Fault:
+    """Announce the whole body, send half of it and close the connection."""
+    return Fault(name="truncated_body", times=times, batch_id=batch_id, deliver=_truncate)
+
+
+def _check_status(status: int) -> None:
+    if not 200 <= status <= 999:  # noqa: PLR2004  # what a status line can hold, without informational ones
+        raise ValueError(f"status must be an HTTP status from 200 to 999, not {status!r}")
+
+
+def _mix_up(answer: Answer, snapshot: dict[str, Any] | None) -> Answer:
+    if snapshot is not None:
+        return json_answer(200, snapshot)
+    document = msgspec.json.decode(answer.body)
+    if "id" not in document:
+        return answer
+    neighbour = UUID(int=UUID(document["id"]).int ^ 1)
+    return json_answer(200, {**document, "id": str(neighbour)})
+
+
+async def _reset(request: web.BaseRequest, _: Answer) -> web.StreamResponse:
+    # Not None: a handler whose connection is gone was cancelled before it came here.
+    transport = cast("asyncio.Transport", request.transport)
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST_ON_CLOSE)
+    transport.abort()
+    return web.Response()  # goes nowhere, but aiohttp wants one
+
+
+async def _hang(_: web.BaseRequest, __: Answer) -> web.StreamResponse:
+    never: asyncio.Future[web.StreamResponse] = asyncio.get_running_loop().create_future()
+    return await never
+
+
+async def _drip(request: web.BaseRequest, answer: Answer, seconds: float, pieces: int) -> web.StreamResponse:
+    response = await _send_head(request, answer)
+    size = max(1, -(-len(answer.body) // pieces))
+    for start in range(0, len(answer.body), size):
+        await asyncio.sleep(seconds / pieces)
+        await response.write(answer.body[start : start + size])
+    return response
+
+
+async def _truncate(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
+    response = await _send_head(request, answer)
+    await response.write(answer.body[: len(answer.body) // 2])
+    response.force_close()
+    return response
+
+
+async def _send_head(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
+    response = web.StreamResponse(status=answer.status, headers=answer.multi_headers())
+    response.content_type = answer.content_type
+    response.content_length = len(answer.body)
+    await response.prepare(request)
+    return response

@@ -1,0 +1,51 @@
+"""The emulator as a command: it listens with a few example batches until it is interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from runflow_async.emulator.server import Emulator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["serve"]
+
+
+async def serve(
+    port: int = 8080,
+    host: str = "127.0.0.1",
+    *,
+    seed: int = 0,
+    latency: float = 0.0,
+    rate_limit: float | None = None,
+    show: Callable[[str], object] = print,
+) -> None:
+    """Listen until cancelled, and first show the URL, the key and the ids of three example batches.
+
+    Args:
+        port: 0 takes a free one.
+        host: anything but loopback shows the emulator to the network.
+        seed: the same one gives the same key and ids each time.
+        latency: seconds by which every answer is late.
+        rate_limit: requests let in within any one second.
+        show: takes each line of the introduction.
+
+    Raises:
+        OSError: if the port is taken.
+    """
+    emulator = Emulator(seed=seed, host=host, port=port, latency=latency, rate_limit=rate_limit)
+    async with emulator:
+        for line in _introduction(emulator):
+            show(line)
+        await asyncio.Event().wait()
+
+
+def _introduction(emulator: Emulator) -> Iterator[str]:
+    yield f"listening on {emulator.url}; Ctrl-C ends it"
+    yield f"export RUNFLOW_BASE_URL={emulator.url}"
+    yield f"export RUNFLOW_API_KEY={emulator.api_key}"
+    yield f"{emulator.create_batch()}  24 items, 10 s, all succeed"
+    yield f"{emulator.create_batch(60, 60.0, fail=0.1, cancel=0.05)}  60 items, 60 s, some fail or are canceled"
+    yield f"{emulator.create_batch(100, 600.0, stragglers=3)}  100 items, 10 min, 3 stragglers"

@@ -1,0 +1,176 @@
+"""The emulator: the emulated API behind a real HTTP server, with faults on the way.
+
+Decides how a request is recorded, which fault hits it and how everything is shut down; what a request gets
+is decided by `api`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Self
+from uuid import UUID
+
+from aiohttp import hdrs, web
+from msgspec import Struct
+
+from runflow_async.emulator.answers import send
+from runflow_async.emulator.api import Api, batch_id_in
+from runflow_async.emulator.faults import Fault, take_fault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Emulator", "ReceivedRequest"]
+
+BACKLOG = 1024
+RECORDS_KEPT = 100_000
+GRACE = 0.05
+"""Seconds that a handler gets to end once its connection was cut."""
+
+
+class ReceivedRequest(Struct, frozen=True, kw_only=True):
+    """A request as the emulator saw it.
+
+    Attributes:
+        method: such as `GET`.
+        path: as it stood in the request line, query included.
+        headers: as they were spelled; the value of `Authorization` is masked, whichever key it held.
+        received_at: instant on the emulator's clock.
+        status: what was answered; None if a fault left it without an answer.
+        batch_id: the batch asked for; None if the path named none.
+    """
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    received_at: float
+    status: int | None
+    batch_id: UUID | None
+
+
+class Emulator(Api):
+    """A Runflow API of one endpoint, `GET /v1/batches/{id}`, in this process and on this loop.
+
+    `async with Emulator() as emulator:` listens until the block is left. Batches are created by its methods, not over
+    HTTP, and live through their timelines as the clock goes. The same seed and the same calls give the same ids.
+
+    Args:
+        seed: where ids, the key and the timelines come from.
+        host: address to listen on; anything but loopback shows the emulator to the network.
+        port: 0 takes a free one.
+        api_key: the only key that is let in; drawn from the seed by default.
+        organization_id: whose key it is; if given, requests that name another organisation get 403.
+        latency: seconds by which every answer is late.
+        rate_limit: requests let in within any one second, as a sliding window; the others get 429. None: no limit.
+        clock: instants in seconds, never going back; by default the running loop's time.
+
+    Attributes:
+        faults: what goes wrong with the next requests, made by `runflow_async.emulator.faults`. The first that fits a
+            request hits it, even one without a key, and leaves the list when it is used up.
+        requests: what was received, oldest first; the last 100,000 are kept.
+
+    `latency`, `rate_limit`, `faults` and `requests` may be changed at any time.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        api_key: str | None = None,
+        organization_id: UUID | None = None,
+        latency: float = 0.0,
+        rate_limit: float | None = None,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        super().__init__(
+            seed=seed, api_key=api_key, organization_id=organization_id, rate_limit=rate_limit, clock=clock
+        )
+        self.latency = latency
+        self.faults: list[Fault] = []
+        self.requests: deque[ReceivedRequest] = deque(maxlen=RECORDS_KEPT)
+        self._host = host
+        self._port = port
+        self._runner: web.ServerRunner | None = None
+
+    def __repr__(self) -> str:
+        state = f"on port {self._port}" if self._runner else "not running"
+        return f"<Emulator {state}, batches: {len(self._batches)}>"
+
+    @property
+    def url(self) -> str:
+        """The base URL, without a slash at its end.
+
+        Raises:
+            RuntimeError: if the emulator was never started and got no port.
+        """
+        if not self._port:
+            raise RuntimeError("the emulator has no URL yet: start it first, or use 'async with'")
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._port}"
+
+    async def start(self) -> None:
+        """Listen; after a `close()`, on the same port as before and with all batches still there.
+
+        Raises:
+            OSError: if the port is taken.
+            RuntimeError: if it is listening already.
+        """
+        if self._runner is not None:
+            raise RuntimeError("the emulator is running already: close it first")
+        server = web.Server(self._handle, access_log=None, handler_cancellation=True)
+        self._runner = web.ServerRunner(server, shutdown_timeout=GRACE)
+        try:
+            await self._runner.setup()
+            await web.TCPSite(self._runner, self._host, self._port, backlog=BACKLOG).start()
+        except BaseException:
+            await self.close()
+            raise
+        self._port = self._runner.addresses[0][1]
+
+    async def close(self) -> None:
+        """Stop listening and cut every connection, also those with an answer under way; may be called again."""
+        runner, self._runner = self._runner, None
+        if runner is None:
+            return
+        for site in list(runner.sites):
+            await site.stop()
+        connections = runner.server.connections if runner.server else []
+        for transport in [connection.transport for connection in connections if connection.transport]:
+            transport.abort()  # aiohttp's own close would wait for clients that do not read
+        await runner.cleanup()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        received_at, batch_id = self.now(), batch_id_in(request.raw_path)
+        answer = self.answer(request.method, request.raw_path, request.headers)
+        fault = take_fault(self.faults, batch_id)
+        if fault is not None:
+            answer = fault.rewrite(answer)
+        self.requests.append(
+            ReceivedRequest(
+                method=request.method,
+                path=request.raw_path,
+                headers={name: _mask(name, value) for name, value in request.headers.items()},
+                received_at=received_at,
+                status=None if fault and fault.silent else answer.status,
+                batch_id=batch_id,
+            )
+        )
+        if self.latency:
+            await asyncio.sleep(self.latency)
+        return await (fault.deliver if fault else send)(request, answer)
+
+
+def _mask(name: str, value: str) -> str:
+    if name.lower() != hdrs.AUTHORIZATION.lower():
+        return value
+    return "Bearer ***" if value.startswith("Bearer ") else "***"

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import asyncio
+import gc
+from datetime import UTC, datetime
+from functools import partial
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+from aioresponses import aioresponses
+
+from runflow_async import RunflowSession
+from runflow_async.emulator import Emulator
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+
+@pytest.fixture(autouse=True, scope="session")
+def main_threads_loop() -> Iterator[None]:
+    """The plugins ask for the main thread's loop before there is one, and leave the one they get unclosed."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
+
+
+@pytest.fixture(autouse=True)
+def no_configuration_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RUNFLOW_API_KEY", "RUNFLOW_BASE_URL", "RUNFLOW_ORGANIZATION_ID"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+async def emulator() -> AsyncIterator[Emulator]:
+    async with Emulator(seed=1) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+async def session(emulator: Emulator) -> AsyncIterator[RunflowSession]:
+    """A session on the emulator; when the test is over, nothing of it may be left behind."""
+    loop = asyncio.get_running_loop()
+    reported: list[dict[str, object]] = []
+    loop.set_exception_handler(lambda _, context: reported.append(context))
+    async with RunflowSession(emulator.api_key, base_url=emulator.url) as session:
+        yield session
+        http = session._transport._http
+        assert http is None or not http.connector._acquired, "a connection is still held"
+        assert not session._transport._entered, "somebody is still in a call"
+    gc.collect()
+    assert reported == []
+
+
+@pytest.fixture(scope="session")
+def now_utc() -> datetime:
+    """An instant for what is observed at some time."""
+    return datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+class MockedResponse(aiohttp.ClientResponse):
+    """aioresponses 0.7.9 leaves out the `stream_writer` that aiohttp 3.14 asks for; drop this once it does not."""
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        keywords.setdefault("stream_writer", SimpleNamespace(output_size=0))
+        super().__init__(*args, **keywords)
+
+
+@pytest.fixture
+def mocked_http() -> Iterator[aioresponses]:
+    """aioresponses, made to work with this aiohttp."""
+    with aioresponses() as mocked:
+        mocked.get = partial(mocked.get, response_class=MockedResponse)
+        yield mocked

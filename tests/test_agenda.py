@@ -1,0 +1,73 @@
+"""When a wait polls next and when it must end, as arithmetic."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from runflow_async.agenda import Agenda
+
+
+def started(timeout: float | None = 100.0, max_outage: float = 30.0) -> Agenda:
+    agenda = Agenda(timeout, max_outage)
+    agenda.start(1000.0)
+    return agenda
+
+
+def test_the_first_poll_is_due_at_once():
+    assert started().is_due(1000.0)
+
+
+def test_without_timeout_there_is_no_limit():
+    assert started(None).limit == math.inf
+
+
+def test_an_outage_starts_with_the_first_failed_poll_and_ends_with_a_good_answer():
+    agenda = started()
+    agenda.failed(1010.0)
+    agenda.failed(1020.0)
+    assert agenda.limit == 1040.0
+    agenda.answered(0.1)
+    assert agenda.limit == 1100.0
+
+
+def test_the_deadline_comes_before_a_longer_outage():
+    agenda = started(20.0)
+    agenda.failed(1010.0)
+    assert agenda.limit == 1020.0
+
+
+def test_a_poll_that_would_be_late_is_drawn_forward_by_a_roundtrip_once():
+    agenda = started()
+    agenda.answered(2.0)
+    agenda.plan(1090.0, 20.0)
+    assert agenda.due == pytest.approx(1100 - 3 - 0.01)
+    agenda.answered(0.1)
+    agenda.plan(1096.9, 20.0)
+    assert agenda.due == math.inf
+
+
+def test_what_the_server_asked_for_is_not_drawn_forward():
+    agenda = started()
+    agenda.answered(0.1)
+    agenda.plan(1050.0, 60.0, held=True)
+    assert agenda.due == math.inf
+
+
+def test_hurry_polls_now_but_not_before_the_server_allows():
+    agenda = started()
+    agenda.plan(1001.0, 50.0)
+    agenda.hurry(1002.0)
+    assert agenda.due == 1002.0
+    agenda.plan(1002.0, 10.0, held=True)
+    agenda.hurry(1003.0)
+    assert agenda.due == 1012.0
+
+
+def test_a_quick_answer_does_not_hide_a_slow_one():
+    agenda = started()
+    agenda.answered(2.0)
+    agenda.answered(0.001)
+    agenda.plan(1000.0, 99.0)
+    assert agenda.due == pytest.approx(1100 - 1.5 * 1.8 - 0.01)

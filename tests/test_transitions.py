@@ -1,0 +1,183 @@
+"""Whatever the timelines and whenever it is polled: exactly the transitions that a reader of them would list."""
+
+from __future__ import annotations
+
+import logging
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runflow_async.decoding import ItemLine, decode_poll
+from runflow_async.errors import MalformedResponseError
+from runflow_async.ledger import Ledger
+from runflow_async.models import Batch
+from runflow_async.transitions import diff_items
+from tests.virtual import BATCH_ID, RUN_ID, body, item_id, line, status_at
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quiet():
+    """Drawn timelines contradict themselves by the thousand, and every contradiction is logged."""
+    logging.getLogger("runflow_async").setLevel(logging.ERROR)
+    yield
+    logging.getLogger("runflow_async").setLevel(logging.NOTSET)
+
+
+PATHS = st.lists(st.sampled_from(["queued", "dispatching", "running", "odd"]), max_size=4)
+ENDS = st.sampled_from(["succeeded", "failed", "canceled", "cancelled"])
+
+
+@st.composite
+def timelines(draw: st.DrawFn) -> list[list[tuple[int, str]]]:
+    """Items that appear at different instants, go back and forth, and mostly end."""
+    lines = []
+    for _ in range(draw(st.integers(1, 6))):
+        statuses = [*draw(PATHS), draw(ENDS)] if draw(st.booleans()) else [*draw(PATHS), "running"]
+        instants = sorted(draw(st.lists(st.integers(0, 30), min_size=len(statuses), max_size=len(statuses))))
+        lines.append(list(zip(instants, statuses, strict=True)))
+    return lines
+
+
+POLLS = st.lists(st.integers(0, 40), min_size=1, max_size=12).map(sorted)
+
+
+def snapshot_at(lines: list[list[tuple[int, str]]], now: int, order: list[int]) -> bytes:
+    present = [(i, status) for i in order if (status := status_at(lines[i], now)) is not None]
+    return body(items=[line(i, status) for i, status in present])
+
+
+def oracle(lines: list[list[tuple[int, str]]], polls: list[int]) -> list[tuple[int, str | None, str]]:
+    """An independent reading: item by item at every poll, a status that differs from the one before."""
+    listed, last = [], {}
+    for now in polls:
+        for i, timeline in enumerate(lines):
+            status = status_at(timeline, now)
+            if status is not None and status != last.get(i):
+                listed.append((i, last.get(i), status))
+                last[i] = status
+    return listed
+
+
+def drain(ledger: Ledger, limit: int | None = None) -> list[tuple[int, str | None, str]]:
+    told = []
+    while (limit is None or len(told) < limit) and (t := ledger.next_transition()) is not None:
+        told.append((t.item.sequence_index, t.previous, t.current))
+    return told
+
+
+def feed(ledger: Ledger, answer: bytes, observed_at) -> None:
+    if not ledger.is_unchanged(answer):
+        ledger.take(answer, decode_poll(answer), observed_at)
+
+
+@given(lines=timelines(), polls=POLLS, order=st.randoms())
+@settings(max_examples=300, deadline=None)
+def test_a_stream_is_what_a_reader_of_the_timelines_would_list(lines, polls, order, now_utc):
+    ledger, told = Ledger(BATCH_ID, None), []
+    for now in polls:
+        shuffled = order.sample(range(len(lines)), len(lines))
+        feed(ledger, snapshot_at(lines, now, shuffled), now_utc)
+        told += drain(ledger)
+    assert told == oracle(lines, polls)
+
+
+@given(lines=timelines(), polls=POLLS, data=st.data())
+@settings(max_examples=300, deadline=None)
+def test_a_stream_cut_anywhere_and_resumed_through_json_is_the_uncut_one(lines, polls, data, now_utc):
+    """Also where the cut falls between two transitions of one snapshot: the new wait first sees that snapshot again."""
+    expected = oracle(lines, polls)
+    cut = data.draw(st.integers(0, len(expected)), label="transitions before the cut")
+    order = list(range(len(lines)))
+    first, told = Ledger(BATCH_ID, None), []
+    rest = list(polls)
+    while rest:
+        feed(first, snapshot_at(lines, rest[0], order), now_utc)
+        told += drain(first, cut - len(told))
+        if len(told) == cut:
+            break
+        rest.pop(0)
+    since = msgspec.json.decode(msgspec.json.encode(first.delivered), type=Batch)
+    second = Ledger(BATCH_ID, since)
+    for now in rest:
+        feed(second, snapshot_at(lines, now, order), now_utc)
+        told += drain(second)
+    assert told == expected
+
+
+@given(lines=timelines(), polls=POLLS)
+@settings(max_examples=100, deadline=None)
+def test_snapshots_hold_every_item_at_its_last_status(lines, polls, now_utc):
+    ledger = Ledger(BATCH_ID, None)
+    for now in polls:
+        feed(ledger, snapshot_at(lines, now, list(range(len(lines)))), now_utc)
+    drain(ledger)
+    last = {i: status for i, _, status in oracle(lines, polls)}
+    assert {item.sequence_index: item.status_code for item in ledger.batch.items} == last
+    assert ledger.delivered == ledger.batch
+
+
+def lines_of(*statuses: str) -> list[ItemLine]:
+    return [ItemLine(item_id(i), i, RUN_ID, status) for i, status in enumerate(statuses)]
+
+
+def changes(known: dict[str, str], lines: list[ItemLine]) -> list[tuple[int, str | None, str]]:
+    diff = diff_items(known, lines)
+    return [(change.item.sequence_index, change.previous, change.item.status_code) for change in diff.changes]
+
+
+def test_identity_is_the_id_and_not_its_spelling():
+    upper = [msgspec.structs.replace(line, id=line.id.upper()) for line in lines_of("running")]
+    bare = [msgspec.structs.replace(line, id=line.id.replace("-", "")) for line in lines_of("running")]
+    assert changes({item_id(0): "running"}, upper) == changes({item_id(0): "running"}, bare) == []
+
+
+def test_an_id_that_stands_twice_counts_once_and_last():
+    first, second = lines_of("running", "queued")
+    twice = msgspec.structs.replace(first, status_code="failed")
+    assert changes({}, [first, second, twice]) == [(0, None, "failed"), (1, None, "queued")]
+    assert changes({item_id(0): "running"}, [twice, first]) == []
+
+
+def test_the_two_spellings_of_cancelled_are_one_end(caplog):
+    caplog.set_level("WARNING", logger="runflow_async")  # and back when the test is over
+    assert changes({item_id(0): "canceled"}, lines_of("cancelled")) == []
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(("field", "value"), [("id", "nope"), ("run_id", ""), ("id", "{" + item_id(1) + "}")])
+def test_an_id_that_is_no_uuid_is_refused_with_its_path(field, value):
+    lines = lines_of("running", "running")
+    lines[1] = msgspec.structs.replace(lines[1], **{field: value})
+    with pytest.raises(MalformedResponseError) as caught:
+        diff_items({}, lines)
+    assert caught.value.where == f"$.items[1].{field}"
+
+
+def test_nothing_of_a_refused_answer_is_taken_in(now_utc):
+    ledger = Ledger(BATCH_ID, None)
+    feed(ledger, body(items=["queued"]), now_utc)
+    drain(ledger)
+    before = ledger.batch
+    with pytest.raises(MalformedResponseError):
+        feed(ledger, body(items=[line(0, "failed"), line(1, "running", run_id="x")]), now_utc)
+    assert (drain(ledger), ledger.batch) == ([], before)
+
+
+def test_before_the_first_answer_what_was_seen_earlier_counts_as_delivered(now_utc):
+    assert Ledger(BATCH_ID, None).delivered == Batch(id=BATCH_ID, items=[])
+    ledger = Ledger(BATCH_ID, None)
+    feed(ledger, body(items=["queued"]), now_utc)
+    drain(ledger)
+    assert Ledger(BATCH_ID, ledger.delivered).delivered == ledger.delivered
+
+
+def test_items_known_from_earlier_are_kept_when_the_answer_leaves_them_out(now_utc):
+    first = Ledger(BATCH_ID, None)
+    feed(first, body(items=["running", "running"]), now_utc)
+    drain(first)
+    second = Ledger(BATCH_ID, first.delivered)
+    feed(second, body(items=[line(1, "failed")]), now_utc)
+    assert drain(second) == [(1, "running", "failed")]
+    assert [item.status_code for item in second.batch.items] == ["running", "failed"]

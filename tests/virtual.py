@@ -1,0 +1,133 @@
+"""Waits on a loop whose time jumps: answers are computed from timelines, hours pass in milliseconds."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid5
+
+from yarl import URL
+
+from runflow_async.errors import RunflowError, SessionClosedError
+from runflow_async.polling import WaitOptions
+from runflow_async.scopes import Scope
+from runflow_async.transport import Reply
+from runflow_async.waiting import BatchWait
+from runflow_async.waits import RetryPolicy, check_strategy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+BATCH_ID = UUID("11111111-2222-4333-8444-555555555555")
+RUN_ID = str(uuid5(BATCH_ID, "run"))
+
+Timeline = "Sequence[tuple[float, str]]"
+
+
+def item_id(index: int) -> str:
+    return str(uuid5(BATCH_ID, f"item {index}"))
+
+
+def line(index: int, status: str, **fields: Any) -> dict[str, Any]:
+    return {
+        "id": item_id(index),
+        "sequence_index": index,
+        "run_id": RUN_ID,
+        "client_ref": f"ref-{index}",
+        "status_code": status,
+    } | fields
+
+
+def body(status: str | None = "running", items: Any = (), **fields: Any) -> bytes:
+    """An answer; `items` as statuses, or as lines."""
+    lines = None if items is None else [line(i, s) if isinstance(s, str) else s for i, s in enumerate(items)]
+    return json.dumps({"id": str(BATCH_ID), "status_code": status, "items": lines} | fields).encode()
+
+
+def status_at(timeline: Timeline, seconds: float) -> str | None:
+    """What a reader of the timeline would say; None before its first entry."""
+    current = None
+    for instant, status in timeline:
+        if instant <= seconds:
+            current = status
+    return current
+
+
+class VirtualTransport:
+    """Stands where the transport stands: `answer` makes a body, or raises, for every poll.
+
+    Args:
+        answer: given the seconds since the first poll and the number of the poll, from 0.
+        roundtrip: virtual seconds that each answer takes.
+    """
+
+    def __init__(self, answer: Callable[[float, int], bytes | Reply], roundtrip: float = 0.0) -> None:
+        self.answer = answer
+        self.roundtrip = roundtrip
+        self.polled_at: list[float] = []
+        self.distrusted = 0
+        self.entered: set[Scope] = set()
+        self.closed = False
+        self._origin: float | None = None
+
+    def url(self, path: str) -> URL:
+        return URL("http://localhost" + path)
+
+    def scope(self, purpose: str) -> Scope:
+        return Scope(self.entered, purpose)
+
+    def check_open(self) -> None:
+        if self.closed:
+            raise SessionClosedError
+
+    def check_loop(self) -> None:
+        asyncio.get_running_loop()
+
+    async def get(self, url: URL, *, sent: Callable[[], None], limit: float) -> Reply:
+        loop = asyncio.get_running_loop()
+        if self._origin is None:
+            self._origin = loop.time()
+        now = loop.time() - self._origin
+        sent()
+        self.polled_at.append(now)
+        await asyncio.sleep(min(self.roundtrip, max(limit - loop.time(), 0)))
+        answer = self.answer(now, len(self.polled_at) - 1)
+        return answer if isinstance(answer, Reply) else Reply(answer, None, self.roundtrip, None)
+
+    def wait(self, **keywords: Any) -> BatchWait:
+        """A wait on this transport, with the defaults of `wait_for_batch`."""
+        options = {
+            "timeout": 3600.0,
+            "max_outage": 300.0,
+            "until": None,
+            "since": None,
+            "retry": RetryPolicy(),
+            "max_retry_after": 120.0,
+        }
+        strategy = check_strategy(keywords.pop("interval", None))
+        return BatchWait(self, BATCH_ID, WaitOptions(strategy=strategy, **(options | keywords)))  # type: ignore[arg-type]
+
+
+def play(*answers: bytes | RunflowError | Reply, roundtrip: float = 0.0) -> VirtualTransport:
+    """A transport that gives these answers in turn and repeats the last one."""
+
+    def answer(_now: float, number: int) -> bytes | Reply:
+        chosen = answers[min(number, len(answers) - 1)]
+        if isinstance(chosen, RunflowError):
+            raise chosen
+        return chosen
+
+    return VirtualTransport(answer, roundtrip)
+
+
+def perform(timelines: Sequence[Timeline], ended: float | None = None) -> VirtualTransport:
+    """A transport whose batch follows the items' timelines and succeeds at `ended`, by default with the last item."""
+    last = max(timeline[-1][0] for timeline in timelines) if ended is None else ended
+
+    def answer(now: float, _number: int) -> bytes:
+        statuses = [(i, status_at(timeline, now)) for i, timeline in enumerate(timelines)]
+        lines = [line(i, status) for i, status in statuses if status is not None]
+        return body("succeeded" if now >= last else "running", lines)
+
+    return VirtualTransport(answer)
