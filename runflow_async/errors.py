@@ -37,31 +37,6 @@ if TYPE_CHECKING:
 
     from runflow_async.models import Batch, WaitStats
 
-__all__ = [
-    "AuthenticationError",
-    "BadRequestError",
-    "BatchFailedError",
-    "BatchWaitError",
-    "CertificateError",
-    "ConfigurationError",
-    "MalformedResponseError",
-    "NotFoundError",
-    "OutageError",
-    "PermissionDeniedError",
-    "RateLimitError",
-    "RedirectError",
-    "ResponseTooLargeError",
-    "RunflowError",
-    "ServerError",
-    "SessionClosedError",
-    "StatusError",
-    "TransportError",
-    "UnprocessableError",
-    "Verdict",
-    "WaitClosedError",
-    "WaitTimeoutError",
-]
-
 
 class Verdict(StrEnum):
     """What an error says about trying again."""

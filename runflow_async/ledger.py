@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from runflow_async.decoding import PollAnswer, decode_batch
-from runflow_async.models import TERMINAL_STATUSES, Batch, BatchItemHandle
+from runflow_async.models import KNOWN_STATUSES, TERMINAL_STATUSES, Batch, BatchItemHandle
 from runflow_async.transitions import ItemChange, ItemTransition, diff_items
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Ledger:
         self._seen = {key: handle.status_code for key, handle in self._unlisted.items()}
         self._told = self._seen
         self._pending: deque[ItemChange] | None = deque()
-        self._warned = False
+        self._warned: frozenset[str] = frozenset()
 
     def is_unchanged(self, body: bytes) -> bool:
         """Whether the answer is byte for byte the last one, which makes decoding it needless."""
@@ -83,6 +83,8 @@ class Ledger:
                 self._note(changes, observed_at)
         self._body = body
         self._batch = None
+        if answer.status_code not in KNOWN_STATUSES:
+            self._warn("batch %s has the unknown status %r, taken as not terminal", self._batch_id, answer.status_code)
 
     def _note(self, changes: list[ItemChange], observed_at: datetime) -> None:
         # With nothing left to tell, the changes are exactly what is pending; else it is worked out when asked for.
@@ -170,14 +172,15 @@ class Ledger:
     def _check_counts(self, answer: PollAnswer, listed: int) -> None:
         ended = (answer.items_succeeded or 0) + (answer.items_failed or 0) + (answer.items_cancelled or 0)
         total = answer.items_total
-        if self._warned or total is None or (total == listed and ended <= total):
-            return
-        self._warned = True
-        logger.warning(
-            "batch %s: items_total is %d, %d item(s) are listed and %d are counted as ended; transitions follow "
-            "the listed items",
-            self._batch_id,
-            total,
-            listed,
-            ended,
-        )
+        if total is not None and (total != listed or ended > total):
+            self._warn(
+                "batch %s: items_total, items listed, items counted as ended: %r; transitions follow the items",
+                self._batch_id,
+                (total, listed, ended),
+            )
+
+    def _warn(self, text: str, *details: object) -> None:
+        """Warn once of each thing, not with every answer that repeats it."""
+        if text not in self._warned:
+            self._warned |= {text}
+            logger.warning(text, *details)

@@ -16,25 +16,23 @@ from msgspec import Struct
 from tenacity import RetryCallState
 
 from runflow_async.agenda import Agenda
-from runflow_async.decoding import PollAnswer, decode_poll
+from runflow_async.decoding import decode_poll
 from runflow_async.errors import (
     MalformedResponseError,
     NotFoundError,
     OutageError,
     RunflowError,
-    StatusError,
     Verdict,
     WaitTimeoutError,
 )
 from runflow_async.ledger import Ledger
-from runflow_async.models import KNOWN_STATUSES, Batch, WaitStats
+from runflow_async.models import Batch, WaitStats
+from runflow_async.outages import Outage
 from runflow_async.protocol import batch_path, check_answer_id
-from runflow_async.waits import PollState, RetryPolicy, error_of, retrying
+from runflow_async.waits import PollState, RetryPolicy
 
 if TYPE_CHECKING:
     from uuid import UUID
-
-    from tenacity import AsyncRetrying
 
     from runflow_async.transport import Reply, Transport
 
@@ -84,9 +82,8 @@ class Polling:
         self._nudged = False
         self._terminal = False
         self._settling = 0
-        self._status_reported = False
         self._last_error: RunflowError | None = None
-        self._outage: tuple[AsyncRetrying, RetryCallState] | None = None
+        self._outage: Outage | None = None
         self._polls = self._requests = self._retries = 0
         self._elapsed: float | None = None
 
@@ -179,16 +176,6 @@ class Polling:
             return
         self.ledger.take(reply.body, answer, datetime.now(UTC))
         self._terminal = answer.is_terminal
-        self._report_odd_status(answer)
-
-    def _report_odd_status(self, answer: PollAnswer) -> None:
-        if answer.status_code not in KNOWN_STATUSES and not self._status_reported:
-            self._status_reported = True
-            logger.warning(
-                "batch %s has the unknown status %r, taken as not terminal",
-                self._batch_id,
-                answer.status_code,
-            )
 
     def _after_answer(self, reply: Reply) -> None:
         now = self._now()
@@ -198,16 +185,12 @@ class Polling:
         self._state.answered(now)
         if self._terminal:
             self._settle(now)
-        elif self._options.until is not None and self._is_enough(self._options.until):
+        elif self._options.until is not None and (batch := self.ledger.batch) and self._options.until(batch):
             self.end()
         else:
             delay = self._state.delay(self._options.strategy)
             asked = min(reply.retry_after or 0.0, self._options.max_retry_after)
             self._agenda.plan(now, max(delay, asked), held=asked >= delay)
-
-    def _is_enough(self, until: Callable[[Batch], bool]) -> bool:
-        batch = self.ledger.batch
-        return batch is not None and until(batch)
 
     def _settle(self, now: float) -> None:
         # A batch can be said to have ended before its items are: they get a few short polls to catch up.
@@ -232,44 +215,17 @@ class Polling:
             error.verdict = Verdict.SUSPECT  # a replica that lags behind
         self._last_error = error
         self._agenda.failed(began)
-        delay = await self._delay_after(error)
+        if self._outage is None:
+            self._outage = Outage(
+                self._agenda,
+                retry=self._options.retry,
+                max_retry_after=self._options.max_retry_after,
+                limit_error=self._limit_error,
+            )
+        delay = await self._outage.delay_after(error)
         self._retries += 1
         asked = getattr(error, "retry_after", None) is not None
         self._agenda.plan(self._now(), min(delay, patience) if newborn else delay, held=asked)
-
-    async def _delay_after(self, error: RunflowError) -> float:
-        """Seconds to the next attempt, or raise: tenacity's engine decides.
-
-        Its state is the wait's, not the step's, so that a cancelled step does not start the backoff anew.
-        """
-        if self._outage is None:
-            engine = retrying(
-                self._options.retry,
-                max_retry_after=self._options.max_retry_after,
-                stop=self._is_hopeless,
-                give_up=self._give_up,
-            )
-            engine.begin()
-            self._outage = engine, RetryCallState(engine, None, (), {})
-        engine, failures = self._outage
-        failures.set_exception((type(error), error, error.__traceback__))
-        await engine.iter(retry_state=failures)
-        delay = failures.upcoming_sleep
-        failures.prepare_for_next_attempt()
-        return delay
-
-    def _is_hopeless(self, failures: RetryCallState) -> bool:
-        return self._agenda.is_over(self._now()) or self._is_asked_beyond(error_of(failures))
-
-    def _is_asked_beyond(self, error: BaseException | None) -> bool:
-        asked = error.retry_after if isinstance(error, StatusError) else None
-        return asked is not None and self._now() + asked > self._agenda.deadline
-
-    def _give_up(self, failures: RetryCallState) -> None:
-        error = error_of(failures)
-        if error is not None and self._is_asked_beyond(error):
-            raise error
-        raise self._limit_error() from error
 
     def _limit_error(self) -> RunflowError:
         batch, stats = self.ledger.batch, self.stats

@@ -1,0 +1,72 @@
+"""Failures in a row: tenacity's engine decides whether and when to try again, its state outlives a cancelled step."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from tenacity import RetryCallState
+
+from runflow_async.errors import RunflowError, StatusError
+from runflow_async.waits import RetryPolicy, error_of, retrying
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runflow_async.agenda import Agenda
+
+__all__ = ["Outage"]
+
+
+class Outage:
+    """The failures of one wait since its last good answer.
+
+    Args:
+        agenda: says when the wait is over.
+        retry: the backoff.
+        max_retry_after: seconds; a longer `Retry-After` is cut to it.
+        limit_error: makes the error to raise when it is over.
+    """
+
+    def __init__(
+        self,
+        agenda: Agenda,
+        *,
+        retry: RetryPolicy,
+        max_retry_after: float,
+        limit_error: Callable[[], RunflowError],
+    ) -> None:
+        self._agenda = agenda
+        self._limit_error = limit_error
+        self._engine = retrying(retry, max_retry_after=max_retry_after, stop=self._is_hopeless, give_up=self._give_up)
+        self._engine.begin()
+        self._failures = RetryCallState(self._engine, None, (), {})
+
+    async def delay_after(self, error: RunflowError) -> float:
+        """Seconds until the next attempt.
+
+        Raises:
+            RunflowError: the error itself if trying again cannot mend it, or what ends the wait.
+        """
+        self._failures.set_exception((type(error), error, error.__traceback__))
+        await self._engine.iter(retry_state=self._failures)
+        delay = self._failures.upcoming_sleep
+        self._failures.prepare_for_next_attempt()
+        return delay
+
+    def _is_hopeless(self, failures: RetryCallState) -> bool:
+        return self._agenda.is_over(_now()) or self._is_asked_beyond(error_of(failures))
+
+    def _is_asked_beyond(self, error: BaseException | None) -> bool:
+        asked = error.retry_after if isinstance(error, StatusError) else None
+        return asked is not None and _now() + asked > self._agenda.deadline
+
+    def _give_up(self, failures: RetryCallState) -> None:
+        error = error_of(failures)
+        if error is not None and self._is_asked_beyond(error):
+            raise error
+        raise self._limit_error() from error
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
