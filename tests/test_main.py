@@ -19,14 +19,15 @@ async def start(*arguments: str) -> asyncio.subprocess.Process:
     )
 
 
-async def test_the_emulator_says_where_it_is_and_serves_until_interrupted():
+@pytest.mark.parametrize("interruption", [signal.SIGINT, signal.SIGTERM])
+async def test_the_emulator_says_where_it_is_and_serves_until_interrupted(interruption):
     process = await start("emulator", "--port", "0")
     lines = [(await process.stdout.readline()).decode() for _ in range(3)]
     url = next(word for line in lines for word in re.split(r"[\s=;,]", line) if word.startswith("http://127.0.0.1"))
     async with aiohttp.ClientSession() as http, http.get(f"{url}/v1/batches/x") as response:
         assert response.status == 401
-    process.send_signal(signal.SIGINT)
-    assert await process.wait() == 0
+    process.send_signal(interruption)
+    assert await asyncio.wait_for(process.wait(), 10) == 0
     process._transport.close()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
 from typing import TYPE_CHECKING
 
 from runflow_async.emulator.server import Emulator
@@ -22,7 +24,7 @@ async def serve(
     rate_limit: float | None = None,
     show: Callable[[str], object] = print,
 ) -> None:
-    """Listen until cancelled, and first show the URL, the key and the ids of three example batches.
+    """Listen until interrupted or cancelled, and first show the URL, the key and the ids of three example batches.
 
     Args:
         port: 0 takes a free one.
@@ -39,7 +41,17 @@ async def serve(
     async with emulator:
         for line in _introduction(emulator):
             show(line)
-        await asyncio.Event().wait()
+        await _interrupted()
+
+
+async def _interrupted() -> None:
+    """Return on Ctrl-C or SIGTERM, also where the shell that started us in the background has SIGINT ignored."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # Windows, where KeyboardInterrupt comes by itself
+            loop.add_signal_handler(number, stop.set)
+    await stop.wait()
 
 
 def _introduction(emulator: Emulator) -> Iterator[str]:

@@ -1,0 +1,91 @@
+"""Nothing may be left behind: tasks, connections, or errors that only the event loop heard of."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+
+from tests.rig.listener import TASK_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+__all__ = ["assert_no_leaks", "eventually"]
+
+STEP = 0.001
+
+
+async def eventually(condition: Callable[[], object], *, within: float = 2.0) -> None:
+    """Return as soon as the condition holds, letting the loop run meanwhile.
+
+    Args:
+        condition: looked at every millisecond of the loop's time.
+        within: seconds of real time, also on a loop whose time jumps.
+
+    Raises:
+        AssertionError: if it does not come true in time.
+    """
+    give_up = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < give_up, f"not within {within} s"
+        await asyncio.sleep(STEP)
+
+
+@asynccontextmanager
+async def assert_no_leaks(
+    pool: aiohttp.BaseConnector | aiohttp.ClientSession | Callable[[], Any] | None = None, *, grace: float = 0.2
+) -> AsyncIterator[None]:
+    """Check that the block leaves nothing behind.
+
+    That is: no task beyond those before it, but for the rig's own; no connection of the pool that is held or queued
+    for; nothing passed to the loop's exception handler, "never retrieved" and "was destroyed" of a garbage collection
+    included. A block that raises is not checked.
+
+    Args:
+        pool: a connector, a client session, or a function that returns one of them or None once the block has ended.
+        grace: seconds of real time for what ends by itself, such as a DNS lookup in its thread.
+
+    Raises:
+        AssertionError: that names what was left.
+    """
+    loop = asyncio.get_running_loop()
+    before = asyncio.all_tasks()
+    reported: list[dict[str, Any]] = []
+    handler = loop.get_exception_handler()
+    loop.set_exception_handler(lambda _, context: reported.append(context))
+    try:
+        yield
+        await _settle(lambda: not _strangers(before) and not _held(pool), grace)
+    finally:
+        loop.set_exception_handler(handler)
+    assert not _strangers(before), f"tasks left behind: {_strangers(before)}"
+    assert not _held(pool), f"connections still held: {_held(pool)}"
+    assert not reported, f"reported to the event loop: {reported}"
+
+
+async def _settle(clean: Callable[[], bool], grace: float) -> None:
+    for _ in range(3):  # a closed transport says so in the next cycle
+        await asyncio.sleep(0)
+    try:
+        await eventually(clean, within=grace)
+    except AssertionError:
+        return
+    gc.collect()
+    await asyncio.sleep(0)
+
+
+def _strangers(before: set[asyncio.Task[Any]]) -> set[asyncio.Task[Any]]:
+    return {task for task in asyncio.all_tasks() - before if task.get_name() != TASK_NAME}
+
+
+def _held(pool: Any) -> list[object]:
+    found = pool() if callable(pool) else pool
+    connector = found.connector if isinstance(found, aiohttp.ClientSession) else found
+    if connector is None:
+        return []
+    return [*connector._acquired, *(waiter for waiters in connector._waiters.values() for waiter in waiters)]
