@@ -24,7 +24,8 @@ logger = logging.getLogger("runflow_async")
 
 _uuid = r"(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32})"
 UUID_TEXT = re.compile(_uuid, re.IGNORECASE | re.ASCII)
-UUID_TEXTS = re.compile(f"{_uuid}*", re.IGNORECASE | re.ASCII)
+UUID_TEXTS = re.compile(f"(?:{_uuid},)*", re.IGNORECASE | re.ASCII)
+"""Any number of them, each with a comma behind it."""
 
 
 class ItemLine(Struct, frozen=True, gc=False):

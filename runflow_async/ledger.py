@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from runflow_async.decoding import PollAnswer, decode_batch
 from runflow_async.models import KNOWN_STATUSES, TERMINAL_STATUSES, Batch, BatchItemHandle
-from runflow_async.transitions import ItemChange, ItemTransition, diff_items
+from runflow_async.transitions import ItemChange, ItemTransition, diff_items, handle_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,7 +106,7 @@ class Ledger:
         if not self._pending:
             self._told = self._seen
         assert self._observed_at is not None  # noqa: S101  # set with the first change
-        return ItemTransition(self._batch_id, change.item, change.previous, self._observed_at)
+        return ItemTransition(self._batch_id, handle_of(change.item), change.previous, self._observed_at)
 
     def postpone(self) -> None:
         """Let go of worked-out transitions while nobody iterates; they are worked out again when asked for."""

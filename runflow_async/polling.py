@@ -45,6 +45,8 @@ JUST_CREATED = 3.0
 SETTLING_DELAYS = (0.25, 1.0, 3.0)
 """Seconds before each of the polls that let the items of a terminal batch catch up: under 5 s in all."""
 
+LARGE_BODY = 1_000_000
+
 
 class WaitOptions(Struct, frozen=True, kw_only=True):
     """The checked keywords of a wait; `RunflowSession.wait_for_batch` says what each one means."""
@@ -165,6 +167,7 @@ class Polling:
     def _take(self, reply: Reply) -> None:
         if self.ledger.is_unchanged(reply.body):
             return
+        began = self._now()
         answer = decode_poll(reply.body)
         try:
             check_answer_id(answer.id, self._batch_id)
@@ -175,6 +178,9 @@ class Polling:
             logger.debug("batch %s has ended; a stale answer says %r", self._batch_id, answer.status_code)
             return
         self.ledger.take(reply.body, answer, datetime.now(UTC))
+        if len(reply.body) > LARGE_BODY:
+            stalled = 1000 * (self._now() - began)
+            logger.debug("taking in %d bytes held the event loop for %.0f ms", len(reply.body), stalled)
         self._terminal = answer.is_terminal
 
     def _after_answer(self, reply: Reply) -> None:

@@ -175,7 +175,7 @@ class Transport:
             if response.content.at_eof():
                 response.release()
             else:
-                response.close()
+                _drop(response)
         return Reply(body, _retry_after(response), self._now() - started, getattr(response, "wire", None))
 
     async def _read_body(self, response: aiohttp.ClientResponse) -> bytes:
@@ -237,6 +237,14 @@ class Transport:
         await asyncio.gather(*(scope.interrupt(SessionClosedError()) for scope in tuple(self._entered)))
         if self._owned and self._http is not None:
             await self._http.close()
+
+
+def _drop(response: aiohttp.ClientResponse) -> None:
+    response.close()
+    # aiohttp has let go of the connection already if the whole body had arrived unread.
+    wire: asyncio.Transport | None = getattr(response, "wire", None)
+    if wire is not None:
+        wire.abort()
 
 
 async def _read_up_to(response: aiohttp.ClientResponse, limit: int) -> bytes:

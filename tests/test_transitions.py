@@ -146,7 +146,8 @@ def test_the_two_spellings_of_cancelled_are_one_end(caplog):
     assert caplog.records == []
 
 
-@pytest.mark.parametrize(("field", "value"), [("id", "nope"), ("run_id", ""), ("id", "{" + item_id(1) + "}")])
+@pytest.mark.parametrize("field", ["id", "run_id"])
+@pytest.mark.parametrize("value", ["nope", "", "{" + item_id(1) + "}", item_id(1) + "," + item_id(1)])
 def test_an_id_that_is_no_uuid_is_refused_with_its_path(field, value):
     lines = lines_of("running", "running")
     lines[1] = msgspec.structs.replace(lines[1], **{field: value})
