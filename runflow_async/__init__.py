@@ -24,6 +24,7 @@ from runflow_async.errors import (
     WaitClosedError,
     WaitTimeoutError,
 )
+from runflow_async.fleet import BatchesWait
 from runflow_async.models import (
     TERMINAL_STATUSES,
     Batch,
@@ -49,6 +50,7 @@ __all__ = [
     "BatchStatus",
     "BatchWait",
     "BatchWaitError",
+    "BatchesWait",
     "CertificateError",
     "ConfigurationError",
     "ErrorDetail",

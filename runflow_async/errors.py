@@ -240,7 +240,7 @@ class BatchWaitError(RunflowError):
     """A wait ended before its batch did. `batch` is the last snapshot, `stats` the counts."""
 
     def __init__(
-        self, message: str, *, batch_id: UUID, batch: Batch | None = None, stats: WaitStats | None = None
+        self, message: str, *, batch_id: UUID | None = None, batch: Batch | None = None, stats: WaitStats | None = None
     ) -> None:
         self.batch_id = batch_id
         self.batch = batch

@@ -136,6 +136,11 @@ class Ledger:
         return self._snapshot(self._told)
 
     @property
+    def has_untold(self) -> bool:
+        """Whether something has changed that the consumer has not been told of."""
+        return self._told is not self._seen
+
+    @property
     def unfinished(self) -> bool:
         """Whether some item has not reached a terminal status."""
         return any(status not in TERMINAL_STATUSES for status in self._seen.values())

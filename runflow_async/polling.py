@@ -55,7 +55,6 @@ class WaitOptions(Struct, frozen=True, kw_only=True):
     strategy: Callable[[RetryCallState], float]
     max_outage: float
     until: Callable[[Batch], bool] | None
-    since: Batch | None
     retry: RetryPolicy
     max_retry_after: float
 
@@ -67,12 +66,14 @@ class Polling:
         ledger: what the answers said.
         ended: whether there is nothing left to poll for.
         transitions: transitions yielded; counted by whoever yields them.
+        on_nudge: called when `next_at` has come nearer from outside, for whoever sleeps instead of `step`.
     """
 
-    def __init__(self, transport: Transport, batch_id: UUID, options: WaitOptions) -> None:
-        self.ledger = Ledger(batch_id, options.since)
+    def __init__(self, transport: Transport, batch_id: UUID, options: WaitOptions, since: Batch | None = None) -> None:
+        self.ledger = Ledger(batch_id, since)
         self.ended = False
         self.transitions = 0
+        self.on_nudge: Callable[[], None] | None = None
         self._batch_id = batch_id
         self._transport = transport
         self._url = transport.url(batch_path(batch_id))
@@ -101,11 +102,18 @@ class Polling:
             elapsed=running if self._elapsed is None else self._elapsed,
         )
 
+    @property
+    def next_at(self) -> float:
+        """The instant at which the next `step` has something to do, on the loop's clock."""
+        return -math.inf if self._nudged else min(self._agenda.due, self._agenda.limit)
+
     def nudge(self) -> None:
         """Poll now, or once more as soon as the poll under way is answered."""
         self._nudged = True
-        if self._alarm is not None and not self._alarm.done():
-            self._alarm.set_result(None)
+        if self._alarm is not None:
+            _ring(self._alarm)
+        if self.on_nudge is not None:
+            self.on_nudge()
 
     def end(self) -> None:
         """Poll no more."""

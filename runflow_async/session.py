@@ -8,6 +8,7 @@ from weakref import WeakSet
 
 from runflow_async.decoding import decode_batch, decode_poll
 from runflow_async.errors import ConfigurationError, MalformedResponseError, RunflowError
+from runflow_async.fleet import BatchesWait
 from runflow_async.models import Batch
 from runflow_async.polling import WaitOptions
 from runflow_async.protocol import (
@@ -26,7 +27,7 @@ from runflow_async.waiting import BatchWait
 from runflow_async.waits import RetryPolicy, check_seconds, check_strategy, retrying
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
     from uuid import UUID
 
@@ -83,14 +84,15 @@ class RunflowSession:
         self._base_url = parse_base_url(base_url or os.environ.get("RUNFLOW_BASE_URL") or DEFAULT_BASE_URL)
         self._retry = _check_type("retry", retry, RetryPolicy)
         self._max_retry_after = check_seconds("max_retry_after", max_retry_after)
+        self._max_connections = _check_count("max_connections", max_connections)
         self._transport = Transport(
             base_url=self._base_url,
             headers=request_headers(parse_api_key(key), parse_organization_id(organization)),
             http=http,
             request_timeout=check_seconds("request_timeout", request_timeout),
-            max_connections=_check_count("max_connections", max_connections),
+            max_connections=self._max_connections,
             max_response_bytes=_check_count("max_response_bytes", max_response_bytes),
-            throttle=Throttle(None if max_rate is None else check_seconds("max_rate", max_rate)),
+            throttle=Throttle(None if max_rate is None else check_seconds("max_rate", max_rate), self._max_retry_after),
         )
         self._waits: dict[UUID, WeakSet[BatchWait]] = {}
 
@@ -169,23 +171,73 @@ class RunflowSession:
             StatusError, CertificateError, MalformedResponseError: what trying again cannot mend. As every error of a
                 wait it carries `batch_id`, the last `batch` and `stats`.
         """
-        self._transport.check_open()
         asked = parse_batch_id(batch_id)
-        if until is not None and not callable(until):
-            raise ConfigurationError(f"until must be a function of a Batch, not {type(until).__name__}")
         if since is not None and _check_type("since", since, Batch).id not in (None, asked):
             raise ConfigurationError(f"since is a snapshot of batch {since.id}, not of {asked}")
-        options = WaitOptions(
+        options = self._options(timeout, interval, max_outage, until)
+        return self._make_wait(asked, options, since)
+
+    def wait_for_batches(
+        self,
+        batch_ids: Iterable[UUID | str],
+        *,
+        timeout: float | None = 3600.0,
+        interval: float | wait_base | Callable[[RetryCallState], float] | None = None,
+        max_outage: float = 300.0,
+        until: Callable[[Batch], bool] | None = None,
+        since: Iterable[Batch] = (),
+    ) -> BatchesWait:
+        """Wait for many batches: iterate their transitions, await their last states, or take them `as_completed()`.
+
+        The first polls are spread, all polls share the session's pace, and one batch's failure ends that batch alone.
+
+        Args:
+            batch_ids: UUIDs or their texts; one that stands twice is one wait.
+            timeout: as for `wait_for_batch`, for each batch from its own first poll on.
+            interval: as for `wait_for_batch`; a strategy is shared by all waits.
+            max_outage: as for `wait_for_batch`.
+            until: as for `wait_for_batch`.
+            since: snapshots seen earlier, such as `delivered` of each wait of a stream that was cut, in any order.
+
+        Raises:
+            ConfigurationError: at once, if an argument makes no sense.
+            SessionClosedError: at once, or while waiting, if the session is closed.
+
+        Awaiting or iterating it to its end raises an `ExceptionGroup` of the errors of those waits that failed.
+        """
+        options = self._options(timeout, interval, max_outage, until)
+        earlier = {_check_type("since", batch, Batch).id: batch for batch in since}
+        waits = BatchesWait(
+            lambda batch_id: self._make_wait(asked := parse_batch_id(batch_id), options, earlier.get(asked)),
+            self._transport.scope("the wait for batches"),
+            2 * self._max_connections,
+        )
+        for batch_id in batch_ids:
+            waits.add(batch_id)
+        return waits
+
+    def _options(
+        self,
+        timeout: float | None,
+        interval: float | wait_base | Callable[[RetryCallState], float] | None,
+        max_outage: float,
+        until: Callable[[Batch], bool] | None,
+    ) -> WaitOptions:
+        self._transport.check_open()
+        if until is not None and not callable(until):
+            raise ConfigurationError(f"until must be a function of a Batch, not {type(until).__name__}")
+        return WaitOptions(
             timeout=None if timeout is None else check_seconds("timeout", timeout, zero=True),
             strategy=check_strategy(interval),
             max_outage=check_seconds("max_outage", max_outage),
             until=until,
-            since=since,
             retry=self._retry,
             max_retry_after=self._max_retry_after,
         )
-        wait = BatchWait(self._transport, asked, options)
-        self._waits.setdefault(asked, WeakSet()).add(wait)
+
+    def _make_wait(self, batch_id: UUID, options: WaitOptions, since: Batch | None) -> BatchWait:
+        wait = BatchWait(self._transport, batch_id, options, since)
+        self._waits.setdefault(batch_id, WeakSet()).add(wait)
         return wait
 
     def nudge(self, batch_id: UUID | str) -> bool:

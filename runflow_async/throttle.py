@@ -1,28 +1,125 @@
-"""The pace that all requests of one session share."""
+"""The pace that all requests of one session share.
+
+A bound that the user sets, and one that is learnt: a 429 on one request slows all of them, quiet brings the pace
+back. Turns are given in the order in which they were asked for, so nobody starves.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import math
+from collections import deque
 
 __all__ = ["Throttle"]
 
+BACK_OFF = 0.85
+"""Share of the pace that is kept after a 429."""
+RECOVERY = 6.0
+"""Seconds until the pace before a 429 is reached again; after that it is probed for more, slowly at first."""
+FORGET = 60.0
+"""Seconds without a 429 after which there is no learnt bound any more."""
+LEAST = 1.0
+"""Requests per second that are made in any case."""
+WINDOW = 1.0
+"""Seconds over which the pace is measured."""
+LATENESS = 0.02
+"""Seconds of a late timer that are made up for; more would be a burst."""
+
 
 class Throttle:
-    """Spaces requests evenly, in the order in which they ask for their turn.
+    """Gives requests their turn.
+
+    The learnt bound follows a cubic curve, as TCP's congestion control does (RFC 9438): steep right after the
+    decrease, flat around the pace that was too much, and steeper again once that has proved to be none.
 
     Args:
-        max_rate: requests per second; None sets no bound.
+        max_rate: requests per second; None sets no bound but the learnt one.
+        max_hold: seconds; a longer `Retry-After` is cut to this.
     """
 
-    def __init__(self, max_rate: float | None) -> None:
-        self._spacing = 0.0 if max_rate is None else 1.0 / max_rate
-        self._free_at = 0.0
+    def __init__(self, max_rate: float | None, max_hold: float = math.inf) -> None:
+        self._max_hold = max_hold
+        self._max_rate = math.inf if max_rate is None else max_rate
+        self._peak = math.inf
+        self._decreased_at = -math.inf
+        self._held_until = -math.inf
+        self._free_at = -math.inf
+        self._answered: deque[float] = deque(maxlen=4096)
+        self._queue: deque[asyncio.Future[None]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is no bound at all at present, so that asking for a turn is needless."""
+        return self._peak == self._max_rate == math.inf and not self._queue and self._held_until == -math.inf
+
+    def rate(self, now: float) -> float:
+        """Requests per second that are allowed now."""
+        elapsed = now - self._decreased_at
+        if elapsed > FORGET:
+            self._peak = math.inf
+        if self._peak == math.inf:
+            return self._max_rate
+        learnt = self._peak * (1 + (1 - BACK_OFF) * ((elapsed - RECOVERY) / RECOVERY) ** 3)
+        return min(self._max_rate, max(LEAST, learnt))
+
+    def answered(self, now: float) -> None:
+        """A request was answered and not refused."""
+        self._answered.append(now)
+
+    def refused(self, sent_at: float, now: float, retry_after: float | None) -> None:
+        """The server asked for fewer requests. What was sent before the last decrease tells nothing new.
+
+        Args:
+            sent_at: when the request was sent.
+            now: when it was refused.
+            retry_after: seconds in which nobody gets a turn, or None.
+        """
+        if retry_after is not None:
+            self._held_until = max(self._held_until, now + min(retry_after, self._max_hold))
+        if sent_at > self._decreased_at:
+            good = sum(moment > now - WINDOW for moment in self._answered) / WINDOW
+            self._peak = max(LEAST, min(good, self.rate(now)))
+            self._decreased_at = now
 
     async def turn(self) -> None:
-        """Return when it is this request's turn. A cancelled turn is lost, not given to another."""
-        if self._spacing == 0.0:
+        """Return when it is this request's turn. Cancelled, it passes its turn on to the next one."""
+        loop = asyncio.get_running_loop()
+        if not self._queue and self._ready_at() <= loop.time():
+            self._take(loop.time())
             return
-        now = asyncio.get_running_loop().time()
-        start = max(now, self._free_at)
-        self._free_at = start + self._spacing
-        await asyncio.sleep(start - now)
+        turn = loop.create_future()
+        self._queue.append(turn)
+        self._set_timer(loop)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                self._queue = deque(other for other in self._queue if other is not turn)
+            else:
+                self._free_at = -math.inf
+            self._set_timer(loop)
+            raise
+
+    def _ready_at(self) -> float:
+        return max(self._held_until, self._free_at)
+
+    def _take(self, now: float) -> None:
+        rate = self.rate(now)
+        if self._held_until <= now:
+            self._held_until = -math.inf
+        self._free_at = -math.inf if rate == math.inf else max(self._free_at, now - LATENESS) + 1 / rate
+
+    def _set_timer(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._timer is None and self._queue:
+            self._timer = loop.call_at(max(self._ready_at(), loop.time()), self._give_turns, loop)
+
+    def _give_turns(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        now = loop.time()
+        while self._queue and self._ready_at() <= now + 1e-6:
+            turn = self._queue.popleft()
+            if not turn.done():
+                self._take(now)
+                turn.set_result(None)
+        self._set_timer(loop)

@@ -19,6 +19,7 @@ from yarl import URL
 from runflow_async.errors import (
     MalformedResponseError,
     ResponseTooLargeError,
+    RunflowError,
     SessionClosedError,
     TransportError,
 )
@@ -27,7 +28,7 @@ from runflow_async.scopes import Scope
 from runflow_async.wire import DroppedConnectionError, Response, respond_as_ours, translate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
     from runflow_async.throttle import Throttle
 
@@ -95,7 +96,7 @@ class Transport:
         self._base_url = base_url
         self._headers = headers
         self._http = http
-        self._owned = http is None
+        self._keeper: AsyncGenerator[None, None] | None = None
         self._request_timeout = request_timeout
         self._max_connections = max_connections
         self._max_response_bytes = max_response_bytes
@@ -130,13 +131,14 @@ class Transport:
         Raises:
             RunflowError: for everything but a good answer.
         """
-        http = self._connect()
+        http = await self._connect()
         await self._take_turn(limit)
         try:
-            bound = min(self._request_timeout, limit - self._now())
+            now = self._now()
+            bound = min(self._request_timeout, limit - now)
             if bound <= 0:
                 raise TransportError("no time was left to send the request")
-            return await self._send(http, url, self._now() + bound, sent)
+            return await self._send(http, url, now + bound, sent)
         finally:
             self._slots.release()
 
@@ -168,15 +170,24 @@ class Transport:
         response = await http.get(url, headers=self._headers, timeout=timeout, **self._options)
         try:
             if response.status != HTTPStatus.OK:
-                body = await _read_up_to(response, ERROR_BODY_LIMIT)
-                raise error_for_status(response.status, response.headers, body, _retry_after(response))
+                raise await self._read_error(response, started)
             body = await self._read_body(response)
         finally:
             if response.content.at_eof():
                 response.release()
             else:
                 _drop(response)
-        return Reply(body, _retry_after(response), self._now() - started, getattr(response, "wire", None))
+        now = self._now()
+        self._throttle.answered(now)
+        return Reply(body, _retry_after(response), now - started, getattr(response, "wire", None))
+
+    async def _read_error(self, response: aiohttp.ClientResponse, started: float) -> RunflowError:
+        retry_after = _retry_after(response)
+        status = response.status
+        if status == HTTPStatus.TOO_MANY_REQUESTS or (retry_after and status == HTTPStatus.SERVICE_UNAVAILABLE):
+            self._throttle.refused(started, self._now(), retry_after)
+        body = await _read_up_to(response, ERROR_BODY_LIMIT)
+        return error_for_status(status, response.headers, body, retry_after)
 
     async def _read_body(self, response: aiohttp.ClientResponse) -> bytes:
         encoding = response.headers.get(hdrs.CONTENT_ENCODING)
@@ -191,14 +202,21 @@ class Transport:
         return body
 
     async def _take_turn(self, limit: float) -> None:
+        if self._throttle.is_open and not self._slots.locked():
+            await self._slots.acquire()  # does not suspend
+            return
         try:
             async with asyncio.timeout_at(None if limit == math.inf else limit):
-                await self._throttle.turn()
                 await self._slots.acquire()
+                try:
+                    await self._throttle.turn()
+                except BaseException:
+                    self._slots.release()
+                    raise
         except TimeoutError:
             raise TransportError("no connection became free in time") from None
 
-    def _connect(self) -> aiohttp.ClientSession:
+    async def _connect(self) -> aiohttp.ClientSession:
         self.check_open()
         self.check_loop()
         if self._http is None:
@@ -208,6 +226,8 @@ class Transport:
                 response_class=Response,
                 timeout=aiohttp.ClientTimeout(total=None),
             )
+            self._keeper = _close_with_the_loop(self._http)
+            await anext(self._keeper)
         if self._http.closed:
             raise SessionClosedError
         return self._http
@@ -235,8 +255,16 @@ class Transport:
             return
         self.closed = True
         await asyncio.gather(*(scope.interrupt(SessionClosedError()) for scope in tuple(self._entered)))
-        if self._owned and self._http is not None:
-            await self._http.close()
+        if self._keeper is not None:
+            await self._keeper.aclose()
+
+
+async def _close_with_the_loop(http: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
+    # asyncio.run closes the async generators that are still open: so a session that nobody closed is, too.
+    try:
+        yield
+    finally:
+        await http.close()
 
 
 def _drop(response: aiohttp.ClientResponse) -> None:

@@ -6,7 +6,7 @@ Decides who may step and what a finished wait answers; the steps themselves are 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Generator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, Self
 
 from runflow_async.errors import RunflowError, WaitClosedError
@@ -35,10 +35,10 @@ class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
         batch_id: the batch that is waited for.
     """
 
-    def __init__(self, transport: Transport, batch_id: UUID, options: WaitOptions) -> None:
+    def __init__(self, transport: Transport, batch_id: UUID, options: WaitOptions, since: Batch | None = None) -> None:
         self.batch_id = batch_id
         self._transport = transport
-        self._polling = Polling(transport, batch_id, options)
+        self._polling = Polling(transport, batch_id, options, since)
         self._scope = transport.scope(f"the wait for batch {batch_id}")
         self._coroutine: Coroutine[Any, Any, Batch] | None = None
         self._error: Exception | None = None
@@ -102,7 +102,12 @@ class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
             self._polling.nudge()
         return not self._polling.ended
 
-    async def _advance(self) -> None:
+    async def step(self) -> None:
+        """Wait until it is time and poll once; `await` and `async for` take one step after the other.
+
+        Raises:
+            Exception: what ends the wait.
+        """
         self._scope.check_free()
         self._transport.check_loop()
         try:
@@ -112,6 +117,31 @@ class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
         except Exception as error:
             self._end(error)
             raise
+
+    @property
+    def next_at(self) -> float:
+        """The instant, on the loop's clock, at which the next `step` has something to do."""
+        return self._polling.next_at
+
+    def watch(self, on_nudge: Callable[[], None]) -> None:
+        """Have a function called whenever a nudge brings `next_at` nearer."""
+        self._polling.on_nudge = on_nudge
+
+    @property
+    def has_untold(self) -> bool:
+        """Whether there are transitions that can be taken without another poll."""
+        return self._polling.ledger.has_untold
+
+    def take_transition(self) -> ItemTransition | None:
+        """The next transition that no further poll is needed for, which counts as yielded; or None."""
+        transition = self._polling.ledger.next_transition()
+        if transition is not None:
+            self._polling.transitions += 1
+        return transition
+
+    def postpone(self) -> None:
+        """Let go of worked-out transitions while nobody takes them; none is lost."""
+        self._polling.ledger.postpone()
 
     def _end(self, error: Exception) -> None:
         if self._polling.ended:
@@ -125,8 +155,8 @@ class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
 
     async def _complete(self) -> Batch:
         while not self._polling.ended:
-            await self._advance()
-            self._polling.ledger.postpone()
+            await self.step()
+            self.postpone()
         return self.result()
 
     def __await__(self) -> Generator[Any, Any, Batch]:
@@ -161,16 +191,14 @@ class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
     async def __anext__(self) -> ItemTransition:
         self._scope.check_free()
         while not self._closed:
-            transition = self._polling.ledger.next_transition()
-            if transition is not None:
-                self._polling.transitions += 1
+            if (transition := self.take_transition()) is not None:
                 return transition
             if self._error is not None:
                 raise self._error
             if self._polling.ended:
                 break
             try:
-                await self._advance()
+                await self.step()
             except WaitClosedError:
                 break
         raise StopAsyncIteration

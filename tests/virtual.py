@@ -95,18 +95,18 @@ class VirtualTransport:
         answer = self.answer(now, len(self.polled_at) - 1)
         return answer if isinstance(answer, Reply) else Reply(answer, None, self.roundtrip, None)
 
-    def wait(self, **keywords: Any) -> BatchWait:
+    def wait(self, batch_id: UUID = BATCH_ID, **keywords: Any) -> BatchWait:
         """A wait on this transport, with the defaults of `wait_for_batch`."""
         options = {
             "timeout": 3600.0,
             "max_outage": 300.0,
             "until": None,
-            "since": None,
             "retry": RetryPolicy(),
             "max_retry_after": 120.0,
         }
+        since = keywords.pop("since", None)
         strategy = check_strategy(keywords.pop("interval", None))
-        return BatchWait(self, BATCH_ID, WaitOptions(strategy=strategy, **(options | keywords)))  # type: ignore[arg-type]
+        return BatchWait(self, batch_id, WaitOptions(strategy=strategy, **(options | keywords)), since)  # type: ignore[arg-type]
 
 
 def play(*answers: bytes | RunflowError | Reply, roundtrip: float = 0.0) -> VirtualTransport:
