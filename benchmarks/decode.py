@@ -27,15 +27,15 @@ ROUNDS = 5
 SECONDS = 0.4
 
 
-def make_body(items: int = 100, changed: int = 0) -> bytes:
-    """A plausible answer of about 25 kB for 100 items; `changed` of them have succeeded."""
+def make_body(items: int = 100, changed: int = 50) -> bytes:
+    """A plausible answer of about 25 kB for 100 items; `changed` of them run, the others are queued."""
     lines = [
         {
             "id": str(UUID(int=index + 1)),
             "sequence_index": index,
             "run_id": str(UUID(int=10_000 + index)),
             "client_ref": f"product-shot-{index:04d}",
-            "status_code": "succeeded" if index < changed else "running",
+            "status_code": "running" if index < changed else "queued",
         }
         for index in range(items)
     ]
@@ -45,7 +45,7 @@ def make_body(items: int = 100, changed: int = 0) -> bytes:
         "target_type_code": "model",
         "status_code": "running",
         "items_total": items,
-        "items_succeeded": changed,
+        "items_succeeded": 0,
         "items_failed": 0,
         "items_cancelled": 0,
         "input": [{"prompt": f"a studio photograph of product {i}", "seed": i} for i in range(items)],

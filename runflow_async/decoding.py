@@ -9,7 +9,7 @@ import json
 import logging
 import re
 from decimal import Decimal
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 from uuid import UUID
 
 import msgspec
@@ -18,14 +18,30 @@ from msgspec import Meta, Struct
 from runflow_async.errors import MalformedResponseError, Verdict
 from runflow_async.models import TERMINAL_STATUSES, Batch, Count, ErrorDetail, Whole
 
-__all__ = ["UUID_TEXT", "UUID_TEXTS", "ItemLine", "PollAnswer", "decode_batch", "decode_error", "decode_poll"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["UUID_TEXT", "ItemLine", "PollAnswer", "are_canonical", "decode_batch", "decode_error", "decode_poll"]
 
 logger = logging.getLogger("runflow_async")
 
-_uuid = r"(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32})"
-UUID_TEXT = re.compile(_uuid, re.IGNORECASE | re.ASCII)
-UUID_TEXTS = re.compile(f"(?:{_uuid},)*", re.IGNORECASE | re.ASCII)
-"""Any number of them, each with a comma behind it."""
+UUID_TEXT = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}", re.IGNORECASE | re.ASCII)
+
+
+def are_canonical(texts: Sequence[str]) -> bool:
+    """Whether all are UUIDs in their usual form: 36 characters with hyphens.
+
+    It looks at all of them at once, in columns, for a regular expression over each would cost more than all else
+    that a poll does with its answer.
+    """
+    count = len(texts)
+    joined = ",".join(texts) + ","
+    if not joined.isascii() or len(joined) != 37 * count or joined.count("-") != 4 * count:
+        return count == 0
+    columns_fit = all(joined[column::37] == "-" * count for column in (8, 13, 18, 23)) and joined[36::37] == "," * count
+    return (
+        columns_fit and not joined.encode().translate(None, b"0123456789abcdefABCDEF-,") and joined.count(",") == count
+    )
 
 
 class ItemLine(Struct, frozen=True, gc=False):

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from runflow_async import Batch, MalformedResponseError
-from runflow_async.decoding import decode_batch, decode_error, decode_poll
+from runflow_async.decoding import are_canonical, decode_batch, decode_error, decode_poll
 from runflow_async.errors import Verdict
 from tests.virtual import BATCH_ID, body, line
 
@@ -124,3 +124,25 @@ def test_an_error_body_is_the_envelope_or_nothing():
     assert (detail.code, detail.message, detail.errors) == ("A", "b", None)
     for other in (b"", b"[]", b"<html>", b'{"code": 1}', b"\xff", b'{"code": "\xff", "message": ""}', DEEP):
         assert decode_error(other) is None
+
+
+CANONICAL = "0f0e0d0c-0b0a-4908-8706-050403020100"
+
+
+@pytest.mark.parametrize(
+    ("texts", "fit"),
+    [
+        ([], True),
+        ([CANONICAL, CANONICAL.upper()], True),
+        ([CANONICAL, CANONICAL.replace("-", "")], False),
+        ([CANONICAL[:-1], CANONICAL + "0"], False),
+        ([CANONICAL + "," + CANONICAL], False),
+        ([CANONICAL.replace("-", "0", 1).replace("0", "-", 1)], False),
+        ([CANONICAL.replace("e", "g")], False),
+        ([CANONICAL.replace("e", "é")], False),
+        ([CANONICAL.replace("e", ",")], False),
+        ([""], False),
+    ],
+)
+def test_ids_are_checked_all_at_once(texts, fit):
+    assert are_canonical(texts) is fit

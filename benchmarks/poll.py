@@ -1,0 +1,162 @@
+"""What one poll of a 100-item, 23 kB answer costs, beside a bare aiohttp GET and what a user would have instead.
+
+Bias first: the server is ours and answers at once from prepared bytes, all contenders poll one after the other on one
+connection, and what they do with the answer differs: the floor throws it away, the others make typed objects of it.
+
+Run `python -m benchmarks.poll [--json]`. Each contender runs in a process of its own, all in turn, several rounds;
+figures are medians over the rounds: microseconds of CPU time per poll in the client, and polls per second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import aiohttp
+
+from benchmarks.server import BATCH_ID, serving
+from runflow_async.polling import WaitOptions
+from runflow_async.session import RunflowSession
+from runflow_async.waits import RetryPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+FLOOR = "aiohttp, bare"
+ROUNDS = 5
+POLLS = 1500
+WARM_UP = 300
+
+
+async def meter(poll: Callable[[], Awaitable[Any]]) -> dict[str, float]:
+    """CPU microseconds per poll, and polls per second."""
+    for _ in range(WARM_UP):
+        await poll()
+    cpu, wall = time.process_time_ns(), time.perf_counter_ns()
+    for _ in range(POLLS):
+        await poll()
+    cpu, wall = time.process_time_ns() - cpu, time.perf_counter_ns() - wall
+    return {"cpu_us": cpu / POLLS / 1000, "polls_per_s": POLLS / (wall / 1e9)}
+
+
+async def bare(url: str) -> dict[str, float]:
+    """A GET and its body, nothing else."""
+    target = f"{url}/same/v1/batches/{BATCH_ID}"
+    async with aiohttp.ClientSession() as http:
+
+        async def poll() -> bytes:
+            async with http.get(target) as response:
+                return await response.read()
+
+        return await meter(poll)
+
+
+async def ours(url: str) -> dict[str, float]:
+    """The steps of a wait, without pauses."""
+    async with RunflowSession("rf_bench", base_url=url) as session:
+        options = WaitOptions(
+            timeout=3600.0,
+            strategy=lambda _: 0.0,
+            max_outage=300.0,
+            until=None,
+            retry=RetryPolicy(),
+            max_retry_after=120.0,
+        )
+        wait = session._make_wait(UUID(BATCH_ID), options, None)  # noqa: SLF001  # a wait without pauses
+
+        async def poll() -> None:
+            await wait.step()
+            while wait.take_transition() is not None:
+                pass
+
+        return await meter(poll)
+
+
+async def openai(url: str) -> dict[str, float]:
+    """`AsyncOpenAI.batches.retrieve`, the polling call of a well-known SDK."""
+    from openai import AsyncOpenAI  # noqa: PLC0415  # only in this contender's process
+
+    async with AsyncOpenAI(api_key="k", base_url=f"{url}/same", max_retries=0) as client:
+        return await meter(lambda: client.batches.retrieve(BATCH_ID))
+
+
+async def httpx_pydantic(url: str) -> dict[str, float]:
+    """httpx and pydantic models, the usual home-made client."""
+    import httpx  # noqa: PLC0415  # only in this contender's process
+
+    from benchmarks.decode import decoder_of  # noqa: PLC0415  # only in this contender's process
+
+    validate = decoder_of("pydantic")
+    async with httpx.AsyncClient() as client:
+
+        async def poll() -> Any:
+            response = await client.get(f"{url}/same/v1/batches/{BATCH_ID}")
+            return validate(response.content)
+
+        return await meter(poll)
+
+
+CONTENDERS: dict[str, Callable[[str], Awaitable[dict[str, float]]]] = {
+    FLOOR: bare,
+    "ours, unchanged": lambda url: ours(f"{url}/same"),
+    "ours, one item changed": lambda url: ours(f"{url}/changing"),
+    "httpx + pydantic": httpx_pydantic,
+    "AsyncOpenAI.batches.retrieve": openai,
+}
+
+
+def measure_apart(contender: str, url: str) -> dict[str, float]:
+    """Measure in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.poll", "--contender", contender, "--url", url]
+    run = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603  # ourselves
+    measured: dict[str, float] = json.loads(run.stdout)
+    return measured
+
+
+def compare() -> dict[str, Any]:
+    """All contenders in turn, several rounds."""
+    with serving() as url:
+        rounds = [{name: measure_apart(name, url) for name in CONTENDERS} for _ in range(ROUNDS)]
+    return {
+        name: {
+            "cpu_us": statistics.median(one[name]["cpu_us"] for one in rounds),
+            "polls_per_s": statistics.median(one[name]["polls_per_s"] for one in rounds),
+            "cpu_ratio_to_floor": statistics.median(one[name]["cpu_us"] / one[FLOOR]["cpu_us"] for one in rounds),
+            "speed_ratio_to_openai": statistics.median(
+                one[name]["polls_per_s"] / one["AsyncOpenAI.batches.retrieve"]["polls_per_s"] for one in rounds
+            ),
+        }
+        for name in CONTENDERS
+    }
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--contender", choices=CONTENDERS, help=argparse.SUPPRESS)
+    parser.add_argument("--url", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.contender:
+        print(json.dumps(asyncio.run(CONTENDERS[options.contender](options.url))))  # type: ignore[arg-type]
+        return
+    results = compare()
+    if options.json:
+        print(json.dumps(results, indent=2))
+        return
+    for name, figures in results.items():
+        print(
+            f"{name:<30} {figures['cpu_us']:7.0f} us CPU  {figures['cpu_ratio_to_floor']:5.2f} x floor  "
+            f"{figures['polls_per_s']:6.0f} polls/s  {figures['speed_ratio_to_openai']:5.2f} x openai"
+        )
+
+
+if __name__ == "__main__":
+    main()

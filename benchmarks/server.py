@@ -1,0 +1,67 @@
+"""A server of canned bytes in a process of its own, so that it is never the bottleneck.
+
+Every connection is answered from prepared bytes without parsing more than the end of the request. What it answers is
+chosen by the path: `/same/...` always the same 100-item batch, `/changing/...` one item
+changed each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Iterator
+from subprocess import PIPE, Popen
+
+from benchmarks.decode import make_body
+
+__all__ = ["BATCH_ID", "serving"]
+
+BATCH_ID = "00000010-0000-0000-0000-000000000000"
+STEPS = [*range(60), *range(60, 0, -1)]
+"""Items that run, answer by answer: up and down again, always by one."""
+
+
+def _answer(body: bytes) -> bytes:
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+class _Canned(asyncio.Protocol):
+    same = _answer(make_body())
+    changing = tuple(_answer(make_body(changed=number)) for number in STEPS)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)  # noqa: S101  # what asyncio hands to a server
+        self._transport = transport
+        self._number = 0
+
+    def data_received(self, data: bytes) -> None:
+        for request in data.split(b"\r\n\r\n")[:-1]:
+            if request.startswith(b"GET /changing"):
+                self._number += 1
+                self._transport.write(self.changing[self._number % len(self.changing)])
+            else:
+                self._transport.write(self.same)
+
+
+async def _serve() -> None:
+    server = await asyncio.get_running_loop().create_server(_Canned, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+@contextlib.contextmanager
+def serving() -> Iterator[str]:
+    """The base URL of such a server, while the block runs."""
+    with Popen([sys.executable, "-m", "benchmarks.server"], stdout=PIPE, text=True) as process:  # noqa: S603  # ourselves
+        try:
+            assert process.stdout is not None  # noqa: S101  # asked for
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.terminate()
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_serve())
