@@ -88,7 +88,7 @@ async def openai(url: str) -> dict[str, float]:
 
 
 async def httpx_pydantic(url: str) -> dict[str, float]:
-    """httpx and pydantic models, the usual home-made client."""
+    """Httpx and pydantic models, the usual home-made client."""
     import httpx  # noqa: PLC0415  # only in this contender's process
 
     from benchmarks.decode import decoder_of  # noqa: PLC0415  # only in this contender's process

@@ -54,7 +54,7 @@ async def _serve() -> None:
 @contextlib.contextmanager
 def serving() -> Iterator[str]:
     """The base URL of such a server, while the block runs."""
-    with Popen([sys.executable, "-m", "benchmarks.server"], stdout=PIPE, text=True) as process:  # noqa: S603  # ourselves
+    with Popen([sys.executable, "-m", "benchmarks.server"], stdout=PIPE, text=True) as process:  # ourselves
         try:
             assert process.stdout is not None  # noqa: S101  # asked for
             yield f"http://127.0.0.1:{int(process.stdout.readline())}"

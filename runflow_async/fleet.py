@@ -8,8 +8,7 @@ are tasks.
 from __future__ import annotations
 
 import asyncio
-import heapq
-import itertools
+import math
 import random
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from runflow_async.errors import WaitClosedError
 from runflow_async.models import Batch
+from runflow_async.timetable import Timetable
 from runflow_async.transitions import ItemTransition
 from runflow_async.waiting import BatchWait
 
@@ -65,9 +65,7 @@ class BatchesWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
         self._max_flights = max_flights
         self._waits: dict[UUID, BatchWait] = {}
         self._order: list[UUID] = []
-        self._timetable: list[tuple[float, int, UUID]] = []
-        self._entries = itertools.count()
-        self._valid: dict[UUID, int] = {}
+        self._timetable = Timetable()
         self._flights: set[asyncio.Task[None]] = set()
         self._busy: set[UUID] = set()
         self._untold: deque[UUID] = deque()
@@ -197,33 +195,22 @@ class BatchesWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
         span = min(WIDEST, SPREAD * len(self._new))
         for number, batch_id in enumerate(self._new):
             late = 0.0 if number < PROMPT else random.uniform(0, span)  # noqa: S311  # spreads, hides nothing
-            self._enter(batch_id, now + late)
+            self._timetable.enter(batch_id, now + late)
         self._new.clear()
 
     def _schedule(self, batch_id: UUID) -> None:
         """Enter the next poll of a wait, unless one is under way or its last answer has not been told yet."""
         wait = self._waits[batch_id]
         if batch_id not in self._busy and not wait.done():
-            self._enter(batch_id, wait.next_at)
+            self._timetable.enter(batch_id, wait.next_at)
             self._ring()
-
-    def _enter(self, batch_id: UUID, instant: float) -> None:
-        entry = next(self._entries)
-        self._valid[batch_id] = entry
-        heapq.heappush(self._timetable, (instant, entry, batch_id))
 
     def _start_due(self) -> None:
         now = asyncio.get_running_loop().time()
-        while self._timetable and len(self._flights) < self._max_flights:
-            instant, entry, batch_id = self._timetable[0]
-            if self._valid.get(batch_id) == entry:
-                if instant > now:
-                    return
-                self._start(batch_id)
-            heapq.heappop(self._timetable)
+        while len(self._flights) < self._max_flights and self._timetable.next_at <= now:
+            self._start(self._timetable.pop())
 
     def _start(self, batch_id: UUID) -> None:
-        del self._valid[batch_id]
         self._busy.add(batch_id)
         flight = asyncio.create_task(self._waits[batch_id].step())
         self._flights.add(flight)
@@ -254,8 +241,8 @@ class BatchesWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
     async def _until_something_happens(self) -> None:
         loop = asyncio.get_running_loop()
         self._alarm = alarm = loop.create_future()
-        full = len(self._flights) >= self._max_flights
-        timer = loop.call_at(self._timetable[0][0], self._ring) if self._timetable and not full else None
+        due = math.inf if len(self._flights) >= self._max_flights else self._timetable.next_at
+        timer = loop.call_at(due, self._ring) if due < math.inf else None
         try:
             await alarm
         finally:

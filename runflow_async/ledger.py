@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from sys import intern
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -89,7 +90,8 @@ class Ledger:
     def _note(self, changes: list[ItemChange], observed_at: datetime) -> None:
         # With nothing left to tell, the changes are exactly what is pending; else it is worked out when asked for.
         self._pending = deque(changes) if self._told is self._seen else None
-        self._seen = self._seen | {change.key: change.item.status_code for change in changes}
+        # Interned, for a hundred items mostly share one status, and each answer brings texts of its own.
+        self._seen = self._seen | {change.key: intern(change.item.status_code) for change in changes}
         self._observed_at = observed_at
 
     def next_transition(self) -> ItemTransition | None:

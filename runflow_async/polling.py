@@ -76,7 +76,6 @@ class Polling:
         self.on_nudge: Callable[[], None] | None = None
         self._batch_id = batch_id
         self._transport = transport
-        self._url = transport.url(batch_path(batch_id))
         self._options = options
         self._agenda = Agenda(options.timeout, options.max_outage)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -139,7 +138,8 @@ class Polling:
         self._nudged = False
         began = self._now()
         try:
-            reply = await self._transport.get(self._url, sent=self._count_request, limit=self._agenda.limit)
+            url = self._transport.url(batch_path(self._batch_id))
+            reply = await self._transport.get(url, sent=self._count_request, limit=self._agenda.limit)
             self._take(reply)
         except RunflowError as error:
             await self._after_failure(error, began)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Self, TypeVar
-from weakref import WeakSet
+from weakref import WeakSet, WeakValueDictionary
 
 from runflow_async.decoding import decode_batch, decode_poll
 from runflow_async.errors import ConfigurationError, MalformedResponseError, RunflowError
@@ -94,7 +94,8 @@ class RunflowSession:
             max_response_bytes=_check_count("max_response_bytes", max_response_bytes),
             throttle=Throttle(None if max_rate is None else check_seconds("max_rate", max_rate), self._max_retry_after),
         )
-        self._waits: dict[UUID, WeakSet[BatchWait]] = {}
+        self._waits: WeakValueDictionary[UUID, BatchWait] = WeakValueDictionary()
+        self._twins: WeakSet[BatchWait] = WeakSet()
 
     def __repr__(self) -> str:
         return f"<RunflowSession {self._base_url}{' closed' if self._transport.closed else ''}>"
@@ -237,7 +238,8 @@ class RunflowSession:
 
     def _make_wait(self, batch_id: UUID, options: WaitOptions, since: Batch | None) -> BatchWait:
         wait = BatchWait(self._transport, batch_id, options, since)
-        self._waits.setdefault(batch_id, WeakSet()).add(wait)
+        if self._waits.setdefault(batch_id, wait) is not wait:
+            self._twins.add(wait)
         return wait
 
     def nudge(self, batch_id: UUID | str) -> bool:
@@ -246,8 +248,9 @@ class RunflowSession:
         Returns:
             Whether a wait of this session is still waiting for it.
         """
-        waits = self._waits.get(parse_batch_id(batch_id), ())
-        return any(wait.nudge() for wait in waits)
+        asked = parse_batch_id(batch_id)
+        known = [self._waits.get(asked), *self._twins]
+        return any([wait.nudge() for wait in known if wait is not None and wait.batch_id == asked])
 
 
 def _uncounted() -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +22,18 @@ from runflow_async.errors import (
     SessionClosedError,
     TransportError,
 )
-from runflow_async.protocol import error_for_status, parse_retry_after, printable
+from runflow_async.protocol import error_for_status, printable
 from runflow_async.scopes import Scope
-from runflow_async.wire import DroppedConnectionError, Response, respond_as_ours, translate
+from runflow_async.wire import (
+    DroppedConnectionError,
+    Response,
+    close_with_the_loop,
+    drop,
+    read_up_to,
+    respond_as_ours,
+    retry_after,
+    translate,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
@@ -176,18 +184,18 @@ class Transport:
             if response.content.at_eof():
                 response.release()
             else:
-                _drop(response)
+                drop(response)
         now = self._now()
         self._throttle.answered(now)
-        return Reply(body, _retry_after(response), now - started, getattr(response, "wire", None))
+        return Reply(body, retry_after(response), now - started, getattr(response, "wire", None))
 
     async def _read_error(self, response: aiohttp.ClientResponse, started: float) -> RunflowError:
-        retry_after = _retry_after(response)
+        asked = retry_after(response)
         status = response.status
-        if status == HTTPStatus.TOO_MANY_REQUESTS or (retry_after and status == HTTPStatus.SERVICE_UNAVAILABLE):
-            self._throttle.refused(started, self._now(), retry_after)
-        body = await _read_up_to(response, ERROR_BODY_LIMIT)
-        return error_for_status(status, response.headers, body, retry_after)
+        if status == HTTPStatus.TOO_MANY_REQUESTS or (asked and status == HTTPStatus.SERVICE_UNAVAILABLE):
+            self._throttle.refused(started, self._now(), asked)
+        body = await read_up_to(response, ERROR_BODY_LIMIT)
+        return error_for_status(status, response.headers, body, asked)
 
     async def _read_body(self, response: aiohttp.ClientResponse) -> bytes:
         encoding = response.headers.get(hdrs.CONTENT_ENCODING)
@@ -196,7 +204,7 @@ class Transport:
         declared = response.content_length
         if declared is not None and declared > self._max_response_bytes:
             raise ResponseTooLargeError(self._max_response_bytes)
-        body = await _read_up_to(response, self._max_response_bytes + 1)
+        body = await read_up_to(response, self._max_response_bytes + 1)
         if len(body) > self._max_response_bytes:
             raise ResponseTooLargeError(self._max_response_bytes)
         return body
@@ -226,7 +234,7 @@ class Transport:
                 response_class=Response,
                 timeout=aiohttp.ClientTimeout(total=None),
             )
-            self._keeper = _close_with_the_loop(self._http)
+            self._keeper = close_with_the_loop(self._http)
             await anext(self._keeper)
         if self._http.closed:
             raise SessionClosedError
@@ -257,40 +265,3 @@ class Transport:
         await asyncio.gather(*(scope.interrupt(SessionClosedError()) for scope in tuple(self._entered)))
         if self._keeper is not None:
             await self._keeper.aclose()
-
-
-async def _close_with_the_loop(http: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
-    # asyncio.run closes the async generators that are still open: so a session that nobody closed is, too.
-    try:
-        yield
-    finally:
-        await http.close()
-
-
-def _drop(response: aiohttp.ClientResponse) -> None:
-    response.close()
-    # aiohttp has let go of the connection already if the whole body had arrived unread.
-    wire: asyncio.Transport | None = getattr(response, "wire", None)
-    if wire is not None:
-        wire.abort()
-
-
-async def _read_up_to(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    content = response.content
-    first = await content.readany()
-    if content.at_eof():
-        return first
-    chunks = [first]
-    size = len(first)
-    while size < limit and not content.at_eof():
-        chunk = await content.readany()
-        size += len(chunk)
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-def _retry_after(response: aiohttp.ClientResponse) -> float | None:
-    values = response.headers.getall(hdrs.RETRY_AFTER, ())
-    if not values:
-        return None
-    return parse_retry_after(values, response.headers.get(hdrs.DATE), datetime.now(UTC))

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import ssl
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakSet
 
 import aiohttp
-from aiohttp import http_exceptions
+from aiohttp import hdrs, http_exceptions
 
 from runflow_async.errors import CertificateError, MalformedResponseError, RunflowError, TransportError, Verdict
 from runflow_async.protocol import printable
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterator
+    from collections.abc import AsyncGenerator, Iterator
 
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import Connection
     from yarl import URL
 
-__all__ = ["DroppedConnectionError", "Response", "respond_as_ours", "translate"]
+__all__ = [
+    "DroppedConnectionError",
+    "Response",
+    "close_with_the_loop",
+    "drop",
+    "read_up_to",
+    "respond_as_ours",
+    "retry_after",
+    "translate",
+]
 
 CERTIFICATE_ERRORS = (
     aiohttp.ClientConnectorCertificateError,
@@ -92,3 +102,46 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+async def close_with_the_loop(http: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
+    """Hold a session that `aclose()` closes.
+
+    asyncio.run does that to async generators that are still open, so that a session nobody closed is closed, too.
+    """
+    try:
+        yield
+    finally:
+        await http.close()
+
+
+def drop(response: aiohttp.ClientResponse) -> None:
+    """Close the connection of an answer that is not read to its end."""
+    response.close()
+    # aiohttp has let go of the connection already if the whole body had arrived unread.
+    wire: asyncio.Transport | None = getattr(response, "wire", None)
+    if wire is not None:
+        wire.abort()
+
+
+async def read_up_to(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """The body, or at least `limit` bytes of it where it is longer."""
+    content = response.content
+    first = await content.readany()
+    if content.at_eof():
+        return first
+    chunks = [first]
+    size = len(first)
+    while size < limit and not content.at_eof():
+        chunk = await content.readany()
+        size += len(chunk)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def retry_after(response: aiohttp.ClientResponse) -> float | None:
+    """Seconds that the answer asks to wait, or None."""
+    values = response.headers.getall(hdrs.RETRY_AFTER, ())
+    if not values:
+        return None
+    return parse_retry_after(values, response.headers.get(hdrs.DATE), datetime.now(UTC))
