@@ -250,7 +250,8 @@ class RunflowSession:
         """
         asked = parse_batch_id(batch_id)
         known = [self._waits.get(asked), *self._twins]
-        return any([wait.nudge() for wait in known if wait is not None and wait.batch_id == asked])
+        nudged = [wait.nudge() for wait in known if wait is not None and wait.batch_id == asked]
+        return any(nudged)
 
 
 def _uncounted() -> None:

@@ -11,7 +11,7 @@ import aiohttp
 from aiohttp import hdrs, http_exceptions
 
 from runflow_async.errors import CertificateError, MalformedResponseError, RunflowError, TransportError, Verdict
-from runflow_async.protocol import printable
+from runflow_async.protocol import parse_retry_after, printable
 
 if TYPE_CHECKING:
     import asyncio
