@@ -10,10 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Iterator
 from subprocess import PIPE, Popen
+from typing import TYPE_CHECKING
 
 from benchmarks.decode import make_body
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["BATCH_ID", "serving"]
 

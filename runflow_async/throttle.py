@@ -44,7 +44,7 @@ class Throttle:
         self._decreased_at = -math.inf
         self._held_until = -math.inf
         self._free_at = -math.inf
-        self._answered: deque[float] = deque(maxlen=4096)
+        self._answered: deque[float] = deque()
         self._queue: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -66,9 +66,14 @@ class Throttle:
     def answered(self, now: float) -> None:
         """A request was answered and not refused."""
         self._answered.append(now)
+        while self._answered[0] <= now - WINDOW:
+            self._answered.popleft()
+        if now < self._decreased_at + WINDOW:
+            # Good answers overtaken by the first 429 belong to the pace that it was given at.
+            self._peak = max(self._peak, len(self._answered) / WINDOW)
 
     def refused(self, sent_at: float, now: float, retry_after: float | None) -> None:
-        """The server asked for fewer requests. What was sent before the last decrease tells nothing new.
+        """The server asked for fewer requests.
 
         Args:
             sent_at: when the request was sent.
@@ -77,7 +82,8 @@ class Throttle:
         """
         if retry_after is not None:
             self._held_until = max(self._held_until, now + min(retry_after, self._max_hold))
-        if sent_at > self._decreased_at:
+        # Servers count over a while: what follows within it is the same refusal, not another one.
+        if sent_at > self._decreased_at + WINDOW:
             good = sum(moment > now - WINDOW for moment in self._answered) / WINDOW
             self._peak = max(LEAST, min(good, self.rate(now)))
             self._decreased_at = now

@@ -1,0 +1,124 @@
+"""A server that allows L requests per second, and waits that want ten times as many: with and without the shared pace.
+
+Bias first: the server is the project's own emulator, whose limit is a sliding window of one second; real limits differ
+in shape and are not told to anybody. The first 10 s, in which the pace is learnt, do not count as steady state.
+
+Run `python -m benchmarks.throttle [--seconds 30] [--json]`. The server is a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from typing import Any
+
+import aiohttp
+
+from runflow_async import RunflowSession
+from runflow_async.emulator import Emulator
+from runflow_async.throttle import Throttle
+
+LIMIT = 50
+WANTED = 10 * LIMIT
+WAITS = 100
+LEARNING = 10.0
+
+
+class NoPace(Throttle):
+    """What a session without a shared pace would do: send at once."""
+
+    @property
+    def is_open(self) -> bool:
+        """Always."""
+        return True
+
+
+async def serve() -> None:
+    """An emulator with batches that never end; prints where it is."""
+    async with Emulator(rate_limit=LIMIT) as emulator:
+        ids = [str(emulator.create_scripted_batch([[(0.0, "running")]])) for _ in range(WAITS)]
+        print(json.dumps({"url": emulator.url, "key": emulator.api_key, "ids": ids}), flush=True)
+        await asyncio.Event().wait()
+
+
+async def measure(place: dict[str, Any], seconds: float, *, paced: bool) -> dict[str, float]:
+    """Poll for a while; shares of 429 and of L in steady state, and the seconds after a 429 until 90 % of the pace."""
+    answers: list[tuple[float, int]] = []
+
+    async def note(_session: object, _context: object, parameters: aiohttp.TraceRequestEndParams) -> None:
+        answers.append((time.monotonic(), parameters.response.status))
+
+    tracing = aiohttp.TraceConfig()
+    tracing.on_request_end.append(note)
+    async with (
+        aiohttp.ClientSession(trace_configs=[tracing]) as http,
+        RunflowSession(place["key"], base_url=place["url"], http=http) as session,
+    ):
+        if not paced:
+            session._transport._throttle = NoPace(None)  # noqa: SLF001  # the contender without a pace
+        started = time.monotonic()
+        fleet = session.wait_for_batches(place["ids"], interval=WAITS / WANTED, timeout=None)
+        try:
+            async with asyncio.timeout(seconds):
+                await fleet
+        except TimeoutError:
+            pass
+    steady = [(moment, status) for moment, status in answers if moment > started + LEARNING]
+    counts = Counter(status for _, status in steady)
+    return {
+        "requests_per_s": len(steady) / (seconds - LEARNING),
+        "share_of_429": counts[429] / max(1, len(steady)),
+        "share_of_limit_used": counts[200] / (seconds - LEARNING) / LIMIT,
+        "slowest_recovery_s": slowest_recovery(answers),
+    }
+
+
+def slowest_recovery(answers: list[tuple[float, int]]) -> float:
+    """The longest time from a 429, the last of its burst, until a second again saw 90 % of the limit's good answers."""
+    refused = [moment for moment, status in answers if status == 429]  # noqa: PLR2004  # too many requests
+    good = [moment for moment, status in answers if status == 200]  # noqa: PLR2004  # OK
+    slowest = 0.0
+    for last, following in zip(refused, [*refused[1:], float("inf")], strict=True):
+        if following - last < 1:
+            continue
+        for moment in (moment for moment in good if moment > last + 1):
+            if sum(moment - 1 < other <= moment for other in good) >= 0.9 * LIMIT:
+                slowest = max(slowest, moment - last)
+                break
+    return slowest
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=40.0)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        asyncio.run(serve())
+        return
+    results = {}
+    for name, paced in (("with the shared pace", True), ("without it", False)):
+        command = [sys.executable, "-m", "benchmarks.throttle", "--serve"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603  # ourselves
+            assert server.stdout is not None  # noqa: S101  # asked for
+            place = json.loads(server.stdout.readline())
+            try:
+                results[name] = asyncio.run(measure(place, options.seconds, paced=paced))
+            finally:
+                server.terminate()
+    if options.json:
+        print(json.dumps(results, indent=2))
+        return
+    for name, figures in results.items():
+        print(f"{name:<22}" + "  ".join(f"{what} {value:.3g}" for what, value in figures.items()))
+
+
+if __name__ == "__main__":
+    main()
