@@ -86,11 +86,11 @@ class Agenda:
         # A peak that fades: one slow answer is remembered for a while, a quick one does not hide it.
         self._roundtrip = max(roundtrip, 0.9 * self._roundtrip)
 
-    def failed(self, began: float) -> None:
-        """A poll that was begun at `began` failed; the first one in a row starts an outage."""
+    def failed(self, sent_at: float | None) -> None:
+        """A poll failed; the first one in a row that was sent, and did not only queue, starts an outage."""
         self._unpolled = False
         if self._outage_started is None:
-            self._outage_started = began
+            self._outage_started = sent_at
 
     def plan(self, now: float, delay: float, *, held: bool = False) -> None:
         """Set the next poll `delay` seconds from now, drawn forward where its answer would miss the limit.

@@ -84,6 +84,7 @@ class Polling:
         self._nudged = False
         self._terminal = False
         self._settling = 0
+        self._sent_at: float | None = None
         self._last_error: RunflowError | None = None
         self._outage: Outage | None = None
         self._polls = self._requests = self._retries = 0
@@ -136,13 +137,13 @@ class Polling:
         if self.ended:
             return
         self._nudged = False
-        began = self._now()
+        self._sent_at = None
         try:
             url = self._transport.url(batch_path(self._batch_id))
             reply = await self._transport.get(url, sent=self._count_request, limit=self._agenda.limit)
             self._take(reply)
         except RunflowError as error:
-            await self._after_failure(error, began)
+            await self._after_failure(error)
         else:
             self._after_answer(reply)
 
@@ -216,7 +217,7 @@ class Polling:
         if self._agenda.due == math.inf:
             self.end()
 
-    async def _after_failure(self, error: RunflowError, began: float) -> None:
+    async def _after_failure(self, error: RunflowError) -> None:
         if self._settling:
             logger.debug("batch %s has ended; its items could not be settled: %s", self._batch_id, error)
             self.end()
@@ -228,7 +229,7 @@ class Polling:
         elif isinstance(error, NotFoundError):
             error.verdict = Verdict.SUSPECT  # a replica that lags behind
         self._last_error = error
-        self._agenda.failed(began)
+        self._agenda.failed(self._sent_at)
         if self._outage is None:
             self._outage = Outage(
                 self._agenda,
@@ -261,6 +262,8 @@ class Polling:
 
     def _count_request(self) -> None:
         self._requests += 1
+        if self._sent_at is None:
+            self._sent_at = self._now()
 
 
 def _ring(alarm: asyncio.Future[None]) -> None:

@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from runflow_async.errors import RunflowError
@@ -23,11 +24,13 @@ class Scope:
     Args:
         entered: the scopes that have a task in them; this one adds and removes itself.
         purpose: names the thing in the error that a second task gets.
+        check_loop: raises RuntimeError on any event loop but the right one.
     """
 
-    __slots__ = ("_cancelling", "_entered", "_error", "_left", "_purpose", "_task")
+    __slots__ = ("_cancelling", "_check_loop", "_entered", "_error", "_left", "_purpose", "_task")
 
-    def __init__(self, entered: set[Scope], purpose: str) -> None:
+    def __init__(self, entered: set[Scope], purpose: str, check_loop: Callable[[], None]) -> None:
+        self._check_loop = check_loop
         self._entered = entered
         self._purpose = purpose
         self._task: asyncio.Task[object] | None = None
@@ -39,8 +42,9 @@ class Scope:
         """The current task, which may enter.
 
         Raises:
-            RuntimeError: if another task is in here, or none is running.
+            RuntimeError: if another task is in here, none is running, or the loop is another one.
         """
+        self._check_loop()
         if self._task is not None:
             raise RuntimeError(f"{self._purpose} is used by two tasks at the same time; give each task one of its own")
         task = asyncio.current_task()
@@ -69,6 +73,7 @@ class Scope:
 
     async def interrupt(self, error: RunflowError) -> None:
         """Make the task that is in here leave with `error`, and return when it has; without one, do nothing."""
+        self._check_loop()
         task = self._task
         if task is None or task is asyncio.current_task():
             return

@@ -249,6 +249,7 @@ class RunflowSession:
             Whether a wait of this session is still waiting for it.
         """
         asked = parse_batch_id(batch_id)
+        self._transport.check_loop()
         known = [self._waits.get(asked), *self._twins]
         nudged = [wait.nudge() for wait in known if wait is not None and wait.batch_id == asked]
         return any(nudged)

@@ -124,12 +124,13 @@ class Transport:
 
     def scope(self, purpose: str) -> Scope:
         """A scope that closing this transport interrupts."""
-        return Scope(self._entered, purpose)
+        return Scope(self._entered, purpose, self.check_loop)
 
     async def get(self, url: URL, *, sent: Callable[[], None], limit: float = math.inf) -> Reply:
         """Send one GET and return its good answer.
 
-        A request that finds its reused connection closed is repeated once, at once (RFC 9112, section 9.3.1).
+        A request that finds its reused connection closed is repeated at once (RFC 9112, section 9.3.1), until the pool
+        has no further one that is.
 
         Args:
             url: from `url()`.
@@ -151,17 +152,17 @@ class Transport:
             self._slots.release()
 
     async def _send(self, http: aiohttp.ClientSession, url: URL, deadline: float, sent: Callable[[], None]) -> Reply:
-        for repeats_left in (1, 0):
+        for pooled in range(self._max_connections, -1, -1):
             try:
                 sent()
                 return await self._exchange(http, url, deadline)
-            except (DroppedConnectionError, aiohttp.ClientConnectionResetError) as error:
+            except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
+                if http.closed:
+                    raise SessionClosedError from error
                 # aiohttp writes to a closing connection only where that was a reused one.
-                reused = getattr(error, "reused", True)
-                if not (reused and repeats_left and deadline > self._now()):
+                stale = isinstance(error, (DroppedConnectionError, aiohttp.ClientConnectionResetError))
+                if not (stale and getattr(error, "reused", True) and pooled and deadline > self._now()):
                     raise translate(error, url) from error
-            except (aiohttp.ClientError, OSError, ValueError) as error:
-                raise translate(error, url) from error
             except asyncio.CancelledError:
                 task = asyncio.current_task()
                 # A closing aiohttp session cancels what queues for its connections, though nobody asked for it.
@@ -258,9 +259,11 @@ class Transport:
         return self._loop.time()
 
     async def close(self) -> None:
-        """Make everybody who is waiting leave with `SessionClosedError`, then close the connections."""
-        if self.closed:
-            return
+        """Make everybody who is waiting leave with `SessionClosedError`, then close the connections.
+
+        A close that was cancelled is finished by the next one.
+        """
+        self.check_loop()
         self.closed = True
         await asyncio.gather(*(scope.interrupt(SessionClosedError()) for scope in tuple(self._entered)))
         if self._keeper is not None:

@@ -109,7 +109,6 @@ class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
             Exception: what ends the wait.
         """
         self._scope.check_free()
-        self._transport.check_loop()
         try:
             self._transport.check_open()
             with self._scope:
@@ -205,6 +204,7 @@ class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
 
     async def aclose(self) -> None:
         """End the wait for good; whoever is waiting in it leaves first. Afterwards iteration is over."""
+        self._transport.check_loop()
         self._closed = True
         closed = WaitClosedError(f"the wait for batch {self.batch_id} was closed", batch_id=self.batch_id)
         self._end(closed)

@@ -48,7 +48,10 @@ def check_seconds(name: str, value: float, *, zero: bool = False) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ConfigurationError(f"{name} must be a number of seconds, not {type(value).__name__}")
-    seconds = float(value)
+    try:
+        seconds = float(value)
+    except OverflowError:
+        seconds = math.inf
     if not math.isfinite(seconds) or seconds < 0 or (seconds == 0 and not zero):
         bound = "0 or more" if zero else "more than 0"
         raise ConfigurationError(f"{name} must be a finite number of seconds, {bound}, not {seconds}")

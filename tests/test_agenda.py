@@ -25,6 +25,8 @@ def test_without_timeout_there_is_no_limit():
 
 def test_an_outage_starts_with_the_first_failed_poll_and_ends_with_a_good_answer():
     agenda = started()
+    agenda.failed(None)
+    assert agenda.limit == 1100.0
     agenda.failed(1010.0)
     agenda.failed(1020.0)
     assert agenda.limit == 1040.0

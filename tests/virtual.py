@@ -75,7 +75,7 @@ class VirtualTransport:
         return URL("http://localhost" + path)
 
     def scope(self, purpose: str) -> Scope:
-        return Scope(self.entered, purpose)
+        return Scope(self.entered, purpose, self.check_loop)
 
     def check_open(self) -> None:
         if self.closed:

@@ -1,0 +1,347 @@
+"""A hundred thousand spoilt answers: each one is taken whole or refused whole, and nothing else comes out.
+
+Every seed spoils the same bodies in the same way each time it runs; a failure shows the body.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import re
+import sys
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runflow_async.decoding import decode_batch, decode_poll
+from runflow_async.errors import MalformedResponseError
+from runflow_async.ledger import Ledger
+from runflow_async.models import TERMINAL_STATUSES, Batch
+from tests.virtual import BATCH_ID, RUN_ID, body, item_id, line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from runflow_async.decoding import PollAnswer
+
+HISTORIES_PER_SEED = 500
+BODIES_PER_HISTORY = 20
+SEEDS = range(10)  # 100,000 bodies
+
+STATUSES = ["queued", "running", "succeeded", "failed", "cancelled", "odd", ""]
+DETAILS = {
+    "items_total": 3,
+    "items_succeeded": 1,
+    "cost": "1.2500",
+    "output": None,
+    "metadata": {"ratio": 0.5},
+    "created_at": "2026-01-02T03:04:05.678Z",
+    "duration_ms": 1500,
+}
+LITERALS = [
+    *(b"null", b"true", b"false", b"[]", b"{}", b"[null]", b"[[]]", b"[{}]", b'{"id": 1}', b"", b"undefined"),
+    *(b"0", b"-1", b"1.5", b"1e3", b"1e999", b"-0.0", b"01", b"NaN", b"Infinity", b"-Infinity"),
+    *(str(number).encode() for number in (2**63, -(2**63) - 1, 2**64, 2**70, 10**400)),
+    *(b'""', b'"x"', b'"\\ud800"', b'"\\ud83d\\ude00"', b'"\xff"', b'"\\u0000"', b'"\n"', b"'x'", b'"'),
+    *(f'"{status}"'.encode() for status in STATUSES),
+    *(b'"NaN"', b'"1e999999999"', b'"2026-01-02"', b'"2026-02-30T10:00:60Z"', b'"2026-01-02T03:04:05"'),
+    *(f'"{text}"'.encode() for text in (RUN_ID, item_id(0).upper(), item_id(1).replace("-", ""), item_id(2) + ",")),
+    *(b"[" * 100 + b"]" * 100, b"[" * 3000 + b"]" * 3000, b'{"a":' * 3000 + b"1" + b"}" * 3000, b"9" * 5000),
+]
+KEYS = [b'"id"', b'"status_code"', b'"items"', b'"completed_at"', b'"sequence_index"', b'"odd"', b'""', b"id", b"7"]
+TOKEN = re.compile(rb'("(?:[^"\\]|\\.)*")(\s*:)?|[-\w.]+|\{\}|\[\]')
+
+
+class Original(NamedTuple):
+    """A good answer, and where its keys and values stand."""
+
+    body: bytes
+    keys: list[tuple[int, int]]
+    values: list[tuple[int, int]]
+
+
+def dissect(answer: bytes) -> Original:
+    tokens = list(TOKEN.finditer(answer))
+    start = answer.index(b'"items": ') + len(b'"items": ')
+    items = start, start + len(json.dumps(json.loads(answer)["items"]))
+    return Original(
+        answer,
+        [found.span(1) for found in tokens if found[2]],
+        [*(found.span() for found in tokens if not found[2]), items],
+    )
+
+
+ORIGINALS = [
+    dissect(body(status, items, **fields))
+    for status, items, fields in [
+        ("queued", ["queued", "queued", "queued"], {"items_total": 3, "items_failed": 0}),
+        ("running", ["running", "queued", "running"], {"id": str(BATCH_ID).upper()}),
+        ("running", ["succeeded", "running", "failed"], DETAILS),
+        ("running", [line(2, "failed"), line(0, "succeeded"), line(3, "queued")], {"items_total": 4}),
+        ("running", ["queued", line(1, "running", client_ref=None), line(1, "succeeded")], {"id": RUN_ID}),
+        ("succeeded", ["succeeded"] * 3, {"completed_at": "2026-01-02T03:05:00Z"} | DETAILS),
+        (None, None, {"links": {"self": "/v1"}}),
+    ]
+]
+
+
+def flip_bits(chance: random.Random, original: Original) -> bytes:
+    spoilt = bytearray(original.body)
+    for _ in range(chance.randint(1, 3)):
+        spoilt[chance.randrange(len(spoilt))] ^= 1 << chance.randrange(8)
+    return bytes(spoilt)
+
+
+def cut(chance: random.Random, original: Original) -> bytes:
+    start, end = sorted((chance.randrange(len(original.body)), chance.randrange(len(original.body))))
+    return chance.choice((original.body[:start], original.body[start:], original.body[:start] + original.body[end:]))
+
+
+def splice(chance: random.Random, original: Original) -> bytes:
+    other = chance.choice(ORIGINALS)
+    number = chance.randrange(min(len(original.values), len(other.values)))
+    ends = original.values[number][0], other.values[number][0]
+    if chance.random() < 0.3:
+        ends = chance.randrange(len(original.body)), chance.randrange(len(other.body))
+    return original.body[: ends[0]] + other.body[ends[1] :]
+
+
+def swap_type(chance: random.Random, original: Original) -> bytes:
+    start, end = chance.choice(original.values)
+    return original.body[:start] + chance.choice(LITERALS) + original.body[end:]
+
+
+def swap_values(chance: random.Random, original: Original) -> bytes:
+    whole = original.body
+    (a, b), (c, d) = sorted(chance.sample(original.values[:-1], 2))
+    return whole[:a] + whole[c:d] + whole[b:c] + whole[a:b] + whole[d:]
+
+
+def rename_key(chance: random.Random, original: Original) -> bytes:
+    start, end = chance.choice(original.keys)
+    return original.body[:start] + chance.choice(KEYS) + original.body[end:]
+
+
+def duplicate_key(chance: random.Random, original: Original) -> bytes:
+    start, end = chance.choice(original.keys)
+    again = original.body[start:end] + b":" + chance.choice(LITERALS)
+    if chance.random() < 0.5:
+        return original.body[:start] + again + b"," + original.body[start:]
+    return original.body[:-1] + b"," + again + b"}"
+
+
+def insert_bytes(chance: random.Random, original: Original) -> bytes:
+    at = chance.randrange(len(original.body) + 1)
+    return original.body[:at] + chance.randbytes(chance.randint(1, 4)) + original.body[at:]
+
+
+def replace_text(chance: random.Random, original: Original) -> bytes:
+    start, end = chance.choice(original.values)
+    return original.body[:start] + json.dumps(chance.choice(STATUSES)).encode() + original.body[end:]
+
+
+def make_up(chance: random.Random, original: Original) -> bytes:
+    return chance.randbytes(chance.randrange(64))
+
+
+def keep(chance: random.Random, original: Original) -> bytes:
+    return original.body
+
+
+SPOILERS: list[Callable[[random.Random, Original], bytes]] = [
+    *(flip_bits, flip_bits, cut, splice, splice, swap_type, swap_type, swap_values),
+    *(rename_key, duplicate_key, insert_bytes, replace_text, make_up),
+]
+
+
+def state_of(ledger: Ledger) -> list[object]:
+    """All that a ledger holds, containers copied, so that a later change shows."""
+    values = [getattr(ledger, name) for name in Ledger.__slots__]
+    return [ledger._told is ledger._seen, *(v.copy() if isinstance(v, (dict, deque)) else v for v in values)]
+
+
+class Wait:
+    """A ledger, and beside it what every item was said to be and what the consumer was told, worked out plainly."""
+
+    def __init__(self, now: datetime, since: Batch | None = None) -> None:
+        self.now = now
+        self.ledger = Ledger(BATCH_ID, since)
+        self.known = statuses_of(since)
+        self.told = dict(self.known)
+
+    def receive(self, answer: bytes) -> str:
+        """Take an answer as a wait does, check what comes of it, and say who refused it, if anybody."""
+        try:
+            decoded = decode_poll(answer)
+        except MalformedResponseError:
+            return "decoder"
+        before = state_of(self.ledger)
+        try:
+            self.ledger.take(answer, decoded, self.now)
+        except MalformedResponseError:
+            assert state_of(self.ledger) == before, "half of a refused answer was applied"
+            return "ledger"
+        self._learn(decoded)
+        return "nobody"
+
+    def _learn(self, answer: PollAnswer) -> None:
+        latest = {UUID(handle.id): handle.status_code for handle in answer.items or ()}
+        ended = {key for key, status in self.known.items() if status in TERMINAL_STATUSES}
+        self.known |= {key: status for key, status in latest.items() if key not in ended}
+
+    def tell(self, most: int) -> None:
+        """Hand out some transitions, each of which must lead on from the one before."""
+        for _ in range(most):
+            if (transition := self.ledger.next_transition()) is None:
+                return
+            key = transition.item.id
+            assert transition.previous == self.told.get(key)
+            assert transition.current == self.known[key] != transition.previous
+            assert transition.previous not in TERMINAL_STATUSES
+            self.told[key] = transition.current
+
+    def look(self) -> None:
+        """Look at everything that a consumer can see."""
+        batch, delivered = self.ledger.batch, self.ledger.delivered
+        assert statuses_of(batch) == self.known
+        assert statuses_of(delivered) == self.told
+        assert self.ledger.has_untold or self.told == self.known
+        assert self.ledger.unfinished == (not TERMINAL_STATUSES.issuperset(self.known.values()))
+        self.ledger.report_missing()
+        msgspec.json.encode((batch, delivered))
+
+
+def statuses_of(batch: Batch | None) -> dict[UUID, str]:
+    return {handle.id: handle.status_code for handle in (batch and batch.items) or ()}
+
+
+def is_refused_whole(answer: bytes) -> bool:
+    try:
+        decode_batch(answer)
+    except MalformedResponseError:
+        return True
+    return False
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quiet():
+    """Spoilt answers are logged by the thousand."""
+    logging.getLogger("runflow_async").setLevel(logging.CRITICAL)
+    yield
+    logging.getLogger("runflow_async").setLevel(logging.NOTSET)
+
+
+def step(chance: random.Random, wait: Wait, answer: bytes) -> str:
+    """What a wait and its consumer do with one answer; says who refused it."""
+    refused_by = wait.receive(answer)
+    if refused_by == "nobody":
+        wait.tell(chance.randrange(4))
+        wait.look()
+    elif refused_by == "ledger" or chance.random() < 0.25:
+        assert is_refused_whole(answer) or refused_by == "decoder"
+    return refused_by
+
+
+def run_history(chance: random.Random, now: datetime) -> Counter[str]:
+    """One wait's life of spoilt answers, with a consumer that is now quick and now slow."""
+    wait, outcomes = Wait(now), Counter[str]()
+    step(chance, wait, chance.choice(ORIGINALS[:5]).body)
+    for _ in range(BODIES_PER_HISTORY):
+        answer = chance.choice(SPOILERS)(chance, chance.choice(ORIGINALS))
+        try:
+            outcomes[step(chance, wait, answer)] += 1
+        except Exception as error:
+            error.add_note(f"the answer was {answer!r}")
+            raise
+    wait.tell(1000)
+    wait.look()
+    assert not wait.ledger.has_untold
+    return outcomes
+
+
+@pytest.fixture
+def untraced() -> Iterator[None]:
+    """Coverage is measured by the short run; it would triple the time of the long ones."""
+    trace = sys.gettrace()
+    sys.settrace(None)
+    yield
+    sys.settrace(trace)
+
+
+def fuzz(seed: int, histories: int, now: datetime) -> Counter[str]:
+    chance = random.Random(seed)
+    return sum((run_history(chance, now) for _ in range(histories)), Counter())
+
+
+def test_some_spoilt_answers_are_taken_whole_or_refused_whole(now_utc):
+    """Also that the spoilers reach every stage: a fuzz that everybody refuses at once would prove little."""
+    outcomes = fuzz(-1, 100, now_utc)
+    assert outcomes.total() == 100 * BODIES_PER_HISTORY
+    assert min(outcomes[stage] for stage in ("nobody", "ledger", "decoder")) > 0.03 * outcomes.total()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", SEEDS)
+def test_ten_thousand_spoilt_answers_are_taken_whole_or_refused_whole(seed, now_utc, untraced):
+    assert fuzz(seed, HISTORIES_PER_SEED, now_utc).total() >= 10_000
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from([10**400, RUN_ID]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def mostly(good: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.one_of(*[good] * 15, VALUES)
+
+
+LINES = st.integers(0, 3).flatmap(
+    lambda index: st.fixed_dictionaries(
+        {"id": mostly(st.just(item_id(index))), "sequence_index": mostly(st.just(index)), "run_id": st.just(RUN_ID)},
+        optional={"status_code": mostly(st.sampled_from(STATUSES)), "client_ref": mostly(st.none())},
+    )
+)
+WHOLE_LINES = st.builds(line, st.integers(0, 3), st.sampled_from(STATUSES))
+DOCUMENTS = st.fixed_dictionaries(
+    {"id": mostly(st.just(str(BATCH_ID))), "status_code": mostly(st.sampled_from(STATUSES))},
+    optional={"items": mostly(st.lists(WHOLE_LINES | LINES, max_size=5))}
+    | {name: mostly(st.just(value)) for name, value in DETAILS.items()}
+    | {"completed_at": mostly(st.none()), "odd": VALUES},
+)
+
+
+@settings(max_examples=80, derandomize=True, deadline=None, database=None)
+@given(documents=st.lists(DOCUMENTS, min_size=1, max_size=6), patience=st.integers(0, 3))
+def test_a_refused_answer_leaves_the_stream_as_if_it_had_never_come(documents, patience, now_utc):
+    """Two consumers, one of whom never gets the refused answers, are told the same."""
+    one, other = Wait(now_utc), Wait(now_utc)
+    for document in documents:
+        answer = json.dumps(document).encode()
+        if one.receive(answer) == "nobody":
+            assert other.receive(answer) == "nobody"
+        for wait in (one, other):
+            wait.tell(patience)
+            wait.look()
+        assert one.ledger.batch == other.ledger.batch
+        assert one.ledger.delivered == other.ledger.delivered
+
+
+@settings(max_examples=200, derandomize=True, deadline=None, database=None)
+@given(document=VALUES | DOCUMENTS, encoding=st.sampled_from(["utf-8", "utf-16", "utf-8-sig", "latin-1"]))
+def test_any_json_document_in_any_encoding_is_taken_or_refused(document, encoding, now_utc):
+    answer = json.dumps(document, ensure_ascii=False).encode(
+        encoding, errors="surrogatepass" if "8" in encoding else "replace"
+    )
+    if Wait(now_utc).receive(answer) == "nobody":
+        assert not is_refused_whole(answer)
+    else:
+        is_refused_whole(answer)
