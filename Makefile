@@ -23,7 +23,7 @@ demo: $(VENV)/.runtime ## await three batches of an emulated server, with every 
 	$(BIN)/python -m runflow_async demo
 
 test: $(STAMP) ## run the whole test suite, slow rows included, and gate its branch coverage
-	$(BIN)/python -X dev -m pytest --cov --cov-report=term-missing:skip-covered
+	$(BIN)/python -X dev -m pytest -n 2 --dist loadfile --cov --cov-report=term-missing:skip-covered
 
 test-fast: $(STAMP) ## run the tests without the slow ones
 	$(BIN)/python -m pytest -m 'not slow' -q
@@ -39,8 +39,9 @@ format: $(STAMP) ## format and mend what can be mended
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(STAMP) ## run the benchmarks
-	$(BIN)/python -m benchmarks.decode
+bench: $(STAMP) ## run all benchmarks; figures and plots go to benchmarks/results/
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	$(BIN)/python -m benchmarks
 
 clean: ## remove what make made
 	rm -rf $(VENV) build dist .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
