@@ -47,7 +47,7 @@ async def test_row_148_the_key_is_in_nothing_that_is_shown(caplog, row):
         async with ScriptedServer([RUNNING, row.fault]) as server:
             cap = 1500 if row.number in (108, 110) else 10**6
             session = RunflowSession(
-                CANARY, base_url=server.url, retry=QUICK, request_timeout=0.05, max_response_bytes=cap
+                CANARY, base_url=server.url, retry=QUICK, request_timeout=0.3, max_response_bytes=cap
             )
             wait = session.wait_for_batch(BATCH_ID, interval=0.001, max_outage=0.05)
             with pytest.raises(RunflowError) as caught:
