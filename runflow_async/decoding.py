@@ -60,7 +60,10 @@ class PollAnswer(Struct, frozen=True, gc=False):
     id: UUID | None = None
     status_code: str | None = None
     # Only whether it is set matters, and RFC 3339 knows instants that datetime does not (second 60).
-    completed_at: Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\d[Tt ](?:[01]\d|2[0-3]):[0-5]\d")] | None = None
+    completed_at: (
+        Annotated[str, Meta(pattern=r"^\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])[Tt ](?:[01]\d|2[0-3]):[0-5]\d")]
+        | None
+    ) = None
     items_total: Count | None = None
     items_succeeded: Count | None = None
     items_failed: Count | None = None

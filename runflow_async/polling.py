@@ -41,7 +41,7 @@ __all__ = ["Polling", "WaitOptions"]
 logger = logging.getLogger("runflow_async")
 
 JUST_CREATED = 3.0
-"""Seconds from the first poll in which 404 means that the batch has not reached every replica yet."""
+"""Seconds from the first request in which 404 means that the batch has not reached every replica yet."""
 SETTLING_DELAYS = (0.25, 1.0, 3.0)
 """Seconds before each of the polls that let the items of a terminal batch catch up: under 5 s in all."""
 
@@ -85,6 +85,7 @@ class Polling:
         self._terminal = False
         self._settling = 0
         self._sent_at: float | None = None
+        self._first_sent_at: float | None = None
         self._last_error: RunflowError | None = None
         self._outage: Outage | None = None
         self._polls = self._requests = self._retries = 0
@@ -140,7 +141,9 @@ class Polling:
         self._sent_at = None
         try:
             url = self._transport.url(batch_path(self._batch_id))
-            reply = await self._transport.get(url, sent=self._count_request, limit=self._agenda.limit)
+            reply = await self._transport.get(
+                url, sent=self._count_request, limit=self._agenda.limit, longest=self._options.max_outage
+            )
             self._take(reply)
         except RunflowError as error:
             await self._after_failure(error)
@@ -223,7 +226,8 @@ class Polling:
             self.end()
             return
         newborn = isinstance(error, NotFoundError) and not self._polls
-        patience = JUST_CREATED - self._agenda.elapsed(self._now())
+        asked_for = 0.0 if self._first_sent_at is None else self._now() - self._first_sent_at
+        patience = JUST_CREATED - asked_for
         if newborn:
             error.verdict = Verdict.TRANSIENT if patience > 0 else Verdict.FINAL
         elif isinstance(error, NotFoundError):
@@ -264,6 +268,8 @@ class Polling:
         self._requests += 1
         if self._sent_at is None:
             self._sent_at = self._now()
+        if self._first_sent_at is None:
+            self._first_sent_at = self._sent_at
 
 
 def _ring(alarm: asyncio.Future[None]) -> None:

@@ -126,7 +126,9 @@ class Transport:
         """A scope that closing this transport interrupts."""
         return Scope(self._entered, purpose, self.check_loop)
 
-    async def get(self, url: URL, *, sent: Callable[[], None], limit: float = math.inf) -> Reply:
+    async def get(
+        self, url: URL, *, sent: Callable[[], None], limit: float = math.inf, longest: float = math.inf
+    ) -> Reply:
         """Send one GET and return its good answer.
 
         A request that finds its reused connection closed is repeated at once (RFC 9112, section 9.3.1), until the pool
@@ -136,6 +138,7 @@ class Transport:
             url: from `url()`.
             sent: called for every request that goes out.
             limit: instant on the loop's clock at which this ends at the latest, whatever it is doing.
+            longest: seconds; shortens `request_timeout` for this one.
 
         Raises:
             RunflowError: for everything but a good answer.
@@ -144,7 +147,7 @@ class Transport:
         await self._take_turn(limit)
         try:
             now = self._now()
-            bound = min(self._request_timeout, limit - now)
+            bound = min(self._request_timeout, longest, limit - now)
             if bound <= 0:
                 raise TransportError("no time was left to send the request")
             return await self._send(http, url, now + bound, sent)
@@ -156,7 +159,11 @@ class Transport:
             try:
                 sent()
                 return await self._exchange(http, url, deadline)
-            except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
+            except RuntimeError:
+                if http.closed:
+                    raise SessionClosedError from None
+                raise
+            except (aiohttp.ClientError, OSError, ValueError) as error:
                 if http.closed:
                     raise SessionClosedError from error
                 # aiohttp writes to a closing connection only where that was a reused one.
@@ -266,5 +273,10 @@ class Transport:
         self.check_loop()
         self.closed = True
         await asyncio.gather(*(scope.interrupt(SessionClosedError()) for scope in tuple(self._entered)))
+        keeper = self._keeper
+        if keeper is None or self._http is None:
+            return
+        await self._http.close()
         if self._keeper is not None:
-            await self._keeper.aclose()
+            self._keeper = None
+            await keeper.aclose()

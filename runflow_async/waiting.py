@@ -200,6 +200,9 @@ class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
                 await self.step()
             except WaitClosedError:
                 break
+            except Exception:
+                if not (self.done() and self.has_untold):  # what the last answer brought is told first
+                    raise
         raise StopAsyncIteration
 
     async def aclose(self) -> None:

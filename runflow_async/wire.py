@@ -91,10 +91,6 @@ def translate(error: Exception, url: URL) -> RunflowError:
         return TransportError(f"{place} did not answer in time")
     if isinstance(error, aiohttp.ClientConnectorError):
         return TransportError(f"cannot connect to {place}: {printable(str(error.os_error))}")
-    if isinstance(error, RuntimeError):
-        return TransportError(
-            f"the request to {place} could not be made: {printable(str(error))}", verdict=Verdict.FINAL
-        )
     if isinstance(error, (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, OSError)):
         return TransportError(f"{place} closed the connection before the answer was complete")
     if any(isinstance(cause, http_exceptions.BadStatusLine) for cause in chain):

@@ -34,7 +34,7 @@ class FleetTransport(VirtualTransport):
         self.cancelled = 0
         self.started = None
 
-    async def get(self, url, *, sent, limit):
+    async def get(self, url, *, sent, limit, longest):
         batch_id = UUID(url.path.rpartition("/")[2])
         loop = asyncio.get_running_loop()
         self.started = loop.time() if self.started is None else self.started
@@ -255,7 +255,7 @@ async def test_polls_under_way_are_bounded():
 
 
 @CROWD
-async def test_first_polls_of_many_are_spread():
+async def test_first_polls_of_many_are_spread(untraced):
     """A thousand at 2 ms each take 2 s."""
     ids = [UUID(int=n) for n in range(1000)]
     transport = FleetTransport({key: [(0.0, "queued"), (20.0, "succeeded")] for key in ids}, roundtrip=0)
@@ -265,18 +265,18 @@ async def test_first_polls_of_many_are_spread():
 
 
 @CROWD
-async def test_after_an_outage_there_is_no_herd():
+async def test_after_an_outage_there_is_no_herd(untraced):
     """Row 143: the server is down from 20 s to 30 s; afterwards no 100 ms see more than three times the mean."""
     ids = [UUID(int=n) for n in range(1000)]
     transport = FleetTransport({key: [(0.0, "queued"), (45.0, "succeeded")] for key in ids}, roundtrip=0)
     real = transport.get
 
-    async def get(url, *, sent, limit):
+    async def get(url, *, sent, limit, longest):
         now = asyncio.get_running_loop().time() - (transport.started or 0)
         if transport.started is not None and 20 <= now < 30:
             transport.polls.append((now, UUID(int=0)))
             raise ServerError(503)
-        return await real(url, sent=sent, limit=limit)
+        return await real(url, sent=sent, limit=limit, longest=longest)
 
     transport.get = get
     await transport.fleet(ids, max_flights=5000)
@@ -285,7 +285,7 @@ async def test_after_an_outage_there_is_no_herd():
 
 
 @CROWD
-async def test_an_outage_costs_no_more_requests_than_health():
+async def test_an_outage_costs_no_more_requests_than_health(untraced):
     """Row 144: many waits for a minute, with a server that only answers 503."""
 
     async def requests_in_a_minute(failing: bool) -> int:
@@ -293,7 +293,7 @@ async def test_an_outage_costs_no_more_requests_than_health():
         transport = FleetTransport({key: [(0.0, "queued"), (1e6, "succeeded")] for key in ids}, roundtrip=0)
         if failing:
 
-            async def get(url, *, sent, limit):
+            async def get(url, *, sent, limit, longest):
                 transport.polls.append((0.0, UUID(int=0)))
                 raise ServerError(503)
 

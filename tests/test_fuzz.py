@@ -9,7 +9,6 @@ import json
 import logging
 import random
 import re
-import sys
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
@@ -26,7 +25,7 @@ from runflow_async.models import TERMINAL_STATUSES, Batch
 from tests.virtual import BATCH_ID, RUN_ID, body, item_id, line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from datetime import datetime
 
     from runflow_async.decoding import PollAnswer
@@ -264,15 +263,6 @@ def run_history(chance: random.Random, now: datetime) -> Counter[str]:
     wait.look()
     assert not wait.ledger.has_untold
     return outcomes
-
-
-@pytest.fixture
-def untraced() -> Iterator[None]:
-    """Coverage is measured by the short run; it would triple the time of the long ones."""
-    trace = sys.gettrace()
-    sys.settrace(None)
-    yield
-    sys.settrace(trace)
 
 
 def fuzz(seed: int, histories: int, now: datetime) -> Counter[str]:

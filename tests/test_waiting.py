@@ -187,8 +187,9 @@ class TestIterating:
             raise LookupError("mine")
 
         wait = perform([QUICK]).wait(until=until)
+        assert told([await anext(wait)]) == [(0, None, "queued")]
         with pytest.raises(LookupError, match="mine"):
-            await wait
+            await anext(wait)
         assert isinstance(wait.exception(), LookupError)
 
 

@@ -7,6 +7,7 @@ hits, `math.inf` for ever) and `batch_id` (the only batch it hits; None hits any
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Mapping
@@ -182,15 +183,17 @@ async def _hang(_: web.BaseRequest, __: Answer) -> web.StreamResponse:
 async def _drip(request: web.BaseRequest, answer: Answer, seconds: float, pieces: int) -> web.StreamResponse:
     response = await _send_head(request, answer)
     size = max(1, -(-len(answer.body) // pieces))
-    for start in range(0, len(answer.body), size):
-        await asyncio.sleep(seconds / pieces)
-        await response.write(answer.body[start : start + size])
+    with contextlib.suppress(ConnectionError):  # a client that loses patience is what this is for
+        for start in range(0, len(answer.body), size):
+            await asyncio.sleep(seconds / pieces)
+            await response.write(answer.body[start : start + size])
     return response
 
 
 async def _truncate(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
     response = await _send_head(request, answer)
-    await response.write(answer.body[: len(answer.body) // 2])
+    with contextlib.suppress(ConnectionError):
+        await response.write(answer.body[: len(answer.body) // 2])
     response.force_close()
     return response
 

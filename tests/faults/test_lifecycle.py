@@ -535,6 +535,17 @@ class TestClosing:
             outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [SessionClosedError] * 3
 
+    @pytest.mark.parametrize("apart", [pytest.param(n, id=f"row 126: {n} turns apart") for n in range(7)])
+    async def test_may_be_done_by_two_at_once(self, apart):
+        async with assert_no_leaks(), ScriptedServer([RUNNING, hang()]) as server, open_session(server.url) as session:
+            task = asyncio.create_task(wait(session, 0.001))
+            await eventually(lambda: len(server.requests) == 2)
+            closing = asyncio.create_task(session.close())
+            await turns(apart)
+            assert await asyncio.gather(closing, session.close(), return_exceptions=True) == [None, None]
+            assert isinstance(task.exception(), SessionClosedError)
+            assert session._transport._http.closed
+
     async def test_row_126_ends_a_fleet(self):
         async with assert_no_leaks(), ScriptedServer(hang()) as server, open_session(server.url) as session:
 
@@ -743,6 +754,18 @@ class TestManyWaits:
             assert (await queued).is_terminal
             await holder
         assert (queued.stats.polls, queued.stats.retries) == (1, 1)
+
+    @pytest.mark.looptime
+    async def test_row_133_do_not_count_the_queue_as_the_age_of_a_batch(self):
+        """A batch that is not found yet has three seconds from the first time that it was asked for."""
+        async with (
+            ScriptedServer([pause(10) + GOOD, http(404), GOOD]) as server,
+            open_session(server.url, max_connections=1) as session,
+        ):
+            holder = asyncio.create_task(session.get_batch(BATCH_ID))
+            await eventually(lambda: server.requests)
+            assert (await session.wait_for_batch(BATCH_ID)).is_terminal
+            await holder
 
     @pytest.mark.looptime
     async def test_row_133_end_on_time_with_a_timeout_when_they_were_only_queued(self):
