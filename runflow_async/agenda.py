@@ -84,7 +84,7 @@ class Agenda:
         self._unpolled = False
         self._outage_started = None
         # A peak that fades: one slow answer is remembered for a while, a quick one does not hide it.
-        self._roundtrip = max(roundtrip, 0.9 * self._roundtrip)
+        self._roundtrip = max(roundtrip, 0.5 * self._roundtrip)
 
     def failed(self, sent_at: float | None) -> None:
         """A poll failed; the first one in a row that was sent, and did not only queue, starts an outage."""
@@ -92,23 +92,25 @@ class Agenda:
         if self._outage_started is None:
             self._outage_started = sent_at
 
-    def plan(self, now: float, delay: float, *, held: bool = False) -> None:
+    def plan(self, now: float, delay: float, *, asked: float = 0.0) -> None:
         """Set the next poll `delay` seconds from now, drawn forward where its answer would miss the limit.
 
         Args:
             now: this instant.
             delay: seconds.
-            held: the server asked for the delay, so nothing may undercut it.
+            asked: seconds that the server asked for, which nothing may undercut.
         """
-        self.due = now + delay
-        self._held_until = self.due if held else now
+        self.due = now + max(delay, asked)
+        self._held_until = now + asked
         limit = self.limit
         latest = limit - 1.5 * self._roundtrip - MARGIN
         if self.due <= latest:
             return
-        can_draw = latest > now and latest >= self._held_until and self._drawn_for != limit
-        self.due = latest if can_draw else math.inf
-        self._drawn_for = limit
+        if latest > now and latest >= self._held_until and self._drawn_for != limit:
+            self.due = latest
+            self._drawn_for = limit
+        elif self.due >= limit:
+            self.due = math.inf
 
     def hurry(self, now: float) -> None:
         """Poll as soon as the server allows."""

@@ -54,6 +54,9 @@ class ItemLine(Struct, frozen=True, gc=False):
     client_ref: str | None = None
 
 
+_INSTANT = r"^\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])[Tt ](?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)"
+
+
 class PollAnswer(Struct, frozen=True, gc=False):
     """The part of a batch that a wait needs; read strictly."""
 

@@ -38,6 +38,7 @@ class Ledger:
         "_batch",
         "_batch_id",
         "_body",
+        "_decoded",
         "_observed_at",
         "_pending",
         "_seen",
@@ -52,6 +53,7 @@ class Ledger:
         self._since = since
         self._body: bytes | None = None
         self._batch: Batch | None = None
+        self._decoded: Batch | None = None
         self._observed_at: datetime | None = None
         handles = (since.items if since else None) or []
         # Items that the newest answer did not list, kept because a later one may.
@@ -83,7 +85,7 @@ class Ledger:
             if changes:
                 self._note(changes, observed_at)
         self._body = body
-        self._batch = None
+        self._batch = self._decoded = None
         if answer.status_code not in KNOWN_STATUSES:
             self._warn("batch %s has the unknown status %r, taken as not terminal", self._batch_id, answer.status_code)
 
@@ -159,7 +161,9 @@ class Ledger:
 
     def _snapshot(self, statuses: Mapping[str, str]) -> Batch:
         assert self._body is not None  # noqa: S101  # callers look before the first answer themselves
-        batch = decode_batch(self._body)
+        if self._decoded is None:
+            self._decoded = decode_batch(self._body)
+        batch = self._decoded
         listed = {str(item.id): item for item in batch.items or []}
         if batch.items is None and not self._unlisted:
             return batch

@@ -142,7 +142,7 @@ class Polling:
         try:
             url = self._transport.url(batch_path(self._batch_id))
             reply = await self._transport.get(
-                url, sent=self._count_request, limit=self._agenda.limit, longest=self._options.max_outage
+                url, sent=self._count_request, limit=self._attempt_limit(), longest=self._options.max_outage
             )
             self._take(reply)
         except RunflowError as error:
@@ -162,9 +162,14 @@ class Polling:
             if agenda.is_due(self._now()):
                 return
             await self._pause(min(agenda.due, agenda.limit))
-        if not self._settling:
+        if self._settling:
+            self.end()
+        elif not agenda.is_due(self._now()) or agenda.deadline <= self._now():
             raise self._limit_error() from self._last_error
-        self.end()
+
+    def _attempt_limit(self) -> float:
+        # Nobody stepped while the outage's limit went by: the attempt that was due is made all the same.
+        return self._agenda.deadline if self._agenda.is_over(self._now()) else self._agenda.limit
 
     async def _pause(self, until: float) -> None:
         loop = asyncio.get_running_loop()
@@ -208,7 +213,7 @@ class Polling:
         else:
             delay = self._state.delay(self._options.strategy)
             asked = min(reply.retry_after or 0.0, self._options.max_retry_after)
-            self._agenda.plan(now, max(delay, asked), held=asked >= delay)
+            self._agenda.plan(now, delay, asked=asked)
 
     def _settle(self, now: float) -> None:
         # A batch can be said to have ended before its items are: they get a few short polls to catch up.
@@ -222,8 +227,11 @@ class Polling:
 
     async def _after_failure(self, error: RunflowError) -> None:
         if self._settling:
-            logger.debug("batch %s has ended; its items could not be settled: %s", self._batch_id, error)
-            self.end()
+            logger.debug("batch %s has ended; a poll to settle its items failed: %s", self._batch_id, error)
+            if error.verdict is Verdict.FINAL:
+                self.end()
+            else:
+                self._settle(self._now())
             return
         newborn = isinstance(error, NotFoundError) and not self._polls
         asked_for = 0.0 if self._first_sent_at is None else self._now() - self._first_sent_at
@@ -243,14 +251,23 @@ class Polling:
             )
         delay = await self._outage.delay_after(error)
         self._retries += 1
-        asked = getattr(error, "retry_after", None) is not None
-        self._agenda.plan(self._now(), min(delay, patience) if newborn else delay, held=asked)
+        if getattr(error, "retry_after", None) is not None:
+            self._agenda.plan(self._now(), delay, asked=delay)
+        else:
+            self._agenda.plan(self._now(), min(delay, patience) if newborn else delay)
 
     def _limit_error(self) -> RunflowError:
         batch, stats = self.ledger.batch, self.stats
         if self._agenda.deadline <= self._agenda.limit:
+            if batch is None:
+                return WaitTimeoutError(
+                    f"batch {self._batch_id} may be still running; nothing was learnt of it in {self._options.timeout} s "
+                    f"({self._last_error}): wait again with a longer timeout",
+                    batch_id=self._batch_id,
+                    stats=stats,
+                )
             return WaitTimeoutError(
-                f"batch {self._batch_id} is still running (last seen {batch.status_code if batch else None!r}) after "
+                f"batch {self._batch_id} is still running (last seen {batch.status_code!r}) after "
                 f"{self._options.timeout} s; it goes on at the server: wait again with a longer timeout, and "
                 "since=wait.delivered to take up the transitions where they were cut",
                 batch_id=self._batch_id,

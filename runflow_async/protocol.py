@@ -100,7 +100,7 @@ def parse_base_url(value: str) -> str:
             a host other than loopback, where the key would travel in the clear.
     """
     parts = _split_url(value)
-    if parts.username is not None or parts.password is not None:
+    if "@" in value:
         raise ConfigurationError("base_url must not carry a user or password: pass the key as api_key")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigurationError(f"base_url must be an http(s) URL with a host, not {printable(value)!r}")

@@ -100,9 +100,7 @@ class Throttle:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.cancelled():
-                self._queue = deque(other for other in self._queue if other is not turn)
-            else:
+            if not turn.cancelled():  # it was given already; a cancelled one is passed over when its time comes
                 self._free_at = -math.inf
             self._set_timer(loop)
             raise

@@ -46,6 +46,7 @@ CONNECT_TIMEOUT = 10.0
 KEEPALIVE_TIMEOUT = 75.0
 """Longer than the default interval by far: a connection outlives the pause, so no poll pays for TLS again."""
 ERROR_BODY_LIMIT = 65_536
+ERROR_BODY_TIMEOUT = 1.0
 NO_CEILING = 1e9
 """aiohttp rounds timeouts above this up to whole seconds; ours are meant."""
 
@@ -112,7 +113,7 @@ class Transport:
         self._slots = asyncio.Semaphore(max_connections)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._entered: set[Scope] = set()
-        self._options: dict[str, Any] = {"allow_redirects": False}
+        self._options: dict[str, Any] = {"allow_redirects": False, "raise_for_status": False}
         if http is not None:
             theirs = getattr(http, "_middlewares", ())  # a request's middlewares replace the session's
             self._options["middlewares"] = (*theirs, respond_as_ours)
@@ -202,7 +203,11 @@ class Transport:
         status = response.status
         if status == HTTPStatus.TOO_MANY_REQUESTS or (asked and status == HTTPStatus.SERVICE_UNAVAILABLE):
             self._throttle.refused(started, self._now(), asked)
-        body = await read_up_to(response, ERROR_BODY_LIMIT)
+        try:
+            async with asyncio.timeout(ERROR_BODY_TIMEOUT):
+                body = await read_up_to(response, ERROR_BODY_LIMIT)
+        except (aiohttp.ClientError, TimeoutError):
+            body = b""  # the status says what there is to say
         return error_for_status(status, response.headers, body, asked)
 
     async def _read_body(self, response: aiohttp.ClientResponse) -> bytes:

@@ -41,6 +41,7 @@ class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
         self._polling = Polling(transport, batch_id, options, since)
         self._scope = transport.scope(f"the wait for batch {batch_id}")
         self._coroutine: Coroutine[Any, Any, Batch] | None = None
+        self._driver: asyncio.Task[Any] | None = None
         self._error: Exception | None = None
         self._closed = False
 
@@ -164,7 +165,9 @@ class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
     def send(self, value: Any) -> Any:
         """Run on, as the coroutine of a task."""
         if self._coroutine is None:
-            self._coroutine = self._complete()
+            self._coroutine, self._driver = self._complete(), asyncio.current_task()
+        elif self._driver is not asyncio.current_task():
+            raise RuntimeError(f"the wait for batch {self.batch_id} is used by two tasks at the same time")
         try:
             return self._coroutine.send(value)
         except BaseException:
@@ -174,7 +177,9 @@ class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
     def throw(self, *error: Any) -> Any:
         """Raise inside, as the coroutine of a task."""
         if self._coroutine is None:
-            self._coroutine = self._complete()
+            self._coroutine, self._driver = self._complete(), asyncio.current_task()
+        elif self._driver is not asyncio.current_task():
+            raise error[0]  # of a task that never got to drive
         try:
             return self._coroutine.throw(*error)
         except BaseException:

@@ -140,6 +140,8 @@ class wait_adaptive(wait_base):  # noqa: N801  # tenacity's own spelling of stra
         if self.max < self.min:
             raise ConfigurationError(f"max ({max}) must not be less than min ({min})")
         self.jitter = check_seconds("jitter", jitter, zero=True)
+        if self.jitter >= 1:
+            raise ConfigurationError(f"jitter is a share below 1, not {jitter}")
 
     def __call__(self, retry_state: RetryCallState) -> float:
         """Seconds until the next poll."""

@@ -53,7 +53,7 @@ def test_a_poll_that_would_be_late_is_drawn_forward_by_a_roundtrip_once():
 def test_what_the_server_asked_for_is_not_drawn_forward():
     agenda = started()
     agenda.answered(0.1)
-    agenda.plan(1050.0, 60.0, held=True)
+    agenda.plan(1050.0, 1.0, asked=60.0)
     assert agenda.due == math.inf
 
 
@@ -62,7 +62,7 @@ def test_hurry_polls_now_but_not_before_the_server_allows():
     agenda.plan(1001.0, 50.0)
     agenda.hurry(1002.0)
     assert agenda.due == 1002.0
-    agenda.plan(1002.0, 10.0, held=True)
+    agenda.plan(1002.0, 20.0, asked=10.0)
     agenda.hurry(1003.0)
     assert agenda.due == 1012.0
 
@@ -72,4 +72,11 @@ def test_a_quick_answer_does_not_hide_a_slow_one():
     agenda.answered(2.0)
     agenda.answered(0.001)
     agenda.plan(1000.0, 99.0)
-    assert agenda.due == pytest.approx(1100 - 1.5 * 1.8 - 0.01)
+    assert agenda.due == pytest.approx(1100 - 1.5 * 1.0 - 0.01)
+
+
+def test_a_poll_before_the_deadline_is_made_however_slow_one_answer_was():
+    agenda = started(10.0)
+    agenda.answered(4.5)
+    agenda.plan(1004.5, 0.5)
+    assert agenda.due == 1005.0

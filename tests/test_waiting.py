@@ -177,6 +177,14 @@ class TestIterating:
             await wait
         assert (await task).is_terminal
 
+    async def test_of_two_tasks_made_of_one_wait_the_second_is_refused_and_harms_nobody(self):
+        wait = perform([QUICK]).wait(interval=1)
+        first, second = asyncio.create_task(wait), asyncio.create_task(wait)
+        await asyncio.sleep(0.5)
+        with pytest.raises(RuntimeError, match="two tasks"):
+            await second
+        assert (await first).is_terminal
+
     async def test_ends_early_when_until_says_so(self):
         wait = perform([QUICK]).wait(interval=1, until=lambda batch: batch.items[0].status_code == "running")
         assert await collect(wait) == [(0, None, "queued"), (0, "queued", "running")]
@@ -380,6 +388,23 @@ class TestFailures:
         await transport.wait(interval=1)
         assert transport.polled_at == pytest.approx([0, 20], abs=0.01)
 
+    async def test_a_consumer_that_was_away_for_longer_than_max_outage_gets_another_attempt(self):
+        transport = play(body(items=["running"]), TransportError("gone"), body("succeeded", ["succeeded"]))
+        wait = transport.wait(interval=1)
+        await anext(wait)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.05):
+                await anext(wait)
+        await asyncio.sleep(400)
+        assert (await anext(wait)).current == "succeeded"
+
+    async def test_a_good_answers_retry_after_holds_a_nudge_back_too(self):
+        transport = play(Reply(body(), 3.0, 0.0, None), body("succeeded"))
+        wait = transport.wait(interval=5)
+        asyncio.get_running_loop().call_later(1, wait.nudge)
+        await wait
+        assert transport.polled_at == pytest.approx([0, 3], abs=0.01)
+
     async def test_not_found_is_borne_for_three_seconds_after_the_first_poll(self):
         transport = play(NotFoundError(404))
         with pytest.raises(NotFoundError):
@@ -422,9 +447,14 @@ class TestSettling:
     async def test_is_not_undone_by_failures_or_stale_answers(self):
         ended = body("succeeded", ["running", "succeeded"])
         stale = body("running", ["queued", "running"])
-        wait = play(ended, stale, ServerError(500)).wait()
+        wait = play(ended, stale, ServerError(500), AuthenticationError(401)).wait()
         assert [item.status_code for item in (await wait).items] == ["running", "succeeded"]
         assert wait.batch.status_code == "succeeded"
+
+    async def test_goes_on_after_a_failed_poll(self):
+        ended = body("succeeded", ["running"])
+        wait = play(ended, ServerError(500), body("succeeded", ["failed"])).wait()
+        assert await collect(wait) == [(0, None, "running"), (0, "running", "failed")]
 
 
 class TestPace:
