@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from tenacity import RetryCallState
 
-from runflow_async.agenda import Agenda
+from runflow_async.agenda import SLACK, Agenda
 from runflow_async.decoding import decode_poll
 from runflow_async.errors import (
     MalformedResponseError,
@@ -164,7 +164,7 @@ class Polling:
             await self._pause(min(agenda.due, agenda.limit))
         if self._settling:
             self.end()
-        elif not agenda.is_due(self._now()) or agenda.deadline <= self._now():
+        elif not agenda.is_due(self._now()) or agenda.deadline <= self._now() + SLACK:
             raise self._limit_error() from self._last_error
 
     def _attempt_limit(self) -> float:
@@ -261,8 +261,8 @@ class Polling:
         if self._agenda.deadline <= self._agenda.limit:
             if batch is None:
                 return WaitTimeoutError(
-                    f"batch {self._batch_id} may be still running; nothing was learnt of it in {self._options.timeout} s "
-                    f"({self._last_error}): wait again with a longer timeout",
+                    f"batch {self._batch_id} may be still running; nothing was learnt of it in "
+                    f"{self._options.timeout} s ({self._last_error}): wait again with a longer timeout",
                     batch_id=self._batch_id,
                     stats=stats,
                 )

@@ -44,6 +44,8 @@ from tests.rig import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 GOOD_BODY = json_batch(BATCH_ID, ["succeeded"], "succeeded")
 LAST_ONE = http(200, GOOD_BODY, {"Connection": "close"}) + close()
 HEAD_LENGTH = GOOD.data.index(b"\r\n\r\n") + 4

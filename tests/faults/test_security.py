@@ -17,6 +17,8 @@ from tests.faults import test_bodies, test_network, test_statuses
 from tests.faults.tables import BATCH_ID, GOOD, QUICK, RUNNING, connect, table
 from tests.rig import Certificates, ScriptedServer, hang, http, refused_port
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 CANARY = "rf_live_canary_9c1f7d"
 
 

@@ -49,6 +49,8 @@ from tests.rig import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 KEY = "rf_test_key"
 HOUR = 3600.0
 NEVER_WHOLE = http(body=b"{", length=1_000_000)
