@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-dev test-fast check format bench clean
+.PHONY: help demo test test-again test-dev test-fast check format bench clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ demo: $(VENV)/.runtime ## await three batches of an emulated server, with every 
 
 test: $(STAMP) ## run the whole test suite, slow rows included, and gate its branch coverage
 	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term-missing:skip-covered
+
+test-again: $(STAMP) ## run only what failed last, one after the other
+	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 
 test-dev: $(STAMP) ## run the quick tests in Python's and asyncio's debug modes
 	PYTHONASYNCIODEBUG=1 $(BIN)/python -X dev -m pytest -m 'not slow' -n 2 -q
