@@ -12,8 +12,8 @@ RESULTS = Path(__file__).parent / "results"
 COMMANDS = {
     "decode": ["benchmarks.decode"],
     "poll": ["benchmarks.poll"],
-    "fleet": ["benchmarks.fleet", "--waits", "100", "1000", "10000"],
-    "throttle": ["benchmarks.throttle"],
+    "fleet": ["benchmarks.fleet", "--waits", "100", "1000", "10000", "--seconds", "6"],
+    "throttle": ["benchmarks.throttle", "--seconds", "30"],
 }
 
 

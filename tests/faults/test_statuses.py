@@ -21,9 +21,16 @@ from runflow_async import (
     ServerError,
     StatusError,
     UnprocessableError,
+    throttle,
 )
 from tests.faults.tables import ATTEMPTS, BATCH_ID, GOOD, RUNNING, Row, connect, passes, stays, table
 from tests.rig import ScriptedServer, endless, eventually, http, send
+
+
+@pytest.fixture(autouse=True)
+def a_quick_least_pace(monkeypatch):
+    """After a 429 without a good answer before it the session makes one request a second: tested where the pace is."""
+    monkeypatch.setattr(throttle, "LEAST", 1000.0)
 
 
 def refusal(status: int, code: str = "SOME_CODE", message: str = "some text", **headers: str):
