@@ -17,6 +17,7 @@ from runflow_async import (
     NotFoundError,
     OutageError,
     RateLimitError,
+    RetryPolicy,
     ServerError,
     TransportError,
     WaitClosedError,
@@ -390,7 +391,7 @@ class TestFailures:
 
     async def test_a_consumer_that_was_away_for_longer_than_max_outage_gets_another_attempt(self):
         transport = play(body(items=["running"]), TransportError("gone"), body("succeeded", ["succeeded"]))
-        wait = transport.wait(interval=1)
+        wait = transport.wait(interval=1, retry=RetryPolicy(wait_initial=1000, wait_max=1000))
         await anext(wait)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(1.05):
