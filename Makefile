@@ -23,7 +23,7 @@ demo: $(VENV)/.runtime ## await three batches of an emulated server, with every 
 	$(BIN)/python -m runflow_async demo
 
 test: $(STAMP) ## run the whole test suite, slow rows included, and gate its branch coverage
-	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term-missing:skip-covered
+	$(BIN)/python -m pytest -n 3 --dist worksteal --cov --cov-report=term-missing:skip-covered
 
 test-again: $(STAMP) ## run only what failed last, one after the other
 	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none

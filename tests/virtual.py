@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
@@ -25,6 +26,7 @@ RUN_ID = str(uuid5(BATCH_ID, "run"))
 Timeline = "Sequence[tuple[float, str]]"
 
 
+@cache
 def item_id(index: int) -> str:
     return str(uuid5(BATCH_ID, f"item {index}"))
 
