@@ -92,7 +92,7 @@ class RunflowSession:
             request_timeout=check_seconds("request_timeout", request_timeout),
             max_connections=self._max_connections,
             max_response_bytes=_check_count("max_response_bytes", max_response_bytes),
-            throttle=Throttle(None if max_rate is None else check_seconds("max_rate", max_rate), self._max_retry_after),
+            throttle=Throttle(_check_rate(max_rate), self._max_retry_after),
         )
         self._waits: WeakValueDictionary[UUID, BatchWait] = WeakValueDictionary()
         self._twins: WeakSet[BatchWait] = WeakSet()
@@ -257,6 +257,10 @@ class RunflowSession:
 
 def _uncounted() -> None:
     """Nobody counts the requests of a single call."""
+
+
+def _check_rate(value: float | None) -> float | None:
+    return None if value is None else check_seconds("max_rate", value, unit="requests per second")
 
 
 def _check_count(name: str, value: int) -> int:

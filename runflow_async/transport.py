@@ -110,13 +110,13 @@ class Transport:
         self._max_connections = max_connections
         self._max_response_bytes = max_response_bytes
         self._throttle = throttle
-        self._slots = asyncio.Semaphore(max_connections)
+        self._slots = asyncio.Semaphore(min(max_connections, _room_in(http) or max_connections))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._entered: set[Scope] = set()
         self._options: dict[str, Any] = {"allow_redirects": False, "raise_for_status": False}
         if http is not None:
-            theirs = getattr(http, "_middlewares", ())  # a request's middlewares replace the session's
-            self._options["middlewares"] = (*theirs, respond_as_ours)
+            kept = getattr(http, "_middlewares", ())  # a request's middlewares replace the session's
+            self._options["middlewares"] = (*kept, respond_as_ours)
         self.closed = False
 
     def url(self, path: str) -> URL:
@@ -275,6 +275,9 @@ class Transport:
 
         A close that was cancelled is finished by the next one.
         """
+        if self._loop is not None and self._loop.is_closed():
+            self.closed = True  # its connections went with it
+            return
         self.check_loop()
         self.closed = True
         await asyncio.gather(*(scope.interrupt(SessionClosedError()) for scope in tuple(self._entered)))
@@ -285,3 +288,10 @@ class Transport:
         if self._keeper is not None:
             self._keeper = None
             await keeper.aclose()
+
+
+def _room_in(http: aiohttp.ClientSession | None) -> int:
+    # What queues for a connection inside of a user's smaller pool uses up its request's time; 0 is no bound.
+    connector = http.connector if http is not None else None
+    bounds = (connector.limit, connector.limit_per_host) if connector is not None else ()
+    return min(filter(None, bounds), default=0)

@@ -43,12 +43,18 @@ class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
         self._coroutine: Coroutine[Any, Any, Batch] | None = None
         self._driver: asyncio.Task[Any] | None = None
         self._error: Exception | None = None
+        self._trace: TracebackType | None = None
         self._closed = False
 
     def __repr__(self) -> str:
         batch = self.batch
         state = f"ended with {type(self._error).__name__}" if self._error else "done" if self.done() else "waiting"
         return f"<BatchWait {self.batch_id} {state}, last seen {batch.status_code if batch else None!r}>"
+
+    @property
+    def __name__(self) -> str:
+        """Names the task that it is the coroutine of."""
+        return f"wait_for_batch {self.batch_id}"
 
     @property
     def batch(self) -> Batch | None:
@@ -81,7 +87,7 @@ class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
             Exception: the one that the wait ended with.
         """
         if self._error is not None:
-            raise self._error
+            raise self._error.with_traceback(self._trace)
         batch = self.batch
         if not self._polling.ended or batch is None:
             raise asyncio.InvalidStateError(f"the wait for batch {self.batch_id} has not ended yet")
@@ -148,6 +154,7 @@ class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
             return
         self._polling.end()
         self._error = error
+        self._trace = error.__traceback__  # raised again from here, it would grow with each time
         if isinstance(error, RunflowError):
             error.batch_id = self.batch_id
             error.batch = self.batch
@@ -198,7 +205,7 @@ class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
             if (transition := self.take_transition()) is not None:
                 return transition
             if self._error is not None:
-                raise self._error
+                raise self._error.with_traceback(self._trace)
             if self._polling.ended:
                 break
             try:

@@ -40,21 +40,21 @@ SUSPECT_LIMIT = 3
 """Suspect answers in a row after which the last of them is raised."""
 
 
-def check_seconds(name: str, value: float, *, zero: bool = False) -> float:
-    """Return a length of time as a float.
+def check_seconds(name: str, value: float, *, zero: bool = False, unit: str = "seconds") -> float:
+    """Return a length of time, or another quantity of that kind, as a float.
 
     Raises:
         ConfigurationError: if it is no finite number above zero (or zero, where that is allowed).
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ConfigurationError(f"{name} must be a number of seconds, not {type(value).__name__}")
+        raise ConfigurationError(f"{name} must be a number of {unit}, not {type(value).__name__}")
     try:
         seconds = float(value)
     except OverflowError:
         seconds = math.inf
     if not math.isfinite(seconds) or seconds < 0 or (seconds == 0 and not zero):
         bound = "0 or more" if zero else "more than 0"
-        raise ConfigurationError(f"{name} must be a finite number of seconds, {bound}, not {seconds}")
+        raise ConfigurationError(f"{name} must be a finite number of {unit}, {bound}, not {seconds}")
     return seconds
 
 

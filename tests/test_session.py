@@ -107,6 +107,18 @@ class TestRequests:
             assert not http.closed
         assert seen == [f"/v1/batches/{batch_id}"]
 
+    async def test_queue_for_the_users_smaller_pool_without_losing_their_time(self, emulator):
+        """A pool of one, and answers that take half of what one request may take."""
+        ids = [emulator.create_batch(duration=9) for _ in range(6)]
+        emulator.faults.append(faults.slow_body(0.15, times=6))
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit_per_host=1)) as http:
+            once = RetryPolicy(attempts=1)
+            session = RunflowSession(
+                emulator.api_key, base_url=emulator.url, http=http, request_timeout=0.4, retry=once
+            )
+            batches = await asyncio.gather(*map(session.get_batch, ids))
+        assert [batch.id for batch in batches] == ids
+
     async def test_fail_clearly_once_the_users_session_is_closed(self, emulator):
         async with aiohttp.ClientSession() as http:
             pass
@@ -276,6 +288,14 @@ class TestClosing:
             assert isinstance(task.exception(), SessionClosedError)
             assert task.cancelling() == 0
 
+    def test_is_possible_after_its_loop_has_ended(self, monkeypatch):
+        session = RunflowSession("rf_key", base_url="http://127.0.0.1:9", retry=RetryPolicy(attempts=1))
+        with pytest.raises(TransportError):
+            asyncio.run(session.get_batch(UUID(int=1)))
+        asyncio.run(session.close())
+        with pytest.raises(SessionClosedError):
+            session.wait_for_batch(UUID(int=1))
+
     async def test_makes_every_later_call_say_so(self, emulator):
         async with quick_session(emulator) as session:
             wait = session.wait_for_batch(uuid4())
@@ -341,6 +361,10 @@ class TestConfiguration:
     )
     def test_takes_https_and_loopback(self, url):
         assert url.rstrip("/") in repr(RunflowSession("k", base_url=url))
+
+    def test_says_in_which_unit_a_rate_is(self):
+        with pytest.raises(ConfigurationError, match="max_rate must be a finite number of requests per second"):
+            RunflowSession("k", max_rate=0)
 
     @pytest.mark.parametrize(
         "keywords",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from collections.abc import Coroutine
 
 import msgspec
@@ -59,6 +60,20 @@ class TestAwaiting:
         async with asyncio.TaskGroup() as group:
             task = group.create_task(perform([SLOW]).wait())
         assert [b.status_code for b in [*batches, task.result()]] == ["succeeded"] * 4
+
+    async def test_names_the_task_that_awaits_it(self):
+        task = asyncio.create_task(perform([QUICK]).wait())
+        assert f"wait_for_batch {BATCH_ID}" in repr(task)
+        await task
+
+    async def test_a_failed_one_again_raises_its_error_with_its_own_traceback(self):
+        wait = play(AuthenticationError(401)).wait()
+        lengths = []
+        for _ in range(4):
+            with pytest.raises(AuthenticationError) as caught:
+                await wait
+            lengths.append(len(traceback.extract_tb(caught.value.__traceback__)))
+        assert len(set(lengths[1:])) == 1
 
     async def test_takes_hours_without_taking_them(self):
         wait = perform([[(0.0, "queued"), (3 * 3600.0, "succeeded")]]).wait(timeout=None, interval=60)
