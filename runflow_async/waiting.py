@@ -52,7 +52,7 @@ class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
         return f"<BatchWait {self.batch_id} {state}, last seen {batch.status_code if batch else None!r}>"
 
     @property
-    def __name__(self) -> str:
+    def __name__(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]  # of one object
         """Names the task that it is the coroutine of."""
         return f"wait_for_batch {self.batch_id}"
 
