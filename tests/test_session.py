@@ -25,6 +25,7 @@ from runflow_async import (
     ServerError,
     SessionClosedError,
     TransportError,
+    WaitClosedError,
     WaitTimeoutError,
 )
 from runflow_async.emulator import Emulator, faults
@@ -306,6 +307,24 @@ class TestClosing:
         with pytest.raises(SessionClosedError):
             session.wait_for_batch(uuid4())
         assert "closed" in repr(session)
+
+    async def test_of_a_wait_from_within_its_own_request_cancels_nobody(self, emulator):
+        """A middleware of the user's own session runs in the very task that is in the wait."""
+        went_on = []
+
+        async def close_the_wait(request, handler):
+            await wait.aclose()
+            went_on.append(request)
+            return await handler(request)
+
+        async with (
+            aiohttp.ClientSession(middlewares=(close_the_wait,)) as http,
+            quick_session(emulator, http=http) as session,
+        ):
+            wait = session.wait_for_batch(emulator.create_batch())
+            with pytest.raises(WaitClosedError):
+                await wait
+        assert len(went_on) == 1
 
 
 class TestAnswers:

@@ -182,3 +182,19 @@ def test_items_known_from_earlier_are_kept_when_the_answer_leaves_them_out(now_u
     feed(second, body(items=[line(1, "failed")]), now_utc)
     assert drain(second) == [(1, "running", "failed")]
     assert [item.status_code for item in second.batch.items] == ["running", "failed"]
+
+
+def test_a_snapshot_lists_the_items_in_sequence_order_whatever_the_answers(now_utc):
+    """Also an item that the newest answer has left out."""
+    ledger = Ledger(BATCH_ID, None)
+    feed(ledger, body(items=[line(2, "running"), line(0, "running"), line(1, "running")]), now_utc)
+    assert [item.sequence_index for item in ledger.batch.items] == [0, 1, 2]
+    feed(ledger, body(items=[line(2, "running"), line(0, "running")]), now_utc)
+    assert [item.sequence_index for item in ledger.batch.items] == [0, 1, 2]
+
+
+def test_transitions_that_were_let_go_of_come_in_sequence_order_all_the_same(now_utc):
+    ledger = Ledger(BATCH_ID, None)
+    feed(ledger, body(items=[line(1, "running"), line(0, "running")]), now_utc)
+    ledger.postpone()
+    assert drain(ledger) == [(0, None, "running"), (1, None, "running")]

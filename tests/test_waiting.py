@@ -6,6 +6,8 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any
 
 import msgspec
 import pytest
@@ -42,6 +44,10 @@ async def collect(wait) -> list[tuple[int, str | None, str]]:
     return told([transition async for transition in wait])
 
 
+def live_timers() -> int:
+    return sum(not timer.cancelled() for timer in asyncio.get_running_loop()._scheduled)
+
+
 class TestAwaiting:
     async def test_gives_the_last_batch(self):
         wait = perform([QUICK, SLOW]).wait()
@@ -52,6 +58,10 @@ class TestAwaiting:
     async def test_again_gives_the_same_batch(self):
         wait = perform([QUICK]).wait()
         assert await wait is await wait
+
+    async def test_again_as_another_task_gives_the_same_batch(self):
+        wait = perform([QUICK]).wait()
+        assert await asyncio.create_task(wait) is await asyncio.create_task(wait)
 
     async def test_is_what_tasks_and_gather_take(self):
         assert isinstance(perform([QUICK]).wait(), Coroutine)
@@ -244,6 +254,53 @@ class TestClosing:
         assert pending.cancelling() == 0
         assert caught.value.batch_id == BATCH_ID
 
+    async def test_ends_the_await_of_a_task_that_had_outlived_a_cancel_with_its_error_too(self):
+        """The task's own earlier cancellation was dealt with, and does not come up again."""
+        wait = perform([QUICK]).wait(interval=100)
+
+        async def outlive_a_cancel() -> None:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(1000)
+            await wait
+
+        pending = asyncio.create_task(outlive_a_cancel())
+        await asyncio.sleep(1)
+        pending.cancel()
+        await asyncio.sleep(1)
+        await wait.aclose()
+        with pytest.raises(WaitClosedError):
+            await pending
+        assert pending.cancelling() == 1
+
+    async def test_returns_once_a_task_that_takes_long_to_leave_has_left(self):
+        transport = play(body())
+
+        async def get(*_: Any, **__: Any) -> Reply:
+            try:
+                return await asyncio.get_running_loop().create_future()
+            finally:
+                await asyncio.sleep(5)
+
+        transport.get = get
+        wait = transport.wait()
+        pending = asyncio.create_task(wait)
+        await asyncio.sleep(1)
+        await wait.aclose()
+        assert pending.done()
+        assert isinstance(pending.exception(), WaitClosedError)
+
+    async def test_leaves_no_timer_of_the_pause_in_the_loop(self):
+        """It would stay there for as long as the pause was to last."""
+        before = live_timers()
+        wait = perform([QUICK]).wait(interval=3600)
+        pending = asyncio.create_task(wait)
+        await asyncio.sleep(1)
+        assert live_timers() == before + 1
+        await wait.aclose()
+        assert live_timers() == before
+        with pytest.raises(WaitClosedError):
+            await pending
+
     async def test_keeps_the_result_of_a_wait_that_had_ended(self):
         async with perform([QUICK]).wait() as wait:
             batch = await wait
@@ -349,6 +406,11 @@ class TestFailures:
             await transport.wait()
         assert len(transport.polled_at) == 6
 
+    async def test_suspect_answers_with_a_transient_failure_between_them_are_not_in_a_row(self):
+        transport = play(b"[]", b"[]", ServerError(503), b"[]", b"[]", body("succeeded"))
+        assert (await transport.wait()).is_terminal
+        assert len(transport.polled_at) == 6
+
     async def test_an_outage_is_survived_for_max_outage(self):
         transport = play(body(), ServerError(503))
         with pytest.raises(OutageError, match="503") as caught:
@@ -414,6 +476,19 @@ class TestFailures:
         await asyncio.sleep(400)
         assert (await anext(wait)).current == "succeeded"
 
+    async def test_a_nudge_before_that_attempt_is_answered_by_it(self):
+        """The attempt was sent after the nudge, so no further poll is owed at once."""
+        running = body(items=["running"])
+        transport = play(running, TransportError("gone"), running, body("succeeded", ["succeeded"]))
+        wait = transport.wait(interval=7, retry=RetryPolicy(wait_initial=1000, wait_max=1000))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(7.05):
+                await wait
+        await asyncio.sleep(400)
+        wait.nudge()
+        await wait
+        assert transport.polled_at[3] - transport.polled_at[2] == pytest.approx(7, abs=0.01)
+
     async def test_a_good_answers_retry_after_holds_a_nudge_back_too(self):
         transport = play(Reply(body(), 3.0, 0.0, None), body("succeeded"))
         wait = transport.wait(interval=5)
@@ -459,6 +534,12 @@ class TestSettling:
         transport = perform([[(0.0, "running")]], ended=0.0)
         assert (await transport.wait(timeout=1)).is_terminal
         assert transport.polled_at[-1] <= 1
+
+    async def test_ends_at_once_when_no_further_poll_could_be_in_time(self):
+        """The answer comes at 1 s, the next poll would be due at 1.25 s."""
+        wait = play(body("succeeded", ["running"]), roundtrip=1.0).wait(timeout=1.2)
+        assert (await wait).is_terminal
+        assert wait.stats.elapsed == pytest.approx(1.0, abs=0.01)
 
     async def test_is_not_undone_by_failures_or_stale_answers(self):
         ended = body("succeeded", ["running", "succeeded"])
@@ -543,6 +624,10 @@ class TestOddAnswers:
     async def test_items_that_return_are_no_news(self):
         wait = play(body(items=["running"]), body(items=[]), body("succeeded", ["succeeded"])).wait()
         assert await collect(wait) == [(0, None, "running"), (0, "running", "succeeded")]
+
+    async def test_items_that_return_are_not_reported_as_missing_at_the_end(self, caplog):
+        await play(body(items=["running"]), body(items=[]), body("succeeded", ["succeeded"])).wait()
+        assert [record.getMessage() for record in caplog.records if "missing" in record.getMessage()] == []
 
     async def test_terminal_items_stay_terminal(self, caplog):
         caplog.set_level(logging.DEBUG)

@@ -14,7 +14,7 @@ import pytest
 
 from runflow_async import MalformedResponseError, ResponseTooLargeError
 from tests.faults.tables import ATTEMPTS, BATCH_ID, GOOD, RUNNING, Row, connect, passes, stays, table
-from tests.rig import ScriptedServer, endless, eventually, http, item, json_batch
+from tests.rig import ScriptedServer, endless, eventually, hang, http, item, json_batch
 
 BODY = json_batch(BATCH_ID, ["succeeded"], "succeeded")
 
@@ -234,6 +234,13 @@ async def test_a_body_over_the_cap_costs_its_connection(number):
         with pytest.raises(ResponseTooLargeError):
             await session.get_batch(BATCH_ID)
         await eventually(lambda: server.open_connections == 0)
+
+
+async def test_a_body_declared_over_the_cap_is_refused_before_any_of_it_comes():
+    async with ScriptedServer(http(200, length=1501) + hang()) as server:
+        async with connect(server, max_response_bytes=1500) as session:
+            with pytest.raises(ResponseTooLargeError, match="1500"):
+                await session.get_batch(BATCH_ID)
 
 
 async def test_a_body_of_exactly_the_cap_is_accepted():

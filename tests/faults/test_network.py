@@ -133,6 +133,19 @@ class TestConnecting:
                 await session.get_batch(BATCH_ID)
             await session.close()
 
+    @pytest.mark.looptime
+    async def test_row_3_is_given_up_after_ten_seconds_where_a_request_may_take_longer(self):
+        with deaf_port() as port:
+            session = RunflowSession(
+                "k", base_url=f"http://127.0.0.1:{port}", request_timeout=300, retry=RetryPolicy(attempts=1)
+            )
+            clock = asyncio.get_running_loop().time
+            started = clock()
+            with pytest.raises(TransportError, match="in time"):
+                await session.get_batch(BATCH_ID)
+            assert clock() - started == pytest.approx(10, abs=0.01)
+            await session.close()
+
     async def test_row_4_rst_on_accept_is_one_connection_for_each_attempt(self):
         async with ScriptedServer(on_accept(reset())) as server, connect(server) as session:
             with pytest.raises(TransportError):
@@ -186,6 +199,14 @@ class TestReusedConnections:
             await wait
         assert (wait.stats.polls, wait.stats.requests, wait.stats.retries) == (2, 3, 0)
         assert len(server.requests) == 3
+
+    @pytest.mark.looptime
+    async def test_a_connection_outlives_a_pause_of_a_minute(self, monkeypatch):
+        """So that no poll at such an interval pays for a new one."""
+        monkeypatch.setattr("aiohttp.connector.monotonic", asyncio.get_running_loop().time)
+        async with ScriptedServer([RUNNING, RUNNING, GOOD]) as server, connect(server) as session:
+            await session.wait_for_batch(BATCH_ID, interval=60)
+        assert (server.connections, len(server.requests)) == (1, 3)
 
     async def test_row_23_a_connection_cut_while_idle_is_not_noticed(self):
         async with (
