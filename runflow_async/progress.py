@@ -1,0 +1,192 @@
+"""What the counts of a batch's items say about when it will end, and the moment to look again that follows from it.
+
+Pure arithmetic on instants of a monotonic clock. Knows no ids and no single item: items that are alike need only be
+counted, so a wait remembers a few numbers and not a hundred.
+"""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["Progress"]
+
+USUAL_MEDIAN = math.log(20.0)
+"""Log of the seconds that an item takes before anything is known of this batch."""
+USUAL_WEIGHT = 0.5
+"""Items that this prior knowledge counts for."""
+BETWEEN = 1.2
+"""Standard deviation of log durations from one batch to the next."""
+WITHIN = 0.5
+"""Standard deviation of log durations inside of a batch, before they are seen."""
+WITHIN_WEIGHT = 4.0
+"""Items that `WITHIN` counts for."""
+LOGISTIC = math.pi**2 / 3
+"""Variance of the standard logistic distribution."""
+COHORTS = 8
+"""Groups of items that started together; older ones are merged beyond that."""
+SHORTEST = 0.05
+"""Seconds; no duration is taken for shorter."""
+CELLS = 12
+
+
+class Progress:
+    """What a wait has seen of its batch's items, as counts at instants, and the belief that they leave.
+
+    An item's duration is taken as log-logistic: like the usual lognormal in the middle, but with a tail so long that an
+    item which should have ended long ago is asked for more and more rarely. Items finish in the order in which
+    they started, as far as counts can tell.
+    """
+
+    __slots__ = (
+        "_changed_at",
+        "_cohorts",
+        "_count",
+        "_finished",
+        "_median",
+        "_observed_at",
+        "_peak",
+        "_scale",
+        "_squares",
+        "_sum",
+        "_waiting",
+    )
+
+    def __init__(self) -> None:
+        self._observed_at: float | None = None
+        self._changed_at = 0.0
+        self._waiting = self._finished = self._peak = 0
+        self._cohorts: list[tuple[float, int]] = []
+        self._count = 0
+        self._sum = self._squares = 0.0
+        self._median = USUAL_MEDIAN
+        self._scale = math.sqrt((BETWEEN**2 + WITHIN**2) / LOGISTIC)
+
+    def observe(self, now: float, waiting: int, running: int, finished: int) -> None:
+        """Take in an answer's counts of items.
+
+        Args:
+            now: the instant of the answer.
+            waiting: items that have not begun.
+            running: items that have begun and not ended.
+            finished: items that have ended.
+        """
+        if self._observed_at is None:
+            self._cohorts = [(now, running)] if running else []
+            self._changed_at = now
+        else:
+            self._compare(now, (self._observed_at + now) / 2, running, finished)
+        self._observed_at = now
+        self._waiting, self._finished = waiting, finished
+        self._peak = max(self._peak, running)
+
+    def _compare(self, now: float, between: float, running: int, finished: int) -> None:
+        known = sum(count for _, count in self._cohorts)
+        ended = max(0, finished - self._finished)
+        started = max(0, running - known + ended)
+        if started:
+            self._cohorts.append((between, started))
+        if started or ended:
+            self._changed_at = now
+        surplus = known + started - running
+        while surplus > 0 and self._cohorts:
+            start, count = self._cohorts[0]
+            taken = min(count, surplus)
+            self._learn(min(taken, ended), math.log(max(between - start, (now - start) / 4, SHORTEST)))
+            ended -= min(taken, ended)
+            surplus -= taken
+            self._cohorts[0:1] = [(start, count - taken)] if count > taken else []
+        while len(self._cohorts) > COHORTS:
+            (start, count), (later, more) = self._cohorts[:2]
+            self._cohorts[:2] = [((start * count + later * more) / (count + more), count + more)]
+
+    def _learn(self, count: int, log_duration: float) -> None:
+        self._count += count
+        self._sum += count * log_duration
+        self._squares += count * log_duration**2
+
+    def _fit(self, now: float) -> None:
+        """One step of expectation maximisation: what still runs counts with the duration to be expected of it."""
+        median, scale = self._median, self._scale
+        weight = USUAL_WEIGHT + self._count
+        total = USUAL_WEIGHT * USUAL_MEDIAN + self._sum
+        spread_weight = WITHIN_WEIGHT + self._count
+        spread = WITHIN_WEIGHT * WITHIN**2
+        for start, count in self._cohorts:
+            z = (math.log(max(now - start, SHORTEST)) - median) / scale
+            if z < -4:
+                continue
+            expected = scale * (z + (1 + math.exp(min(z, 30))) * math.log1p(math.exp(-min(z, 30))))
+            told = count / (1 + math.exp(-z))
+            weight += told
+            total += told * (median + expected)
+            spread_weight += told
+            spread += told * (expected**2 / 2 + scale**2)
+        self._median = median = total / weight
+        spread += self._squares - 2 * median * self._sum + self._count * median**2
+        within = spread / spread_weight
+        between = BETWEEN**2 / (1 + (weight - USUAL_WEIGHT) * BETWEEN**2 / within)
+        self._scale = math.sqrt((within + between) / LOGISTIC)
+
+    def delay(self, now: float, longest: float, eagerness: float) -> float:
+        """Seconds until a poll is worth its cost.
+
+        Between two polls the square root of the hazard of the end adds up, times `eagerness`, to one: for an end that
+        may come at any time alike, that is the interval which makes cost and lateness least.
+
+        Args:
+            now: this instant.
+            longest: seconds; the answer is never more.
+            eagerness: polls are this many times as dense.
+        """
+        if self._observed_at is None or not (self._waiting or self._cohorts):
+            return self._without_belief(now, longest, eagerness)
+        self._fit(now)
+        groups = self._groups(now)
+        if self._log_ended(groups, longest) < -12:
+            return longest
+        worth = alive = before = 0.0
+        for cell in range(1, CELLS + 1):
+            after = longest * (cell / CELLS) ** 2
+            ended = math.exp(self._log_ended(groups, after))
+            left = math.log1p(-min(ended, 1 - 1e-12))
+            gain = eagerness * math.sqrt((alive - left) * (after - before))
+            if worth + gain >= 1:
+                return before + (after - before) * (1 - worth) / gain
+            worth, alive, before = worth + gain, left, after
+        return longest
+
+    def _without_belief(self, now: float, longest: float, eagerness: float) -> float:
+        since = now - self._changed_at if self._observed_at is not None else 0.0
+        return min(longest, math.sqrt(since + 1) / eagerness)
+
+    def _groups(self, now: float) -> list[tuple[float, int]]:
+        """Age and number of items; those that have not begun have an age below zero."""
+        groups = [(now - start, count) for start, count in self._cohorts]
+        if self._waiting:
+            groups.append((-self._start_delay(now), min(self._waiting, max(self._peak, 1))))
+        return groups
+
+    def _start_delay(self, now: float) -> float:
+        running = sum(count for _, count in self._cohorts)
+        if not running:
+            return 0.3 * (now - self._changed_at)
+        usual = math.exp(self._median)
+        age = sum((now - start) * count for start, count in self._cohorts) / running
+        rounds = self._waiting / running
+        return max(0.0, usual * rounds - age * min(1.0, rounds))
+
+    def _log_ended(self, groups: list[tuple[float, int]], after: float) -> float:
+        """Log of the probability that all will have ended."""
+        median, shape = math.exp(self._median), 1 / self._scale
+        total = 0.0
+        for age, count in groups:
+            later = age + after
+            if later <= 0:
+                return -math.inf
+            was = (age / median) ** shape if age > 0 else 0.0
+            will = (later / median) ** shape
+            share = (will - was) / (1 + will)
+            if share <= 0:
+                return -math.inf
+            total += count * math.log(share)
+        return total
