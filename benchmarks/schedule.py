@@ -1,8 +1,11 @@
 """When to poll: our adaptive strategy and the schedules that others use, over seeded batches in virtual time.
 
-Bias first: the batches are drawn by us, from kinds that we thought of; give your own with `--traces`. The strategies are
-the real objects, driven by the real state of a wait; only the clock and the server are simulated. The constants of the
-strategy were tuned on seed 1; figures are of seed 2 unless `--seed` says otherwise.
+Bias first: the batches are drawn by us, from kinds that we thought of; give your own with `--traces`. The strategies
+are the real objects, driven by the real state of a wait; only the clock and the server are simulated. The constants of
+the strategy were tuned on seed 1; figures are of seed 2 unless `--seed` says otherwise.
+
+Beside each peer stands ours at the greatest eagerness that needs no more requests. Its longest interval is the next one
+of 10, 20, 60 and 120 s that is not below the peer's: who asks each 30 s cannot be compared with a bound of 10 s.
 
 Run `python -m benchmarks.schedule [--traces FILE] [--json] [--plot FILE]`. A traces file is a JSON list of
 `{"items": [{"started": s, "finished": s}, ...]}`, in seconds since the first poll.
@@ -16,7 +19,6 @@ import json
 import math
 import random
 import statistics
-import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,10 +26,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tenacity import wait_exponential, wait_exponential_jitter, wait_fixed, wait_incrementing, wait_random
 from tenacity.wait import wait_random_exponential
 
+from runflow_async.progress import Tally
 from runflow_async.waits import PollState, wait_adaptive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from tenacity import RetryCallState
 
@@ -35,7 +38,13 @@ ROUNDTRIP = 0.15
 TUNED_ON = 1
 UNSEEN = 2
 BATCHES = 600
-EAGERNESS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 4.5, 7.0)
+LONGEST = 3600.0
+BOUNDS = (10.0, 20.0, 60.0, 120.0)
+EAGERNESS = tuple(round(0.05 * 1.2**step, 3) for step in range(33))
+SHORT_FIXED = ("runflow-js: 2.0", "replicate: 0.5", "openai helpers: 1.0")
+
+KINDS = {"one item": 1, "side by side": 2, "queue": 3, "waves": 2, "stragglers": 2, "stalled": 1, "bursts": 1}
+"""Kinds of batches and how often each is drawn."""
 
 
 class Trace(NamedTuple):
@@ -58,14 +67,14 @@ def perform(durations: list[float], workers: int, begin: float) -> list[tuple[fl
 
 def draw_trace(rng: random.Random) -> Trace:
     """One batch of a random kind."""
-    kind = rng.choice(("one item", "side by side", "queue", "waves", "stragglers", "stalled", "bursts"))
+    kind = rng.choices(list(KINDS), list(KINDS.values()))[0]
     count = 1 if kind == "one item" else rng.choice((2, 4, 8, 16, 25, 50, 100))
     usual = math.exp(rng.uniform(math.log(3), math.log(200)))
     spread = rng.uniform(0.1, 0.7)
     durations = [usual * math.exp(rng.gauss(0, spread)) for _ in range(count)]
     begin = rng.choice((0.0, rng.expovariate(1 / 5), rng.expovariate(1 / 60)))
     workers = count
-    if kind in ("queue", "stragglers", "stalled"):
+    if kind in {"queue", "stragglers", "stalled"}:
         workers = rng.randint(1, count)
     if kind == "waves":
         workers = max(1, count // rng.randint(2, 5))
@@ -77,7 +86,8 @@ def draw_trace(rng: random.Random) -> Trace:
     if kind == "bursts":
         size = rng.randint(1, count)
         ends = sorted(end for _, end in items)
-        items = [(start, ends[min(count - 1, size * (1 + bisect.bisect_left(ends, end) // size) - 1)]) for start, end in items]
+        together = [ends[min(count, size * (place // size + 1)) - 1] for place in range(count)]
+        items = [(start, together[bisect.bisect_left(ends, end)]) for start, end in items]
     if kind == "stalled":
         stop = rng.uniform(0, max(end for _, end in items))
         pause = rng.expovariate(1 / 120)
@@ -91,7 +101,7 @@ def draw_traces(seed: int, batches: int = BATCHES) -> list[Trace]:
     traces: list[Trace] = []
     while len(traces) < batches:
         trace = draw_trace(rng)
-        if max(end for _, end in trace.items) < 3600:
+        if max(end for _, end in trace.items) < LONGEST:
             traces.append(trace)
     return traces
 
@@ -131,8 +141,7 @@ def follow(trace: Trace, strategy: Callable[[RetryCallState], float]) -> Outcome
         told = finished
         if finished == count:
             return Outcome(trace.kind, requests, now - ends[-1], items_late / count)
-        state.answered(now)
-        state.progress.observe(now, count - begun, begun - finished, finished)
+        state.answered(now, Tally(count - begun, begun - finished, finished))
         sent = now + state.delay(strategy)
 
 
@@ -158,13 +167,150 @@ def peers() -> dict[str, tuple[Any, float]]:
         "google-api-core sync: U(0, 1.5ⁿ ≤ 20)": (wait_random_exponential(multiplier=1, exp_base=1.5, max=20), 20.0),
         "botocore waiters: 15": (wait_fixed(15.0), 15.0),
         "databricks: min(10, n) + U(0, 1)": (wait_incrementing(1, 1, 10) + wait_random(0, 1), 11.0),
-        "runpod flash: 0.25 × 1.5ⁿ ≤ 5": (wait_exponential(multiplier=0.25, exp_base=1.5, max=5), 5.0),
-        "railib: 0.2 × elapsed ≤ 120": (lambda state: min(120.0, 0.2 * state.seconds_since_start), 120.0),
+        "runpod flash: 0.25 * 1.5ⁿ ≤ 5": (wait_exponential(multiplier=0.25, exp_base=1.5, max=5), 5.0),
+        "railib: 0.2 * elapsed ≤ 120": (lambda state: min(120.0, 0.2 * state.seconds_since_start), 120.0),
         "exponential: 1.5ⁿ ≤ 20": (wait_exponential(multiplier=1, exp_base=1.5, max=20), 20.0),
         "tenacity: wait_exponential_jitter ≤ 60": (wait_exponential_jitter(max=60), 60.0),
     }
 
 
 def run(traces: list[Trace], strategy: Any, seed: int) -> list[Outcome]:
+    """All batches under one strategy."""
     random.seed(seed)
     return [follow(trace, strategy) for trace in traces]
+
+
+def by_kind(outcomes: list[Outcome]) -> dict[str, dict[str, float]]:
+    """A summary for each kind of batch."""
+    groups = defaultdict(list)
+    for outcome in outcomes:
+        groups[outcome.kind].append(outcome)
+    return {kind: summary(group) for kind, group in sorted(groups.items()) if len(group) > 1}
+
+
+class Frontier:
+    """Ours over `eagerness`, for one longest interval."""
+
+    def __init__(self, traces: list[Trace], longest: float, seed: int) -> None:
+        self.longest = longest
+        self.points = {e: run(traces, wait_adaptive(max=longest, eagerness=e), seed) for e in EAGERNESS}
+        self.summaries = {eagerness: summary(outcomes) for eagerness, outcomes in self.points.items()}
+
+    def within(self, requests: float) -> float:
+        """The greatest eagerness that needs no more requests; the least one if there is none."""
+        return max((e for e in EAGERNESS if self.summaries[e]["requests"] <= requests), default=EAGERNESS[0])
+
+
+def compare(traces: list[Trace], seed: int) -> dict[str, Any]:
+    """Every peer beside ours: at no more requests, and, against short fixed intervals, at a third of them."""
+    frontiers: dict[float, Frontier] = {}
+    results: dict[str, Any] = {}
+    for name, (strategy, longest) in peers().items():
+        bound = next(bound for bound in BOUNDS if bound >= longest)
+        if bound not in frontiers:
+            frontiers[bound] = Frontier(traces, bound, seed)
+        outcomes = run(traces, strategy, seed)
+        theirs = summary(outcomes)
+        results[name] = theirs | {
+            "kinds": by_kind(outcomes),
+            "ours": beside(theirs, by_kind(outcomes), frontiers[bound]),
+        }
+        if name in SHORT_FIXED:
+            third = frontiers[10.0].within(theirs["requests"] / 3)
+            results[name]["ours_at_a_third"] = {"eagerness": third} | frontiers[10.0].summaries[third]
+    default = run(traces, wait_adaptive(), seed)
+    return {
+        "seed": seed,
+        "default": summary(default) | {"kinds": by_kind(default)},
+        "peers": results,
+        "frontiers": {
+            f"{bound:g}": [{"eagerness": e} | frontier.summaries[e] for e in EAGERNESS]
+            for bound, frontier in sorted(frontiers.items())
+        },
+    }
+
+
+def beside(theirs: dict[str, float], kinds: dict[str, dict[str, float]], frontier: Frontier) -> dict[str, Any]:
+    """Ours at no more requests than theirs, and the kinds of batch on which theirs is better in both."""
+    eagerness = frontier.within(theirs["requests"])
+    ours = by_kind(frontier.points[eagerness])
+    lost = [
+        kind
+        for kind, figures in kinds.items()
+        if figures["requests"] <= ours[kind]["requests"] and figures["late"] <= ours[kind]["late"]
+    ]
+    return {"eagerness": eagerness, "max": frontier.longest} | frontier.summaries[eagerness] | {"lost": lost}
+
+
+def draw(results: dict[str, Any], path: Path) -> None:
+    """Requests against lateness: ours as lines, every peer as a point."""
+    import matplotlib as mpl  # noqa: PLC0415  # only drawing needs it
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt  # noqa: PLC0415  # after the backend is chosen
+
+    _, panel = plt.subplots(figsize=(10, 6.5))
+    for bound, colour in (("10", "#2b6cb0"), ("20", "#63a4d8"), ("60", "#a9cdea")):
+        points = results["frontiers"].get(bound, [])
+        panel.plot([p["requests"] for p in points], [p["late"] for p in points], "o-", ms=3, color=colour,
+                   label=f"wait_adaptive(max={bound}), eagerness {EAGERNESS[0]} to {EAGERNESS[-1]}")  # fmt: skip
+    default = results["default"]
+    panel.plot(default["requests"], default["late"], "*", ms=16, color="#c53030", label="wait_adaptive(), the default")
+    for name, theirs in results["peers"].items():
+        panel.plot(theirs["requests"], theirs["late"], "s", ms=5, color="#4a5568")
+        place = (theirs["requests"], theirs["late"])
+        panel.annotate(name, place, fontsize=8, xytext=(5, 4), textcoords="offset points")
+    panel.set(xscale="log", yscale="log", xlabel="requests per batch", ylabel="seconds late at the end, mean")
+    panel.grid(which="both", color="#edf2f7")
+    panel.legend()
+    plt.tight_layout()
+    plt.savefig(path, dpi=110)
+
+
+def show(results: dict[str, Any]) -> None:
+    """Print the figures as text."""
+    head = f"{'':42}{'requests':>9} {'late':>6} {'p95':>6} {'items':>6}"
+    print(f"batches of seed {results['seed']}\n{head}")
+
+    def line(name: str, figures: dict[str, Any]) -> None:
+        requests, late, p95, items = (figures[what] for what in ("requests", "late", "late_p95", "items_late"))
+        print(f"{name:<42}{requests:9.1f} {late:6.2f} {p95:6.2f} {items:6.2f}")
+
+    line("wait_adaptive(), the default", results["default"])
+    for name, theirs in results["peers"].items():
+        ours = theirs["ours"]
+        line(name, theirs)
+        line(f"    ours, eagerness={ours['eagerness']:g}, max={ours['max']:g}", ours)
+        if third := theirs.get("ours_at_a_third"):
+            line(f"    ours, eagerness={third['eagerness']:g}, a third of it", third)
+        if ours["lost"]:
+            print(f"    better than ours in both on: {', '.join(ours['lost'])}")
+    print("\nthe frontier of ours")
+    for bound, points in results["frontiers"].items():
+        for point in points:
+            line(f"    max={bound}, eagerness={point['eagerness']:g}", point)
+    print("\nthe default, by kind of batch")
+    for kind, figures in results["default"]["kinds"].items():
+        line(f"    {kind}", figures)
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--traces", type=Path, help="a JSON file of batches instead of the drawn ones")
+    parser.add_argument("--seed", type=int, default=UNSEEN)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--plot", type=Path, help="draw requests against lateness into this file")
+    options = parser.parse_args()
+    traces = read_traces(options.traces) if options.traces else draw_traces(options.seed)
+    results = compare(traces, options.seed)
+    if options.plot:
+        draw(results, options.plot)
+    if options.json:
+        print(json.dumps(results, indent=2))
+    else:
+        show(results)
+
+
+if __name__ == "__main__":
+    main()

@@ -15,16 +15,19 @@ from msgspec.structs import replace
 
 from runflow_async.decoding import PollAnswer, decode_batch
 from runflow_async.models import KNOWN_STATUSES, TERMINAL_STATUSES, Batch, BatchItemHandle
+from runflow_async.progress import Tally
 from runflow_async.transitions import ItemChange, ItemTransition, diff_items, handle_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from datetime import datetime
     from uuid import UUID
 
 __all__ = ["Ledger"]
 
 logger = logging.getLogger("runflow_async")
+
+NOT_BEGUN = frozenset({"queued", "dispatching"})
 
 
 class Ledger:
@@ -43,6 +46,7 @@ class Ledger:
         "_pending",
         "_seen",
         "_since",
+        "_tally",
         "_told",
         "_unlisted",
         "_warned",
@@ -60,6 +64,7 @@ class Ledger:
         self._unlisted = {str(handle.id): handle for handle in handles}
         self._seen = {key: handle.status_code for key, handle in self._unlisted.items()}
         self._told = self._seen
+        self._tally: Tally | None = None
         self._pending: deque[ItemChange] | None = deque()
         self._warned: frozenset[str] = frozenset()
 
@@ -86,6 +91,7 @@ class Ledger:
                 self._note(changes, observed_at)
         self._body = body
         self._batch = self._decoded = None
+        self._tally = _tally_of(self._seen.values()) if self._seen else _tally_told(answer)
         if answer.status_code not in KNOWN_STATUSES:
             self._warn("batch %s has the unknown status %r, taken as not terminal", self._batch_id, answer.status_code)
 
@@ -138,6 +144,11 @@ class Ledger:
         if self._body is None:
             return self._since or Batch(id=self._batch_id, items=[])
         return self._snapshot(self._told)
+
+    @property
+    def tally(self) -> Tally | None:
+        """How far the items are; None before the first answer."""
+        return self._tally
 
     @property
     def has_untold(self) -> bool:
@@ -195,3 +206,16 @@ class Ledger:
         if text not in self._warned:
             self._warned |= {text}
             logger.warning(text, *details)
+
+
+def _tally_of(statuses: Collection[str]) -> Tally:
+    waiting = sum(status in NOT_BEGUN for status in statuses)
+    finished = sum(status in TERMINAL_STATUSES for status in statuses)
+    return Tally(waiting, len(statuses) - waiting - finished, finished)
+
+
+def _tally_told(answer: PollAnswer) -> Tally:
+    # Without a list of items the batch's own counts have to do; they do not tell which have begun.
+    finished = (answer.items_succeeded or 0) + (answer.items_failed or 0) + (answer.items_cancelled or 0)
+    left = max(0, (answer.items_total or 0) - finished)
+    return Tally(left, 0, finished) if answer.status_code in NOT_BEGUN else Tally(0, left, finished)

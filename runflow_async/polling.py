@@ -205,7 +205,7 @@ class Polling:
         self._polls += 1
         self._outage = self._last_error = None
         self._agenda.answered(reply.roundtrip)
-        self._state.answered(now)
+        self._state.answered(now, self.ledger.tally)
         if self._terminal:
             self._settle(now)
         elif self._options.until is not None and (batch := self.ledger.batch) and self._options.until(batch):

@@ -7,18 +7,19 @@ counted, so a wait remembers a few numbers and not a hundred.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "Tally"]
 
-USUAL_MEDIAN = math.log(20.0)
+USUAL_MEDIAN = math.log(8.0)
 """Log of the seconds that an item takes before anything is known of this batch."""
-USUAL_WEIGHT = 0.5
+USUAL_WEIGHT = 0.8
 """Items that this prior knowledge counts for."""
-BETWEEN = 1.2
+BETWEEN = 0.65
 """Standard deviation of log durations from one batch to the next."""
-WITHIN = 0.5
+WITHIN = 0.25
 """Standard deviation of log durations inside of a batch, before they are seen."""
-WITHIN_WEIGHT = 4.0
+WITHIN_WEIGHT = 6.0
 """Items that `WITHIN` counts for."""
 LOGISTIC = math.pi**2 / 3
 """Variance of the standard logistic distribution."""
@@ -27,6 +28,22 @@ COHORTS = 8
 SHORTEST = 0.05
 """Seconds; no duration is taken for shorter."""
 CELLS = 12
+TOO_YOUNG = -4.0
+"""Scales below the median at which an item that still runs tells nothing yet."""
+UNLIKELY = -12.0
+"""Log of the probability below which an end within the longest interval is not reckoned with."""
+ALIKE = 0.5
+"""Power to which a number of items counts as independent: what slows one often slows all."""
+START_DELAY = 0.5
+"""Seconds until the first item begins, for each second in which none did."""
+
+
+class Tally(NamedTuple):
+    """How many items have not begun, are running, and have ended."""
+
+    waiting: int
+    running: int
+    finished: int
 
 
 class Progress:
@@ -35,6 +52,9 @@ class Progress:
     An item's duration is taken as log-logistic: like the usual lognormal in the middle, but with a tail so long that an
     item which should have ended long ago is asked for more and more rarely. Items finish in the order in which
     they started, as far as counts can tell.
+
+    Args:
+        since: instant from which on nothing was seen.
     """
 
     __slots__ = (
@@ -51,9 +71,9 @@ class Progress:
         "_waiting",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, since: float = 0.0) -> None:
         self._observed_at: float | None = None
-        self._changed_at = 0.0
+        self._changed_at = since
         self._waiting = self._finished = self._peak = 0
         self._cohorts: list[tuple[float, int]] = []
         self._count = 0
@@ -61,15 +81,9 @@ class Progress:
         self._median = USUAL_MEDIAN
         self._scale = math.sqrt((BETWEEN**2 + WITHIN**2) / LOGISTIC)
 
-    def observe(self, now: float, waiting: int, running: int, finished: int) -> None:
-        """Take in an answer's counts of items.
-
-        Args:
-            now: the instant of the answer.
-            waiting: items that have not begun.
-            running: items that have begun and not ended.
-            finished: items that have ended.
-        """
+    def observe(self, now: float, tally: Tally) -> None:
+        """Take in how far the items are at this instant."""
+        waiting, running, finished = tally
         if self._observed_at is None:
             self._cohorts = [(now, running)] if running else []
             self._changed_at = now
@@ -113,9 +127,9 @@ class Progress:
         spread = WITHIN_WEIGHT * WITHIN**2
         for start, count in self._cohorts:
             z = (math.log(max(now - start, SHORTEST)) - median) / scale
-            if z < -4:
+            if z < TOO_YOUNG:
                 continue
-            expected = scale * (z + (1 + math.exp(min(z, 30))) * math.log1p(math.exp(-min(z, 30))))
+            expected = scale * _expected_beyond(min(z, 30.0))
             told = count / (1 + math.exp(-z))
             weight += told
             total += told * (median + expected)
@@ -142,7 +156,7 @@ class Progress:
             return self._without_belief(now, longest, eagerness)
         self._fit(now)
         groups = self._groups(now)
-        if self._log_ended(groups, longest) < -12:
+        if self._log_ended(groups, longest) < UNLIKELY:
             return longest
         worth = alive = before = 0.0
         for cell in range(1, CELLS + 1):
@@ -156,8 +170,7 @@ class Progress:
         return longest
 
     def _without_belief(self, now: float, longest: float, eagerness: float) -> float:
-        since = now - self._changed_at if self._observed_at is not None else 0.0
-        return min(longest, math.sqrt(since + 1) / eagerness)
+        return min(longest, math.sqrt(now - self._changed_at + 1) / eagerness)
 
     def _groups(self, now: float) -> list[tuple[float, int]]:
         """Age and number of items; those that have not begun have an age below zero."""
@@ -169,24 +182,31 @@ class Progress:
     def _start_delay(self, now: float) -> float:
         running = sum(count for _, count in self._cohorts)
         if not running:
-            return 0.3 * (now - self._changed_at)
+            return START_DELAY * (now - self._changed_at)
         usual = math.exp(self._median)
         age = sum((now - start) * count for start, count in self._cohorts) / running
         rounds = self._waiting / running
         return max(0.0, usual * rounds - age * min(1.0, rounds))
 
+    def _surviving(self, age: float) -> float:
+        if age <= 0:
+            return 1.0
+        return 1 / (1 + math.exp(min((math.log(age) - self._median) / self._scale, 700.0)))
+
     def _log_ended(self, groups: list[tuple[float, int]], after: float) -> float:
         """Log of the probability that all will have ended."""
-        median, shape = math.exp(self._median), 1 / self._scale
         total = 0.0
         for age, count in groups:
             later = age + after
             if later <= 0:
                 return -math.inf
-            was = (age / median) ** shape if age > 0 else 0.0
-            will = (later / median) ** shape
-            share = (will - was) / (1 + will)
+            share = 1 - self._surviving(later) / self._surviving(age)
             if share <= 0:
                 return -math.inf
-            total += count * math.log(share)
+            total += count**ALIKE * math.log(share)
         return total
+
+
+def _expected_beyond(z: float) -> float:
+    """Mean of a standard logistic variable that is known to be beyond z."""
+    return z + (1 + math.exp(z)) * math.log1p(math.exp(-z))

@@ -19,7 +19,7 @@ from tenacity import AsyncRetrying, RetryCallState
 from tenacity.wait import wait_base, wait_fixed, wait_random_exponential
 
 from runflow_async.errors import ConfigurationError, RunflowError, Verdict
-from runflow_async.progress import Progress
+from runflow_async.progress import Progress, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -107,10 +107,12 @@ class PollState(RetryCallState):
     def outcome(self, value: object) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]  # made lazily
         """Ignored: the base class sets it to None when it starts."""
 
-    def answered(self, now: float) -> None:
-        """Count a good answer that came at `now`."""
+    def answered(self, now: float, tally: Tally | None) -> None:
+        """Take in what a good answer that came at `now` says of the items."""
         self.attempt_number += 1
         self.outcome_timestamp = now
+        if tally is not None:
+            self.progress.observe(now, tally)
 
     def delay(self, strategy: Callable[[RetryCallState], float]) -> float:
         """Seconds until the next poll, as the strategy has it.
@@ -129,9 +131,9 @@ _bystander = AsyncRetrying()
 class wait_adaptive(wait_base):  # noqa: N801  # tenacity's own spelling of strategies
     """Poll seldom while nothing can end and densely when it is about to; the default of every wait.
 
-    From what the wait has seen of its items it follows when the batch is likely to end; polls are as dense as the square
-    root of that likelihood per second. What is learnt lives with the wait: one strategy can serve many waits, and can be
-    combined with tenacity's own, as in `wait_adaptive() + wait_random(0, 1)`.
+    From what the wait has seen of its items it follows when the batch is likely to end; polls are as dense as the
+    square root of that likelihood per second. What is learnt lives with the wait: one strategy can serve many waits,
+    and can be combined with tenacity's own, as in `wait_adaptive() + wait_random(0, 1)`.
 
     Args:
         min: seconds; no interval is shorter.
@@ -163,9 +165,10 @@ class wait_adaptive(wait_base):  # noqa: N801  # tenacity's own spelling of stra
 
     def __call__(self, retry_state: RetryCallState) -> float:
         """Seconds until the next poll."""
-        progress = retry_state.progress if isinstance(retry_state, PollState) else Progress()
-        elapsed = retry_state.seconds_since_start or 0.0
-        interval = progress.delay(retry_state.start_time + elapsed, self.max, self.eagerness)
+        began = retry_state.start_time
+        progress = retry_state.progress if isinstance(retry_state, PollState) else Progress(began)
+        now = began + (retry_state.seconds_since_start or 0.0)
+        interval = progress.delay(now, self.max, self.eagerness)
         varied = interval * random.uniform(1 - self.jitter, 1 + self.jitter)  # noqa: S311  # spreads, hides nothing
         return builtins.min(self.max, builtins.max(self.min, varied))
 
