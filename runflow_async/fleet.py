@@ -35,8 +35,8 @@ PROMPT = 20
 """First polls that are made at once; those of further batches are spread."""
 SPREAD = 0.002
 """Seconds by which each further batch widens the span of the first polls."""
-WIDEST = 5.0
-"""Seconds; the longest span of the first polls, which is also about the longest default interval."""
+WIDEST = 10.0
+"""Seconds; the longest span of the first polls, which is also the longest default interval."""
 
 
 class BatchesWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):

@@ -41,6 +41,11 @@ logger = logging.getLogger("runflow_async")
 SUSPECT_LIMIT = 3
 """Suspect answers in a row after which the last of them is raised."""
 
+FIRST_INTERVAL = 1.0
+"""Seconds; while next to nothing is known, no interval is longer than this and ..."""
+GROWTH = 5.0
+"""... this share of the time waited, so that no batch is seen absurdly late for its length."""
+
 
 def check_seconds(name: str, value: float, *, zero: bool = False, unit: str = "seconds") -> float:
     """Return a length of time, or another quantity of that kind, as a float.
@@ -167,10 +172,13 @@ class wait_adaptive(wait_base):  # noqa: N801  # tenacity's own spelling of stra
         """Seconds until the next poll."""
         began = retry_state.start_time
         progress = retry_state.progress if isinstance(retry_state, PollState) else Progress(began)
-        now = began + (retry_state.seconds_since_start or 0.0)
-        interval = progress.delay(now, self.max, self.eagerness)
-        varied = interval * random.uniform(1 - self.jitter, 1 + self.jitter)  # noqa: S311  # spreads, hides nothing
-        return builtins.min(self.max, builtins.max(self.min, varied))
+        elapsed = retry_state.seconds_since_start or 0.0
+        newborn = (FIRST_INTERVAL + GROWTH * elapsed) / self.eagerness
+        interval = progress.delay(began + elapsed, builtins.min(self.max, newborn), self.eagerness)
+        # Cut off after the jitter, half of the longest intervals would be equal, and waits would beat in step.
+        cut = builtins.min(interval, self.max / (1 + self.jitter))
+        varied = cut * random.uniform(1 - self.jitter, 1 + self.jitter)  # noqa: S311  # spreads, hides nothing
+        return builtins.max(self.min, varied)
 
 
 def check_strategy(

@@ -1,0 +1,192 @@
+"""The belief about a batch's end, on counts at instants: no loop, no clock."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+import pytest
+import tenacity
+
+from benchmarks.schedule import draw_traces, follow, peers, run, summary
+from runflow_async import wait_adaptive
+from runflow_async.progress import Progress, Tally
+from runflow_async.waits import PollState
+from tests.virtual import perform
+
+
+def watched(*tallies: tuple[float, int, int, int]) -> Progress:
+    """A progress that has seen (instant, waiting, running, finished)."""
+    progress = Progress()
+    for instant, *counts in tallies:
+        look(progress, instant, *counts)
+    return progress
+
+
+def look(progress: Progress, now: float, *counts: int, longest: float = 10.0) -> float:
+    """What a wait does with each answer: take it in, ask when to look again."""
+    progress.observe(now, Tally(*counts))
+    return progress.delay(now, longest, 1.0)
+
+
+def steady(finished: int, total: int = 40, workers: int = 4, each: float = 20.0) -> Progress:
+    """Items of one length on a few workers, looked at each second until so many have ended."""
+    progress = Progress()
+    for second in range(int(finished / workers * each) + 1):
+        ended = workers * int(second / each)
+        look(progress, float(second), max(0, total - ended - workers), min(workers, total - ended), ended)
+    return progress
+
+
+def test_far_from_the_end_it_polls_as_seldom_as_it_may():
+    assert steady(8).delay(40.0, 10.0, 1.0) == 10.0
+
+
+def test_close_to_the_end_it_polls_densely():
+    assert steady(36).delay(198.0, 10.0, 1.0) < 2.5
+
+
+def test_right_after_the_last_items_began_it_waits_for_most_of_their_time():
+    assert steady(36).delay(181.0, 60.0, 1.0) > 10
+
+
+def test_an_item_that_should_have_ended_is_asked_for_more_and_more_rarely():
+    """A straggler, or a fleet that stands still: from the last item's usual time on, intervals grow without end."""
+    progress = steady(36)
+    delays = [look(progress, 200.0 + late, 0, 1, 39, longest=100.0) for late in (1, 30, 200, 1000, 5000)]
+    assert delays == sorted(delays)
+    assert delays[0] < 5
+    assert delays[-1] > 20
+
+
+def test_a_fleet_that_resumes_is_believed_again():
+    progress = steady(20)
+    look(progress, 1000.0, 16, 4, 20)
+    for second in range(1000, 1100):
+        ended = min(39, 20 + 4 * ((second - 1000) // 20))
+        look(progress, float(second), max(0, 36 - ended), min(4, 40 - ended), ended)
+    assert progress.delay(1099.0, 60.0, 1.0) < 15
+
+
+def test_while_nothing_has_begun_intervals_grow_slowly():
+    progress = watched((0.0, 8, 0, 0))
+    delays = [progress.delay(now, 1000.0, 1.0) for now in (0.0, 10.0, 100.0, 1000.0)]
+    assert delays == sorted(delays)
+    assert delays[-1] < 500
+
+
+def test_eagerness_makes_intervals_shorter():
+    delays = [steady(36).delay(195.0, 10.0, eagerness) for eagerness in (0.3, 1.0, 3.0, 10.0)]
+    assert delays == sorted(delays, reverse=True)
+    assert delays[0] > 2 * delays[-1]
+
+
+def test_items_that_burst_home_at_once_are_learnt_from():
+    progress = watched((0.0, 0, 50, 0), (10.0, 0, 50, 0), (20.0, 0, 50, 0), (21.0, 0, 2, 48))
+    assert progress.delay(21.0, 60.0, 1.0) < 3
+
+
+@pytest.mark.parametrize(
+    "tallies",
+    [
+        [(0.0, 0, 0, 0)],
+        [(0.0, 0, 0, 5)],
+        [(0.0, 5, 0, 0), (1.0, 0, 0, 5)],
+        [(0.0, 0, 5, 0), (0.0, 0, 5, 0)],
+        [(0.0, 0, 3, 2), (1.0, 4, 5, 0), (2.0, 0, 0, 3), (3.0, 9, 9, 9)],
+        [(0.0, 10**6, 10**6, 0), (1e-9, 10**6, 0, 10**6), (1e9, 0, 10**6, 10**6)],
+    ],
+    ids=["no items", "all ended", "all at once", "no time", "counts that contradict", "very many, very long"],
+)
+def test_odd_counts_still_give_a_delay(tallies):
+    progress = watched(*tallies)
+    for now in (tallies[-1][0], tallies[-1][0] + 1e7):
+        assert 0 <= progress.delay(now, 10.0, 1.0) <= 10.0
+
+
+@pytest.mark.parametrize("count", [1, 50, 10_000])
+def test_items_of_exactly_one_length_do_not_overflow(count):
+    progress = Progress()
+    for second in range(1, 200):
+        progress.observe(float(second), Tally(0, 0 if second % 2 else count, count * (second // 2)))
+    progress.observe(1e9, Tally(0, count, count * 99))
+    assert 0 < progress.delay(2e9, 10.0, 1.0) <= 10.0
+
+
+@pytest.mark.looptime
+class TestWaits:
+    async def test_learn_for_themselves_where_they_share_a_strategy(self):
+        """A batch of another pace in between changes nothing."""
+        strategy = wait_adaptive(jitter=0)
+        timelines = [[(0.0, "queued"), (5.0 * n, "running"), (5.0 * n + 20, "succeeded")] for n in range(8)]
+        alone, shared = perform(timelines), perform(timelines)
+        await alone.wait(interval=wait_adaptive(jitter=0))
+        other = perform([[(0.0, "running"), (0.1 * n, "failed")] for n in range(30)], ended=90.0)
+        await asyncio.gather(shared.wait(interval=strategy), other.wait(interval=strategy))
+        assert shared.polled_at == pytest.approx(alone.polled_at)
+
+    async def test_never_let_a_transition_grow_older_than_max(self):
+        transport = perform([[(0.0, "running"), (600.0, "succeeded")]])
+        await transport.wait(interval=wait_adaptive(max=7))
+        gaps = [b - a for a, b in zip(transport.polled_at, transport.polled_at[1:], strict=False)]
+        assert max(gaps) <= 7.001
+        assert min(gaps) >= 0.499
+
+    async def test_see_a_short_batch_soon(self):
+        transport = perform([[(0.0, "running"), (0.4, "succeeded")]] * 24)
+        wait = transport.wait()
+        await wait
+        assert wait.stats.elapsed < 1.2
+
+    async def test_know_the_counts_where_no_items_are_told(self):
+        from tests.virtual import VirtualTransport, body
+
+        def answer(now: float, _number: int) -> bytes:
+            done = min(10, int(now / 10))
+            counts = {"items_total": 10, "items_succeeded": done, "items_failed": 0, "items_cancelled": 0}
+            return body("succeeded" if done == 10 else "running", None, **counts)
+
+        transport = VirtualTransport(answer)
+        await transport.wait()
+        assert transport.polled_at[-1] < 107
+
+
+def test_outside_of_a_wait_it_grows_with_the_time():
+    """In a user's own tenacity loop nothing is known but how long it takes."""
+    state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
+    delays = []
+    for seconds in (0.0, 10.0, 90.0):
+        state.outcome_timestamp = state.start_time + seconds
+        state.outcome = tenacity.Future.construct(1, None, False)
+        delays.append(wait_adaptive(jitter=0)(state))
+    assert delays == pytest.approx([1.0, math.sqrt(11), math.sqrt(91)])
+
+
+def test_a_state_keeps_little():
+    """Counts, not items: a hundred items cost no more than one."""
+    state = PollState(lambda: None)
+    for second in range(300):
+        state.answered(float(second), Tally(max(0, 100 - second), min(second, 10), max(0, second - 110)))
+    assert len(state.progress._cohorts) <= 8
+
+
+def test_no_peers_default_beats_ours_in_both_on_batches_unseen_in_tuning():
+    traces = draw_traces(seed=3, batches=150)
+    ours = summary(run(traces, wait_adaptive(), seed=3))
+    for name, (strategy, longest) in peers().items():
+        theirs = summary(run(traces, strategy, seed=3)) if longest > 0.5 else {"requests": math.inf, "late": 0.0}
+        assert theirs["requests"] > ours["requests"] or theirs["late"] > ours["late"], name
+
+
+def test_half_as_late_as_growing_intervals_at_equal_requests():
+    traces = draw_traces(seed=3, batches=150)
+    theirs = summary(run(traces, peers()["google-api-core sync: U(0, 1.5ⁿ ≤ 20)"][0], seed=3))
+    ours = summary(run(traces, wait_adaptive(max=20, eagerness=1.4), seed=3))
+    assert ours["requests"] <= theirs["requests"]
+    assert ours["late"] <= 0.5 * theirs["late"]
+
+
+def test_a_followed_batch_ends_when_its_last_item_does():
+    (trace,) = draw_traces(seed=5, batches=1)
+    outcome = follow(trace, tenacity.wait_fixed(0.1))
+    assert 0.07 <= outcome.late <= 0.35
