@@ -2,6 +2,8 @@
 
 RunflowError
 ├── ConfigurationError             also a ValueError: key, base URL, arguments
+├── InvalidSignatureError          a callback that nobody with the secret has signed
+├── CheckpointError                the checkpoint's file cannot be read or written; says which and why
 ├── SessionClosedError             the session was closed before or during the call
 ├── TransportError                 connection, DNS, protocol garbage, timeout of one request
 │   └── CertificateError           never retried
@@ -84,6 +86,14 @@ class RunflowError(Exception):
 
 class ConfigurationError(RunflowError, ValueError):
     """An argument, the key or the base URL cannot be used; raised before any request."""
+
+
+class InvalidSignatureError(RunflowError):
+    """A callback whose signature is missing, malformed, or made with none of the secrets."""
+
+
+class CheckpointError(RunflowError):
+    """The file of the checkpoints cannot be read or written."""
 
 
 class SessionClosedError(RunflowError):
