@@ -16,12 +16,22 @@ import msgspec
 from msgspec import Meta, Struct
 
 from runflow_async.errors import MalformedResponseError, Verdict
-from runflow_async.models import TERMINAL_STATUSES, Batch, Count, ErrorDetail, Whole
+from runflow_async.models import TERMINAL_STATUSES, Batch, BatchItem, Count, ErrorDetail, Whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["UUID_TEXT", "ItemLine", "PollAnswer", "are_canonical", "decode_batch", "decode_error", "decode_poll"]
+__all__ = [
+    "UUID_TEXT",
+    "ItemLine",
+    "ItemsPage",
+    "PollAnswer",
+    "are_canonical",
+    "decode_batch",
+    "decode_error",
+    "decode_items",
+    "decode_poll",
+]
 
 logger = logging.getLogger("runflow_async")
 
@@ -76,10 +86,24 @@ class PollAnswer(Struct, frozen=True, gc=False):
         return self.status_code in TERMINAL_STATUSES or self.completed_at is not None
 
 
+class ItemsPage(Struct, frozen=True, gc=False):
+    """One page of a batch's items, and the cursor of the next one."""
+
+    items: list[BatchItem]
+    next_pq: Annotated[str, Meta(max_length=2048)] | None = None
+
+
+class _RawPage(Struct, frozen=True, gc=False):
+    items: list[dict[str, Any]]
+    next_pq: Annotated[str, Meta(max_length=2048)] | None = None
+
+
+_page_decoder = msgspec.json.Decoder(ItemsPage)
 _poll_decoder = msgspec.json.Decoder(PollAnswer)
 _batch_decoder = msgspec.json.Decoder(Batch)
 _error_decoder = msgspec.json.Decoder(ErrorDetail)
 _batch_types: dict[str, Any] = get_type_hints(Batch, include_extras=True)
+_item_types: dict[str, Any] = get_type_hints(BatchItem, include_extras=True)
 _essential = frozenset(PollAnswer.__struct_fields__) - {"completed_at"}
 
 
@@ -112,6 +136,20 @@ def decode_batch(body: bytes) -> Batch:
     except (ValueError, RecursionError):
         return _salvage(body)
     return batch if batch.cost is None or batch.cost.is_finite() else _salvage(body)
+
+
+def decode_items(body: bytes) -> ItemsPage:
+    """Decode one page of items; an odd value in any field but `id` becomes None, with a warning.
+
+    Raises:
+        MalformedResponseError: as `decode_poll`.
+    """
+    body = body.removeprefix(b"\xef\xbb\xbf")
+    try:
+        page = _page_decoder.decode(body)
+    except (ValueError, RecursionError):
+        return _salvage_page(body)
+    return page if all(item.cost is None or item.cost.is_finite() for item in page.items) else _salvage_page(body)
 
 
 def decode_error(body: bytes) -> ErrorDetail | None:
@@ -157,23 +195,52 @@ def _convert_poll(document: Any) -> PollAnswer:
 def _salvage(body: bytes) -> Batch:
     batch_id = decode_poll(body).id
     document = _read_tolerantly(body)
+    return Batch(**_salvage_fields(document, _batch_types, _essential, f"batch {batch_id}"))
+
+
+def _salvage_page(body: bytes) -> ItemsPage:
+    try:
+        page = msgspec.convert(_read_tolerantly(body), _RawPage)
+    except msgspec.ValidationError as error:
+        raise _malformed(error, body) from None
+    except MalformedResponseError:
+        _decode_strictly(body)  # which says better what is wrong
+        raise
+    items: list[BatchItem] = []
+    for number, item in enumerate(page.items):
+        where = f"$.items[{number}]"
+        items.append(BatchItem(**_salvage_fields(item, _item_types, frozenset({"id"}), f"item {number}", where)))
+    return ItemsPage(items, page.next_pq)
+
+
+def _decode_strictly(body: bytes) -> None:
+    try:
+        _page_decoder.decode(body)
+    except (ValueError, RecursionError) as error:
+        raise _malformed(error, body) from None
+
+
+def _salvage_fields(
+    document: dict[str, Any], types: dict[str, Any], essential: frozenset[str], owner: str, where: str = "$"
+) -> dict[str, Any]:
     fields: dict[str, Any] = {}
-    for name in Batch.__struct_fields__:
+    for name, kind in types.items():
         try:
-            fields[name] = _convert_field(name, document.get(name))
+            fields[name] = _convert_field(name, kind, document.get(name))
         except (ValueError, TypeError, RecursionError) as error:
-            if name in _essential:
-                raise _malformed(error, b"", prefix=f"$.{name}") from None
-            logger.warning("batch %s: field %r is unreadable and taken as None", batch_id, name)
-    return Batch(**fields)
+            if name in essential:
+                raise _malformed(error, b"", prefix=f"{where}.{name}") from None
+            logger.warning("%s: field %r is unreadable and taken as None", owner, name)
+            fields[name] = None
+    return fields
 
 
-def _convert_field(name: str, value: Any) -> Any:
+def _convert_field(name: str, kind: Any, value: Any) -> Any:
     if isinstance(value, str) and name.endswith("_at"):
         # RFC 3339 has leap seconds, which datetime has not; without an offset UTC is the only sensible reading.
         value = _leap_second.sub(r"\g<1>59", value)
         value = value if _offset.search(value) else value + "Z"
-    converted = msgspec.convert(value, _batch_types[name])
+    converted = msgspec.convert(value, kind)
     if isinstance(converted, Decimal) and not converted.is_finite():
         raise ValueError("not a finite number")
     msgspec.json.encode(converted)

@@ -16,6 +16,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
+from runflow_async.agenda import SLACK
 from runflow_async.errors import WaitClosedError
 from runflow_async.models import Batch
 from runflow_async.timetable import Timetable
@@ -74,6 +75,7 @@ class BatchesWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
         self._new: list[UUID] = []
         self._alarm: asyncio.Future[None] | None = None
         self._streaming = False
+        self._taken_from: BatchWait | None = None
         self._closed = False
 
     def __repr__(self) -> str:
@@ -110,6 +112,9 @@ class BatchesWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
     async def __anext__(self) -> ItemTransition:
         self._scope.check_free()
         self._streaming = True
+        if self._taken_from is not None:
+            self._taken_from.record_taken()
+            self._taken_from = None
         while not self._closed:
             transition = self._next_transition()
             if transition is not None:
@@ -158,8 +163,10 @@ class BatchesWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
     def _next_transition(self) -> ItemTransition | None:
         while self._untold:
             batch_id = self._untold[0]
-            transition = self._waits[batch_id].take_transition()
+            wait = self._waits[batch_id]
+            transition = wait.take_transition()
             if transition is not None:
+                self._taken_from = wait
                 return transition
             self._forget_untold()
         return None
@@ -207,7 +214,7 @@ class BatchesWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
 
     def _start_due(self) -> None:
         now = asyncio.get_running_loop().time()
-        while len(self._flights) < self._max_flights and self._timetable.next_at <= now:
+        while len(self._flights) < self._max_flights and self._timetable.next_at <= now + SLACK:
             self._start(self._timetable.pop())
 
     def _start(self, batch_id: UUID) -> None:

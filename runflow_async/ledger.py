@@ -54,19 +54,23 @@ class Ledger:
 
     def __init__(self, batch_id: UUID, since: Batch | None) -> None:
         self._batch_id = batch_id
-        self._since = since
         self._body: bytes | None = None
         self._batch: Batch | None = None
         self._decoded: Batch | None = None
         self._observed_at: datetime | None = None
+        self._tally: Tally | None = None
+        self._pending: deque[ItemChange] | None = deque()
+        self._warned: frozenset[str] = frozenset()
+        self.resume(since)
+
+    def resume(self, since: Batch | None) -> None:
+        """Before the first answer: take what the consumer has been told already from an earlier snapshot."""
+        self._since = since
         handles = (since.items if since else None) or []
         # Items that the newest answer did not list, kept because a later one may.
         self._unlisted = {str(handle.id): handle for handle in handles}
         self._seen = {key: handle.status_code for key, handle in self._unlisted.items()}
         self._told = self._seen
-        self._tally: Tally | None = None
-        self._pending: deque[ItemChange] | None = deque()
-        self._warned: frozenset[str] = frozenset()
 
     def is_unchanged(self, body: bytes) -> bool:
         """Whether the answer is byte for byte the last one, which makes decoding it needless."""

@@ -53,6 +53,8 @@ class WaitOptions(Struct, frozen=True, kw_only=True):
 
     timeout: float | None
     strategy: Callable[[RetryCallState], float]
+    patience: Callable[[RetryCallState], float] | None = None
+    """Stands in for the strategy until somebody nudges."""
     max_outage: float
     until: Callable[[Batch], bool] | None
     retry: RetryPolicy
@@ -82,6 +84,7 @@ class Polling:
         self._state = PollState(lambda: self.ledger.batch)
         self._alarm: asyncio.Future[None] | None = None
         self._nudged = False
+        self._strategy = options.patience or options.strategy
         self._terminal = False
         self._settling = 0
         self._sent_at: float | None = None
@@ -111,6 +114,7 @@ class Polling:
     def nudge(self) -> None:
         """Poll now, or once more as soon as the poll under way is answered."""
         self._nudged = True
+        self._strategy = self._options.strategy
         if self._alarm is not None:
             _ring(self._alarm)
         if self.on_nudge is not None:
@@ -211,7 +215,7 @@ class Polling:
         elif self._options.until is not None and (batch := self.ledger.batch) and self._options.until(batch):
             self.end()
         else:
-            delay = self._state.delay(self._options.strategy)
+            delay = self._state.delay(self._strategy)
             asked = min(reply.retry_after or 0.0, self._options.max_retry_after)
             self._agenda.plan(now, delay, asked=asked)
 

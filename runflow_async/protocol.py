@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 from uuid import UUID
 
 from runflow_async import errors
@@ -28,6 +28,7 @@ __all__ = [
     "batch_path",
     "check_answer_id",
     "error_for_status",
+    "items_path",
     "parse_api_key",
     "parse_base_url",
     "parse_batch_id",
@@ -131,6 +132,12 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def items_path(batch_id: UUID, limit: int, cursor: str | None) -> str:
+    """The path of one page of a batch's items."""
+    after = "" if cursor is None else f"&pq={quote(cursor, safe='')}"
+    return f"{batch_path(batch_id)}/items?limit={limit}{after}"
 
 
 def batch_path(batch_id: UUID) -> str:

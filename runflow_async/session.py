@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from weakref import WeakSet, WeakValueDictionary
 
-from runflow_async.decoding import decode_batch, decode_poll
+from tenacity import wait_random
+
+from runflow_async.decoding import decode_batch, decode_items, decode_poll
 from runflow_async.errors import ConfigurationError, MalformedResponseError, RunflowError
 from runflow_async.fleet import BatchesWait
 from runflow_async.models import Batch
+from runflow_async.paging import iter_pages
 from runflow_async.polling import WaitOptions
 from runflow_async.protocol import (
     DEFAULT_BASE_URL,
     batch_path,
     check_answer_id,
+    items_path,
     parse_api_key,
     parse_base_url,
     parse_batch_id,
@@ -27,17 +31,27 @@ from runflow_async.waiting import BatchWait
 from runflow_async.waits import RetryPolicy, check_seconds, check_strategy, retrying
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable
     from types import TracebackType
     from uuid import UUID
 
     import aiohttp
     from tenacity import RetryCallState
     from tenacity.wait import wait_base
+    from yarl import URL
+
+    from runflow_async.decoding import ItemsPage
+    from runflow_async.models import BatchItem
+    from runflow_async.waiting import Checkpoint
 
 __all__ = ["RunflowSession"]
 
 T = TypeVar("T")
+
+CALLBACK_PATIENCE = wait_random(108.0, 120.0)
+"""Seconds between polls while a callback is expected."""
+LARGEST_PAGE = 500
+"""Items that the server gives at most at a time."""
 
 
 class RunflowSession:
@@ -121,13 +135,7 @@ class RunflowSession:
             RunflowError: the last error, once it is final or the attempts are used up.
         """
         asked = parse_batch_id(batch_id)
-        engine = retrying(self._retry, max_retry_after=self._max_retry_after)
-        try:
-            with self._transport.scope("get_batch"):
-                batch: Batch = await engine(self._fetch_batch, asked)
-        except RunflowError as error:
-            error.batch_id = asked
-            raise
+        batch: Batch = await self._retrying("get_batch", asked, self._fetch_batch, asked)
         return batch
 
     async def _fetch_batch(self, batch_id: UUID) -> Batch:
@@ -139,6 +147,54 @@ class RunflowSession:
             raise
         return decode_batch(reply.body)
 
+    def iter_batch_items(self, batch_id: UUID | str, *, page_size: int = 100) -> AsyncIterator[BatchItem]:
+        """Iterate a batch's items with their inputs and results, in the server's order, each once.
+
+        Pages are fetched one by one as they are needed; each is tried again as `get_batch` is. Leaving early leaves
+        nothing behind.
+
+        Args:
+            batch_id: a UUID or its text.
+            page_size: items asked for at a time, 1 to 500.
+
+        Raises:
+            ConfigurationError: at once, if an argument makes no sense.
+            SessionClosedError: at once, or while iterating, if the session is closed.
+
+        The iteration raises:
+            RunflowError: the last error of a page, once it is final or the attempts are used up. What was yielded
+                before stays right.
+        """
+        asked = parse_batch_id(batch_id)
+        if _check_count("page_size", page_size) > LARGEST_PAGE:
+            raise ConfigurationError(f"page_size must be at most {LARGEST_PAGE}, not {page_size}")
+        self._transport.check_open()
+
+        async def fetch(cursor: str | None) -> ItemsPage:
+            url = self._transport.url(items_path(asked, page_size, cursor))
+            page: ItemsPage = await self._retrying("iter_batch_items", asked, self._fetch_items, url, asked)
+            return page
+
+        return iter_pages(fetch)
+
+    async def _fetch_items(self, url: URL, batch_id: UUID) -> ItemsPage:
+        reply = await self._transport.get(url, sent=_uncounted)
+        page = decode_items(reply.body)
+        for number, item in enumerate(page.items):
+            if item.batch_id not in (None, batch_id):
+                reply.distrust()
+                raise MalformedResponseError("an item of another batch", where=f"$.items[{number}].batch_id")
+        return page
+
+    async def _retrying(self, purpose: str, batch_id: UUID, fetch: Callable[..., Any], *arguments: Any) -> Any:
+        engine = retrying(self._retry, max_retry_after=self._max_retry_after)
+        try:
+            with self._transport.scope(purpose):
+                return await engine(fetch, *arguments)
+        except RunflowError as error:
+            error.batch_id = batch_id
+            raise
+
     def wait_for_batch(
         self,
         batch_id: UUID | str,
@@ -148,6 +204,8 @@ class RunflowSession:
         max_outage: float = 300.0,
         until: Callable[[Batch], bool] | None = None,
         since: Batch | None = None,
+        expect_callback: bool = False,
+        checkpoint: Checkpoint | None = None,
     ) -> BatchWait:
         """Wait until a batch has ended: await it for the last `Batch`, iterate it for every item's transitions.
 
@@ -161,6 +219,10 @@ class RunflowSession:
             until: ends the wait early once it says True of a snapshot; a terminal batch ends it in any case.
             since: a `Batch` seen earlier, such as `delivered` of a wait that was cut; only what changed after it is
                 yielded.
+            expect_callback: somebody calls `nudge` when the batch has ended, such as `callback_application`; until
+                then it is polled each 120 s or so only, which is also what a callback that never comes costs. Not
+                with `interval`.
+            checkpoint: remembers what was taken, and goes on from there in another process; not with `since`.
 
         Raises:
             ConfigurationError: at once, if an argument makes no sense.
@@ -175,8 +237,10 @@ class RunflowSession:
         asked = parse_batch_id(batch_id)
         if since is not None and _check_type("since", since, Batch).id not in (None, asked):
             raise ConfigurationError(f"since is a snapshot of batch {since.id}, not of {asked}")
-        options = self._options(timeout, interval, max_outage, until)
-        return self._make_wait(asked, options, since)
+        if since is not None and checkpoint is not None:
+            raise ConfigurationError("since and checkpoint both say where to go on: pass one of them")
+        options = self._options(timeout, interval, max_outage, until, expect_callback)
+        return self._make_wait(asked, options, since, checkpoint)
 
     def wait_for_batches(
         self,
@@ -187,6 +251,8 @@ class RunflowSession:
         max_outage: float = 300.0,
         until: Callable[[Batch], bool] | None = None,
         since: Iterable[Batch] = (),
+        expect_callback: bool = False,
+        checkpoint: Checkpoint | None = None,
     ) -> BatchesWait:
         """Wait for many batches: iterate their transitions, await their last states, or take them `as_completed()`.
 
@@ -199,6 +265,8 @@ class RunflowSession:
             max_outage: as for `wait_for_batch`.
             until: as for `wait_for_batch`.
             since: snapshots seen earlier, such as `delivered` of each wait of a stream that was cut, in any order.
+            expect_callback: as for `wait_for_batch`.
+            checkpoint: as for `wait_for_batch`.
 
         Raises:
             ConfigurationError: at once, if an argument makes no sense.
@@ -206,10 +274,14 @@ class RunflowSession:
 
         Awaiting or iterating it to its end raises an `ExceptionGroup` of the errors of those waits that failed.
         """
-        options = self._options(timeout, interval, max_outage, until)
+        options = self._options(timeout, interval, max_outage, until, expect_callback)
         earlier = {_check_type("since", batch, Batch).id: batch for batch in since}
+        if earlier and checkpoint is not None:
+            raise ConfigurationError("since and checkpoint both say where to go on: pass one of them")
         waits = BatchesWait(
-            lambda batch_id: self._make_wait(asked := parse_batch_id(batch_id), options, earlier.get(asked)),
+            lambda batch_id: self._make_wait(
+                asked := parse_batch_id(batch_id), options, earlier.get(asked), checkpoint
+            ),
             self._transport.scope("the wait for batches"),
             2 * self._max_connections,
         )
@@ -223,11 +295,15 @@ class RunflowSession:
         interval: float | wait_base | Callable[[RetryCallState], float] | None,
         max_outage: float,
         until: Callable[[Batch], bool] | None,
+        expect_callback: bool,
     ) -> WaitOptions:
         self._transport.check_open()
         if until is not None and not callable(until):
             raise ConfigurationError(f"until must be a function of a Batch, not {type(until).__name__}")
+        if expect_callback and interval is not None:
+            raise ConfigurationError("expect_callback sets the interval: pass one of the two")
         return WaitOptions(
+            patience=CALLBACK_PATIENCE if expect_callback else None,
             timeout=None if timeout is None else check_seconds("timeout", timeout, zero=True),
             strategy=check_strategy(interval),
             max_outage=check_seconds("max_outage", max_outage),
@@ -236,8 +312,10 @@ class RunflowSession:
             max_retry_after=self._max_retry_after,
         )
 
-    def _make_wait(self, batch_id: UUID, options: WaitOptions, since: Batch | None) -> BatchWait:
-        wait = BatchWait(self._transport, batch_id, options, since)
+    def _make_wait(
+        self, batch_id: UUID, options: WaitOptions, since: Batch | None, checkpoint: Checkpoint | None = None
+    ) -> BatchWait:
+        wait = BatchWait(self._transport, batch_id, options, since, checkpoint)
         if self._waits.setdefault(batch_id, wait) is not wait:
             self._twins.add(wait)
         return wait

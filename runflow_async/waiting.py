@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from runflow_async.errors import RunflowError, WaitClosedError
 from runflow_async.models import Batch, WaitStats
@@ -20,7 +20,17 @@ if TYPE_CHECKING:
 
     from runflow_async.transport import Transport
 
-__all__ = ["BatchWait"]
+__all__ = ["BatchWait", "Checkpoint"]
+
+
+class Checkpoint(Protocol):
+    """Remembers across restarts what a consumer has taken, such as `runflow_async.checkpoints.SQLiteCheckpoints`."""
+
+    async def load(self, batch_id: UUID) -> Batch | None:
+        """What was recorded of a batch, as `since=` takes it; None if nothing was."""
+
+    def record(self, transition: ItemTransition) -> None:
+        """Remember a transition that was taken; must not block."""
 
 
 class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
@@ -35,8 +45,18 @@ class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
         batch_id: the batch that is waited for.
     """
 
-    def __init__(self, transport: Transport, batch_id: UUID, options: WaitOptions, since: Batch | None = None) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        batch_id: UUID,
+        options: WaitOptions,
+        since: Batch | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
         self.batch_id = batch_id
+        self._checkpoint = checkpoint
+        self._is_resumed = checkpoint is None
+        self._taken: ItemTransition | None = None
         self._transport = transport
         self._polling = Polling(transport, batch_id, options, since)
         self._scope = transport.scope(f"the wait for batch {batch_id}")
@@ -119,10 +139,17 @@ class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
         try:
             self._transport.check_open()
             with self._scope:
+                if not self._is_resumed:
+                    await self._resume()
                 await self._polling.step()
         except Exception as error:
             self._end(error)
             raise
+
+    async def _resume(self) -> None:
+        assert self._checkpoint is not None  # noqa: S101  # is_resumed says so
+        self._polling.ledger.resume(await self._checkpoint.load(self.batch_id))
+        self._is_resumed = True
 
     @property
     def next_at(self) -> float:
@@ -143,7 +170,19 @@ class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
         transition = self._polling.ledger.next_transition()
         if transition is not None:
             self._polling.transitions += 1
+            if self._checkpoint is not None:
+                self._taken = transition
         return transition
+
+    def record_taken(self) -> None:
+        """Record the transition taken last: its consumer has come back for more.
+
+        Raises:
+            CheckpointError: if the record cannot be kept; it is tried again with the next call.
+        """
+        if self._checkpoint is not None and self._taken is not None:
+            self._checkpoint.record(self._taken)
+            self._taken = None
 
     def postpone(self) -> None:
         """Let go of worked-out transitions while nobody takes them; none is lost."""
@@ -201,6 +240,7 @@ class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
 
     async def __anext__(self) -> ItemTransition:
         self._scope.check_free()
+        self.record_taken()
         while not self._closed:
             if (transition := self.take_transition()) is not None:
                 return transition

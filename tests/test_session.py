@@ -430,6 +430,10 @@ class TestConfiguration:
         with pytest.raises(ValueError, match="batch_id"):
             await session.get_batch(batch_id)
 
+    async def test_refuses_an_interval_beside_an_expected_callback(self, session):
+        with pytest.raises(ConfigurationError, match="expect_callback"):
+            session.wait_for_batch(uuid4(), expect_callback=True, interval=3)
+
     def test_shows_no_secret(self):
         session = RunflowSession("rf_live_canary", base_url="https://api.runflow.io")
         assert "canary" not in repr(session) + repr(vars(session)) + repr(vars(session._transport))

@@ -27,6 +27,7 @@ from runflow_async import (
     WaitTimeoutError,
     wait_adaptive,
 )
+from runflow_async.session import CALLBACK_PATIENCE
 from runflow_async.transport import Reply
 from tests.virtual import BATCH_ID, body, item_id, line, perform, play
 
@@ -644,3 +645,31 @@ class TestOddAnswers:
         answers = [body(items=["running"], items_total=n) for n in (7, 8)]
         await play(*answers, body("succeeded", ["succeeded"], items_total=9)).wait()
         assert sum("items_total" in record.message for record in caplog.records) == 1
+
+
+class TestExpectingACallback:
+    def wait(self, transport, **keywords):
+        return transport.wait(patience=CALLBACK_PATIENCE, **keywords)
+
+    async def test_polls_rarely_until_it_is_nudged_and_then_as_usual(self):
+        transport = perform([[(0.0, "running"), (300.5, "succeeded")]])
+        wait = self.wait(transport)
+        asyncio.get_running_loop().call_later(299, wait.nudge)
+        await wait
+        assert transport.polled_at[:3] == pytest.approx([0, 114, 228], abs=13)
+        assert transport.polled_at[3] == pytest.approx(299, abs=0.01)
+        assert transport.polled_at[-1] < 311
+
+    async def test_that_comes_ends_it_within_a_round_trip(self):
+        transport = perform([[(0.0, "running"), (200.0, "succeeded")]])
+        wait = self.wait(transport)
+        asyncio.get_running_loop().call_later(200.1, wait.nudge)
+        await wait
+        assert wait.stats.elapsed == pytest.approx(200.1, abs=0.01)
+        assert wait.stats.polls <= 3
+
+    async def test_that_never_comes_delays_it_by_two_minutes_at_most(self):
+        transport = perform([[(0.0, "running"), (500.0, "succeeded")]])
+        wait = self.wait(transport)
+        await wait
+        assert wait.stats.elapsed <= 620
