@@ -325,8 +325,12 @@ class RunflowSession:
 
         Returns:
             Whether a wait of this session is still waiting for it.
+
+        Raises:
+            SessionClosedError: if the session is closed.
         """
         asked = parse_batch_id(batch_id)
+        self._transport.check_open()
         self._transport.check_loop()
         known = [self._waits.get(asked), *self._twins]
         nudged = [wait.nudge() for wait in known if wait is not None and wait.batch_id == asked]

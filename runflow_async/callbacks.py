@@ -1,0 +1,191 @@
+"""Callbacks of batches that have ended: verified, parsed, and turned into a poll at once.
+
+A callback is never taken for the truth about a batch: it only says that asking is worth while now. So a forged one
+could cost a poll, and nothing else.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import re
+from collections import OrderedDict
+from datetime import datetime
+from hashlib import sha256
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from uuid import UUID
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta, Struct
+
+from runflow_async.errors import (
+    ConfigurationError,
+    InvalidSignatureError,
+    MalformedResponseError,
+    SessionClosedError,
+)
+from runflow_async.models import TERMINAL_STATUSES
+from runflow_async.protocol import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runflow_async.session import RunflowSession
+
+__all__ = ["BatchCallback", "callback_application", "parse_callback", "verify_signature"]
+
+logger = logging.getLogger("runflow_async")
+
+REMEMBERED = 10_000
+"""Callbacks that are known again when they come twice."""
+
+_signature = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+class BatchCallback(Struct, frozen=True, kw_only=True):
+    """What the server posts to a batch's `callback_url` once it has ended."""
+
+    event: str
+    batch_id: UUID
+    status: str | None = None
+    output: dict[str, Any] | None = None
+    duration_ms: int | None = None
+    created_at: Annotated[datetime, Meta(tz=True)] | None = None
+    completed_at: Annotated[datetime, Meta(tz=True)] | None = None
+    metadata: dict[str, Any] | None = None
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the batch has ended, by what the callback says."""
+        return self.status in TERMINAL_STATUSES
+
+
+class _Envelope(Struct, frozen=True):
+    event: str
+    batch_id: UUID
+
+
+_types = get_type_hints(BatchCallback, include_extras=True)
+_essential = frozenset(_Envelope.__struct_fields__)
+
+
+def verify_signature(secrets: str | Sequence[str], body: bytes, signature: str | None) -> None:
+    """Do nothing if the body was signed with one of the secrets.
+
+    Args:
+        secrets: the organisation's callback secret; during a rotation both of them.
+        body: the raw body, byte for byte as it was received.
+        signature: the header `Runflow-Signature`: 64 lowercase hexadecimal digits; None if it is missing.
+
+    Raises:
+        InvalidSignatureError: if it is missing, malformed, or made with none of the secrets. The comparison takes the
+            same time wherever the difference is.
+        ConfigurationError: if there is no secret, or an empty one.
+    """
+    keys = _check_secrets(secrets)
+    if not isinstance(signature, str) or not _signature.fullmatch(signature):
+        raise InvalidSignatureError("the callback's Runflow-Signature is missing or not 64 lowercase hex digits")
+    matches = [hmac.compare_digest(hmac.new(key, body, sha256).hexdigest(), signature) for key in keys]
+    if not any(matches):
+        raise InvalidSignatureError("the callback was signed with none of the secrets")
+
+
+def _check_secrets(secrets: str | Sequence[str]) -> list[bytes]:
+    texts = [secrets] if isinstance(secrets, str) else list(secrets)
+    if not texts or not all(isinstance(text, str) and text for text in texts):
+        raise ConfigurationError("the callback secret must be a text that is not empty, or several of them")
+    return [text.encode() for text in texts]
+
+
+def parse_callback(body: bytes) -> BatchCallback:
+    """Decode a callback's body; an odd value in any field but `event` and `batch_id` becomes None, with a warning.
+
+    Raises:
+        MalformedResponseError: if it is no callback, with the place.
+    """
+    try:
+        return msgspec.json.decode(body, type=BatchCallback)
+    except (ValueError, RecursionError):
+        envelope = _decode(body, _Envelope)
+        document = _decode(body, dict[str, Any])
+    fields: dict[str, Any] = {"event": envelope.event, "batch_id": envelope.batch_id}
+    for name, kind in _types.items():
+        if name not in _essential:
+            try:
+                fields[name] = msgspec.convert(document.get(name), kind)
+            except (ValueError, RecursionError):
+                logger.warning(
+                    "callback of batch %s: field %r is unreadable and taken as None", envelope.batch_id, name
+                )
+    return BatchCallback(**fields)
+
+
+def _decode(body: bytes, kind: Any) -> Any:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except RecursionError:
+        raise MalformedResponseError("nested too deeply") from None
+    except ValueError as error:
+        raise MalformedResponseError(printable(str(error))) from None
+
+
+def callback_application(
+    session: RunflowSession, secrets: str | Sequence[str], *, path: str = "/", max_body: int = 1_048_576
+) -> web.Application:
+    """Make an application that takes callbacks and nudges the waits for their batches.
+
+    Serve it by itself or mount it with `add_subapp`. It answers 200 to what is signed, whether or not somebody waits
+    and however often it comes; 401 to a bad signature, 400 to a signed body that is no callback, 413 to a large one,
+    and 503 once the session is closed.
+
+    Args:
+        session: whose waits are nudged; it must run on the same event loop.
+        secrets: as for `verify_signature`.
+        path: where callbacks are posted.
+        max_body: bytes; no larger body is read.
+
+    Raises:
+        ConfigurationError: if there is no secret, or an empty one.
+    """
+    _check_secrets(secrets)
+    application = web.Application(client_max_size=max_body)
+    application.router.add_post(path, _Receiver(session, secrets).receive)
+    return application
+
+
+class _Receiver:
+    """Takes callbacks; each is acted on once."""
+
+    def __init__(self, session: RunflowSession, secrets: str | Sequence[str]) -> None:
+        self._session = session
+        self._secrets = secrets
+        self._known: OrderedDict[tuple[UUID, str], None] = OrderedDict()
+
+    async def receive(self, request: web.Request) -> web.Response:
+        """Answer one callback."""
+        body = await request.read()  # raises 413 by itself
+        try:
+            verify_signature(self._secrets, body, request.headers.get("Runflow-Signature"))
+            callback = parse_callback(body)
+            self._act_on(callback)
+        except InvalidSignatureError as error:
+            name = printable(request.headers.get("Runflow-Request-Id", "none"))
+            logger.warning("callback with the request id %s refused: %s", name, error)
+            return web.json_response({"error": str(error)}, status=401)
+        except MalformedResponseError as error:
+            return web.json_response({"error": str(error)}, status=400)
+        except SessionClosedError as error:
+            return web.json_response({"error": str(error)}, status=503)
+        return web.json_response({})
+
+    def _act_on(self, callback: BatchCallback) -> None:
+        seen = (callback.batch_id, callback.event)
+        if seen in self._known:
+            logger.debug("callback of batch %s came again", callback.batch_id)
+            return
+        is_awaited = self._session.nudge(callback.batch_id)
+        logger.debug("callback of batch %s, awaited: %s", callback.batch_id, is_awaited)
+        self._known[seen] = None
+        if len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)

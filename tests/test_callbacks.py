@@ -1,0 +1,194 @@
+"""Callbacks: who signed them, what they say, and what is done about them."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import shutil
+import subprocess
+import time
+from contextlib import asynccontextmanager, suppress
+from hashlib import sha256
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import aiohttp
+import pytest
+from aiohttp.test_utils import TestServer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runflow_async import ConfigurationError, InvalidSignatureError, MalformedResponseError, RunflowSession
+from runflow_async.callbacks import callback_application, parse_callback, verify_signature
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+SECRET = "a callback secret"
+BODY = b'{"event":"batch.succeeded","batch_id":"00000000-0000-0000-0000-000000000001","status":"succeeded"}'
+
+
+def sign(body: bytes, secret: str = SECRET) -> str:
+    return hmac.new(secret.encode(), body, sha256).hexdigest()
+
+
+def callback(batch_id: UUID, **fields: object) -> bytes:
+    document = {"event": "batch.succeeded", "batch_id": str(batch_id), "status": "succeeded", "output": None}
+    return json.dumps(document | fields).encode()
+
+
+class TestSignatures:
+    @pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl to ask")
+    def test_of_openssl_verify(self):
+        command = ["openssl", "dgst", "-sha256", "-hmac", SECRET]
+        said = subprocess.run(command, input=BODY, capture_output=True, check=True).stdout.decode()
+        verify_signature(SECRET, BODY, said.split("= ")[1].strip())
+
+    def test_of_either_secret_verify_during_a_rotation(self):
+        for secret in ("old", "new"):
+            verify_signature(["old", "new"], BODY, sign(BODY, secret))
+
+    @pytest.mark.parametrize(
+        "signature",
+        [
+            None,
+            "",
+            sign(BODY)[:-1],
+            sign(BODY) + "0",
+            sign(BODY).upper(),
+            " " + sign(BODY),
+            "sha256=" + sign(BODY),
+            sign(BODY, "another secret"),
+            "é" * 64,
+            "\u0660" * 64,
+            b"0" * 64,
+        ],
+    )
+    def test_that_are_not_right_to_the_letter_do_not(self, signature):
+        with pytest.raises(InvalidSignatureError) as caught:
+            verify_signature(SECRET, BODY, signature)
+        assert SECRET not in str(caught.value)
+
+    def test_do_not_survive_a_flipped_bit(self):
+        for position in range(0, 8 * len(BODY), 37):
+            flipped = bytearray(BODY)
+            flipped[position // 8] ^= 1 << position % 8
+            with pytest.raises(InvalidSignatureError):
+                verify_signature(SECRET, bytes(flipped), sign(BODY))
+
+    @pytest.mark.parametrize("secrets", ["", [], [""], ["good", ""], [None], [b"bytes"]])
+    def test_need_a_secret_that_is_not_empty(self, secrets):
+        with pytest.raises(ConfigurationError):
+            verify_signature(secrets, BODY, sign(BODY, ""))
+        with pytest.raises(ConfigurationError):
+            callback_application(None, secrets)
+
+
+class TestBodies:
+    def test_are_typed(self):
+        body = callback(
+            UUID(int=1),
+            duration_ms=12,
+            created_at="2026-01-02T03:04:05Z",
+            completed_at="2026-01-02T03:05:05+01:00",
+            metadata={"a": 1},
+            future="field",
+        )
+        parsed = parse_callback(body)
+        assert (parsed.batch_id, parsed.event, parsed.duration_ms) == (UUID(int=1), "batch.succeeded", 12)
+        assert (parsed.created_at.year, parsed.metadata, parsed.is_terminal) == (2026, {"a": 1}, True)
+
+    def test_may_name_an_event_of_the_future(self):
+        assert not parse_callback(callback(UUID(int=1), event="batch.paused", status="paused")).is_terminal
+
+    @pytest.mark.parametrize(
+        ("field", "value"), [("output", []), ("duration_ms", "1"), ("created_at", "noon"), ("metadata", 1)]
+    )
+    def test_keep_the_rest_where_one_value_is_odd(self, caplog, field, value):
+        parsed = parse_callback(callback(UUID(int=1), **{field: value}))
+        assert getattr(parsed, field) is None
+        assert parsed.status == "succeeded"
+        assert field in caplog.text
+
+    @pytest.mark.parametrize(
+        "body", [b"", b"[]", b"{}", b'{"event": "x"}', b'{"event": 1, "batch_id": 2}', b'{"x": ' + b"[" * 10**5]
+    )
+    def test_that_are_no_callback_are_refused(self, body):
+        with pytest.raises(MalformedResponseError):
+            parse_callback(body)
+
+    @given(st.binary() | st.integers(0, len(BODY)).map(lambda cut: BODY[:cut] + b"\xff" + BODY[cut + 1 :]))
+    def test_of_any_bytes_are_parsed_or_refused(self, body):
+        with suppress(MalformedResponseError):
+            assert parse_callback(body).event
+
+
+class Receiver:
+    """A callback application over a real socket."""
+
+    def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
+        self.http = http
+        self.url = url
+
+    async def post(self, body: bytes, signature: str | None = None) -> int:
+        headers = {} if signature is None else {"Runflow-Signature": signature}
+        async with self.http.post(self.url, data=body, headers=headers) as response:
+            return response.status
+
+
+@asynccontextmanager
+async def receiving(session: RunflowSession, **keywords: object) -> AsyncIterator[Receiver]:
+    server = TestServer(callback_application(session, [SECRET], path="/hook", **keywords))
+    async with server, aiohttp.ClientSession() as http:
+        yield Receiver(http, str(server.make_url("/hook")))
+
+
+class TestApplication:
+    async def test_ends_a_wait_within_a_round_trip(self, emulator, session):
+        batch_id = emulator.create_batch(items=2, duration=0.3)
+        wait = session.wait_for_batch(batch_id, expect_callback=True)
+        async for _ in wait:
+            break
+        loop_ended = time.monotonic() + 0.3
+        async with receiving(session) as receiver:
+            task = asyncio.ensure_future(wait)
+            await asyncio.sleep(loop_ended - time.monotonic() + 0.02)
+            body = callback(batch_id)
+            assert await receiver.post(body, sign(body)) == 200
+            assert (await task).is_terminal
+        assert wait.stats.polls == 2
+
+    async def test_acts_once_on_what_comes_twice(self, emulator, session):
+        batch_id = emulator.create_batch(duration=99)
+        wait = session.wait_for_batch(batch_id, expect_callback=True)
+        await anext(wait)
+        body = callback(batch_id)
+        nudged = []
+        wait.watch(lambda: nudged.append(batch_id))
+        async with receiving(session) as receiver:
+            assert [await receiver.post(body, sign(body)) for _ in range(3)] == [200] * 3
+        assert nudged == [batch_id]
+
+    async def test_refuses_what_is_forged_and_does_nothing(self, emulator, session, caplog):
+        batch_id = emulator.create_batch(duration=99)
+        wait = session.wait_for_batch(batch_id, expect_callback=True)
+        await anext(wait)
+        nudged = []
+        wait.watch(lambda: nudged.append(batch_id))
+        body = callback(batch_id)
+        async with receiving(session) as receiver:
+            assert [await receiver.post(body, s) for s in (None, "x", sign(body, "guess"))] == [401] * 3
+        assert nudged == []
+        assert SECRET not in caplog.text
+
+    async def test_tells_what_is_wrong_by_the_status(self, session):
+        async with receiving(session, max_body=1000) as receiver:
+            assert await receiver.post(b"{}", sign(b"{}")) == 400
+            large = b" " * 1001
+            assert await receiver.post(large, sign(large)) == 413
+            unknown = callback(UUID(int=5))
+            assert await receiver.post(unknown, sign(unknown)) == 200
+            await session.close()
+            other = callback(UUID(int=6))
+            assert await receiver.post(other, sign(other)) == 503
