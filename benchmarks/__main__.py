@@ -13,7 +13,7 @@ COMMANDS = {
     "decode": ["benchmarks.decode"],
     "poll": ["benchmarks.poll"],
     "fleet": ["benchmarks.fleet", "--waits", "100", "1000", "10000", "--seconds", "6"],
-    "throttle": ["benchmarks.throttle", "--seconds", "30"],
+    "throttle": ["benchmarks.throttle", "--seconds", "75"],
     "schedule": ["benchmarks.schedule", "--plot", str(RESULTS / "schedule.png")],
 }
 

@@ -1,9 +1,10 @@
 """A server that allows L requests per second, and waits that want ten times as many: with and without the shared pace.
 
 Bias first: the server is the project's own emulator, whose limit is a sliding window of one second; real limits differ
-in shape and are not told to anybody. The first 10 s, in which the pace is learnt, do not count as steady state.
+in shape and are not told to anybody. The first 10 s, in which the pace is learnt, do not count as steady state. After
+40 s the server answers 503 for 10 s.
 
-Run `python -m benchmarks.throttle [--seconds 30] [--json]`. The server is a process of its own.
+Run `python -m benchmarks.throttle [--seconds 75] [--json]`. The server is a process of its own.
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ from typing import Any
 import aiohttp
 
 from runflow_async import RunflowSession
-from runflow_async.emulator import Emulator
+from runflow_async.emulator import Emulator, faults
 from runflow_async.throttle import Throttle
 
 LIMIT = 50
 WANTED = 10 * LIMIT
 WAITS = 100
 LEARNING = 10.0
+OUTAGE_AT = 40.0
+OUTAGE = 10.0
 
 
 class NoPace(Throttle):
@@ -39,10 +42,14 @@ class NoPace(Throttle):
 
 
 async def serve() -> None:
-    """An emulator with batches that never end; prints where it is."""
+    """An emulator with batches that never end, down for a while where that is asked for; prints where it is."""
     async with Emulator(rate_limit=LIMIT) as emulator:
         ids = [str(emulator.create_scripted_batch([[(0.0, "running")]])) for _ in range(WAITS)]
         print(json.dumps({"url": emulator.url, "key": emulator.api_key, "ids": ids}), flush=True)
+        await asyncio.sleep(OUTAGE_AT)
+        emulator.faults.append(faults.status(503, times=float("inf")))
+        await asyncio.sleep(OUTAGE)
+        emulator.faults.clear()
         await asyncio.Event().wait()
 
 
@@ -68,13 +75,30 @@ async def measure(place: dict[str, Any], seconds: float, *, paced: bool) -> dict
                 await fleet
         except TimeoutError:
             pass
-    steady = [(moment, status) for moment, status in answers if moment > started + LEARNING]
+    down_at = started + OUTAGE_AT
+    steady = [(moment, status) for moment, status in answers if started + LEARNING < moment < down_at]
     counts = Counter(status for _, status in steady)
     return {
-        "requests_per_s": len(steady) / (seconds - LEARNING),
+        "requests_per_s": len(steady) / (min(seconds, OUTAGE_AT) - LEARNING),
         "share_of_429": counts[429] / max(1, len(steady)),
-        "share_of_limit_used": counts[200] / (seconds - LEARNING) / LIMIT,
-        "slowest_recovery_s": slowest_recovery(answers),
+        "share_of_limit_used": counts[200] / (min(seconds, OUTAGE_AT) - LEARNING) / LIMIT,
+        "slowest_recovery_s": slowest_recovery([one for one in answers if one[0] < down_at]),
+        **after_outage(answers),
+    }
+
+
+def after_outage(answers: list[tuple[float, int]]) -> dict[str, float]:
+    """How the pace comes back after the last 503: seconds until 90 % of the limit, and the busiest 100 ms over L."""
+    failed = [moment for moment, status in answers if status == 503]  # noqa: PLR2004  # the outage
+    if not failed:
+        return {}
+    over = failed[-1]
+    good = [moment - over for moment, status in answers if status == 200 and moment > over]  # noqa: PLR2004  # OK
+    back = (m for m in good if m >= 1 and sum(m - 1 < other <= m for other in good) >= 0.9 * LIMIT)
+    busiest = max(Counter(int(10 * (moment - over)) for moment, _ in answers if moment > over).values(), default=0)
+    return {
+        "back_after_outage_s": next(back, float("nan")),
+        "peak_after_outage_over_limit": busiest / (LIMIT / 10),
     }
 
 
@@ -96,7 +120,7 @@ def slowest_recovery(answers: list[tuple[float, int]]) -> float:
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=40.0)
+    parser.add_argument("--seconds", type=float, default=75.0)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
