@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from runflow_async.emulator import Emulator
 from runflow_async.session import RunflowSession
+from runflow_async.waits import wait_adaptive
 
 if TYPE_CHECKING:
     from runflow_async.waiting import BatchWait
@@ -26,7 +27,10 @@ async def run_demo(duration: float = 8.0) -> None:
             "products": emulator.create_batch(items=24, duration=duration * 0.75, fail=0.25),
             "clips": emulator.create_batch(items=24, duration=duration, stragglers=3),
         }
-        waits = {name: session.wait_for_batch(batch_id, timeout=60) for name, batch_id in batches.items()}
+        lively = wait_adaptive(max=1.0)
+        waits = {
+            name: session.wait_for_batch(batch_id, timeout=60, interval=lively) for name, batch_id in batches.items()
+        }
         async with asyncio.TaskGroup() as group:
             for name, wait in waits.items():
                 group.create_task(_follow(name, wait))

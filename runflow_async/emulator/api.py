@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from random import Random
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from urllib.parse import parse_qs
 from uuid import UUID
 
 from runflow_async.emulator.answers import Answer, json_answer, refusal
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["Api", "BatchDetails", "batch_id_in"]
 
 _uuid_text = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}", re.IGNORECASE)
-_batch_path = re.compile(r"/v1/batches/(?P<id>[^/?]+)(?:\?.*)?")
+_batch_path = re.compile(r"/v1/batches/(?P<id>[^/?]+)(?P<items>/items)?(?:\?(?P<query>.*))?")
+
+_cursor = re.compile(r"after-(?P<start>[0-9]{1,9})")
+USUAL_PAGE, LARGEST_PAGE = 100, 500
 
 
 class BatchDetails(TypedDict, total=False):
@@ -148,12 +152,15 @@ class Api:
             return refusal(429, "RATE_LIMITED", f"more than {self.rate_limit} requests in one second")
         found = _batch_path.fullmatch(path)
         if found is None:
-            return refusal(404, "NOT_FOUND", "nothing is here; the emulator knows GET /v1/batches/{id} only")
+            return refusal(
+                404, "NOT_FOUND", "nothing is here; the emulator knows GET /v1/batches/{id} and its /items only"
+            )
         if method != "GET":
             return refusal(405, "METHOD_NOT_ALLOWED", "a batch can only be read here", headers={"Allow": "GET"})
-        return self._answer_for(found["id"], headers.get("X-Organization-Id"))
+        page = parse_qs(found["query"] or "") if found["items"] else None
+        return self._answer_for(found["id"], headers.get("X-Organization-Id"), page)
 
-    def _answer_for(self, text: str, organization: str | None) -> Answer:
+    def _answer_for(self, text: str, organization: str | None, page: dict[str, list[str]] | None) -> Answer:
         if not _uuid_text.fullmatch(text):
             where = {"loc": ["path", "id"], "msg": "not a UUID", "type": "uuid_parsing"}
             return refusal(422, "VALIDATION_ERROR", "the request holds a value of the wrong kind", [where])
@@ -164,7 +171,9 @@ class Api:
             return refusal(404, "BATCH_NOT_FOUND", "no batch has this id")
         if batch.organization_id != self.organization_id:
             return refusal(403, "PERMISSION_DENIED", "the batch is another organisation's")
-        return json_answer(200, batch.snapshot(self.now()))
+        if page is None:
+            return json_answer(200, batch.snapshot(self.now()))
+        return _page_of(batch.details(self.now()), page)
 
     def _is_member(self, organization: str) -> bool:
         if not self._checks_membership:
@@ -213,6 +222,28 @@ class Api:
         )
         self._batches[batch.id] = batch
         return batch.id
+
+
+def _page_of(items: list[dict[str, Any]], page: dict[str, list[str]]) -> Answer:
+    limit, cursor = page.get("limit", [str(USUAL_PAGE)])[-1], page.get("pq", ["after-0"])[-1]
+    size = int(limit) if limit.isascii() and limit.isdigit() and len(limit) <= len(str(LARGEST_PAGE)) else 0
+    if not 1 <= size <= LARGEST_PAGE:
+        where = {"loc": ["query", "limit"], "msg": f"not a number from 1 to {LARGEST_PAGE}", "type": "int_parsing"}
+        return refusal(422, "VALIDATION_ERROR", "the request holds a value of the wrong kind", [where])
+    found = _cursor.fullmatch(cursor)
+    if found is None:
+        where = {"loc": ["query", "pq"], "msg": "not a cursor of this list", "type": "value_error"}
+        return refusal(422, "VALIDATION_ERROR", "the request holds a value of the wrong kind", [where])
+    start = int(found["start"])
+    end = start + size
+    return json_answer(
+        200,
+        {
+            "items": items[start:end],
+            "next_pq": f"after-{end}" if end < len(items) else None,
+            "prev_pq": f"after-{max(0, start - size)}" if start else None,
+        },
+    )
 
 
 def batch_id_in(path: str) -> UUID | None:

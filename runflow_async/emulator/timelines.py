@@ -128,6 +128,28 @@ class ScriptedBatch(Struct, frozen=True, kw_only=True):
             "items": handles,
         }
 
+    def details(self, now: float) -> list[dict[str, Any]]:
+        """Every item with its input and results, in sequence order, as JSON has it."""
+        elapsed = now - self.created
+        return [self._detail(handle, elapsed) for handle in self._handles(elapsed)]
+
+    def _detail(self, handle: dict[str, Any], elapsed: float) -> dict[str, Any]:
+        index: int = handle["sequence_index"]
+        timeline, status = self.items[index].timeline, handle["status_code"]
+        started = timeline.first_work()
+        succeeded = status == "succeeded"
+        return handle | {
+            "batch_id": str(self.id),
+            "input": {"prompt": f"variation {handle['sequence_index']}"},
+            "output": {"url": f"https://example.invalid/{handle['id']}.png"} if succeeded else None,
+            "error": {"code": "ITEM_FAILED", "message": "this item failed"} if status == "failed" else None,
+            "cost": str(self.price) if succeeded else None,
+            "created_at": self._shown(0.0),
+            "started_at": self._shown(started) if started <= elapsed else None,
+            "completed_at": self._shown(timeline.since(elapsed)) if status in TERMINAL_STATUSES else None,
+            "run": {"id": handle["run_id"], "status_code": status},
+        }
+
     def _handles(self, elapsed: float) -> list[dict[str, Any]]:
         return [
             {

@@ -51,7 +51,7 @@ async def test_an_id_that_is_no_uuid_gets_422_with_its_place(client: Client, tex
     assert document["errors"][0]["loc"] == ["path", "id"]
 
 
-@pytest.mark.parametrize("path", ["/", "/v1/batches", "/v1/batches/", f"/v1/batches/{OTHER}/items", "/v2"])
+@pytest.mark.parametrize("path", ["/", "/v1/batches", "/v1/batches/", f"/v1/batches/{OTHER}/others", "/v2"])
 async def test_an_unknown_path_gets_404_with_the_envelope(client: Client, path: str) -> None:
     async with client.http.get(path) as response:
         document = await response.json()
