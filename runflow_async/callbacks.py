@@ -10,6 +10,7 @@ import hmac
 import logging
 import re
 from collections import OrderedDict
+from collections.abc import Iterable
 from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -26,7 +27,7 @@ from runflow_async.errors import (
     SessionClosedError,
 )
 from runflow_async.models import TERMINAL_STATUSES
-from runflow_async.protocol import printable
+from runflow_async.protocol import Secret, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +42,7 @@ REMEMBERED = 10_000
 """Callbacks that are known again when they come twice."""
 
 _signature = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_surrogate = re.compile("[\ud800-\udfff]")
 
 
 class BatchCallback(Struct, frozen=True, kw_only=True):
@@ -86,16 +88,17 @@ def verify_signature(secrets: str | Sequence[str], body: bytes, signature: str |
     keys = _check_secrets(secrets)
     if not isinstance(signature, str) or not _signature.fullmatch(signature):
         raise InvalidSignatureError("the callback's Runflow-Signature is missing or not 64 lowercase hex digits")
-    matches = [hmac.compare_digest(hmac.new(key, body, sha256).hexdigest(), signature) for key in keys]
+    matches = [hmac.compare_digest(hmac.new(key.encode(), body, sha256).hexdigest(), signature) for key in keys]
     if not any(matches):
         raise InvalidSignatureError("the callback was signed with none of the secrets")
 
 
-def _check_secrets(secrets: str | Sequence[str]) -> list[bytes]:
-    texts = [secrets] if isinstance(secrets, str) else list(secrets)
-    if not texts or not all(isinstance(text, str) and text for text in texts):
+def _check_secrets(secrets: str | Sequence[str]) -> tuple[Secret, ...]:
+    several = not isinstance(secrets, str) and isinstance(secrets, Iterable)
+    texts = tuple(secrets) if several else (secrets,)
+    if not texts or not all(isinstance(text, str) and text and not _surrogate.search(text) for text in texts):
         raise ConfigurationError("the callback secret must be a text that is not empty, or several of them")
-    return [text.encode() for text in texts]
+    return tuple(Secret(text) for text in texts)
 
 
 def parse_callback(body: bytes) -> BatchCallback:
@@ -104,20 +107,18 @@ def parse_callback(body: bytes) -> BatchCallback:
     Raises:
         MalformedResponseError: if it is no callback, with the place.
     """
+    body = body.removeprefix(b"\xef\xbb\xbf")
     try:
         return msgspec.json.decode(body, type=BatchCallback)
     except (ValueError, RecursionError):
         envelope = _decode(body, _Envelope)
-        document = _decode(body, dict[str, Any])
+        values = _decode(body, dict[str, msgspec.Raw])
     fields: dict[str, Any] = {"event": envelope.event, "batch_id": envelope.batch_id}
-    for name, kind in _types.items():
-        if name not in _essential:
-            try:
-                fields[name] = msgspec.convert(document.get(name), kind)
-            except (ValueError, RecursionError):
-                logger.warning(
-                    "callback of batch %s: field %r is unreadable and taken as None", envelope.batch_id, name
-                )
+    for name in values.keys() & (_types.keys() - _essential):
+        try:
+            fields[name] = msgspec.json.decode(values[name], type=_types[name])
+        except (ValueError, RecursionError):
+            logger.warning("callback of batch %s: field %r is unreadable and taken as None", envelope.batch_id, name)
     return BatchCallback(**fields)
 
 
@@ -127,7 +128,8 @@ def _decode(body: bytes, kind: Any) -> Any:
     except RecursionError:
         raise MalformedResponseError("nested too deeply") from None
     except ValueError as error:
-        raise MalformedResponseError(printable(str(error))) from None
+        reason, _, where = str(error).partition(" - at `")
+        raise MalformedResponseError(printable(reason), where=printable(where.rstrip("`")) or "$") from None
 
 
 def callback_application(
@@ -136,36 +138,38 @@ def callback_application(
     """Make an application that takes callbacks and nudges the waits for their batches.
 
     Serve it by itself or mount it with `add_subapp`. It answers 200 to what is signed, whether or not somebody waits
-    and however often it comes; 401 to a bad signature, 400 to a signed body that is no callback, 413 to a large one,
-    and 503 once the session is closed.
+    and however often it comes; 401 to a bad signature, 400 to a signed body that is no callback or to one whose
+    compression is broken, 413 to a large one, and 503 once the session is closed.
 
     Args:
         session: whose waits are nudged; it must run on the same event loop.
         secrets: as for `verify_signature`.
         path: where callbacks are posted.
-        max_body: bytes; no larger body is read.
+        max_body: bytes, counted after decompression; no larger body is read, also where it is mounted.
 
     Raises:
-        ConfigurationError: if there is no secret, or an empty one.
+        ConfigurationError: if there is no secret, or an empty one, or `max_body` is no whole number from 1.
     """
-    _check_secrets(secrets)
-    application = web.Application(client_max_size=max_body)
-    application.router.add_post(path, _Receiver(session, secrets).receive)
+    if isinstance(max_body, bool) or not isinstance(max_body, int) or max_body < 1:
+        raise ConfigurationError(f"max_body must be a whole number from 1, not {max_body!r}")
+    application = web.Application()
+    application.router.add_post(path, _Receiver(session, _check_secrets(secrets), max_body).receive)
     return application
 
 
 class _Receiver:
     """Takes callbacks; each is acted on once."""
 
-    def __init__(self, session: RunflowSession, secrets: str | Sequence[str]) -> None:
+    def __init__(self, session: RunflowSession, secrets: tuple[Secret, ...], max_body: int) -> None:
         self._session = session
         self._secrets = secrets
-        self._known: OrderedDict[tuple[UUID, str], None] = OrderedDict()
+        self._max_body = max_body
+        self._known: OrderedDict[tuple[UUID, bytes], None] = OrderedDict()
 
     async def receive(self, request: web.Request) -> web.Response:
         """Answer one callback."""
-        body = await request.read()  # raises 413 by itself
         try:
+            body = await self._read(request)
             verify_signature(self._secrets, body, request.headers.get("Runflow-Signature"))
             callback = parse_callback(body)
             self._act_on(callback)
@@ -173,14 +177,26 @@ class _Receiver:
             name = printable(request.headers.get("Runflow-Request-Id", "none"))
             logger.warning("callback with the request id %s refused: %s", name, error)
             return web.json_response({"error": str(error)}, status=401)
-        except MalformedResponseError as error:
+        except (MalformedResponseError, web.RequestPayloadError) as error:
             return web.json_response({"error": str(error)}, status=400)
         except SessionClosedError as error:
             return web.json_response({"error": str(error)}, status=503)
         return web.json_response({})
 
+    async def _read(self, request: web.Request) -> bytes:
+        # A mounted application's own client_max_size does not count, only the outermost one's.
+        try:
+            bounded = request.clone(client_max_size=self._max_body)
+        except RuntimeError:
+            bounded = request  # a middleware before this has read it
+        body = await bounded.read()
+        if len(body) > self._max_body:
+            raise web.HTTPRequestEntityTooLarge(self._max_body, len(body))
+        return body
+
     def _act_on(self, callback: BatchCallback) -> None:
-        seen = (callback.batch_id, callback.event)
+        # An event is as long as its sender likes; its digest is not.
+        seen = (callback.batch_id, sha256(callback.event.encode()).digest())
         if seen in self._known:
             logger.debug("callback of batch %s came again", callback.batch_id)
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hmac
 import json
 import shutil
@@ -15,12 +16,13 @@ from uuid import UUID
 
 import aiohttp
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
 from runflow_async import ConfigurationError, InvalidSignatureError, MalformedResponseError, RunflowSession
-from runflow_async.callbacks import callback_application, parse_callback, verify_signature
+from runflow_async.callbacks import REMEMBERED, callback_application, parse_callback, verify_signature
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -39,6 +41,9 @@ def callback(batch_id: UUID, **fields: object) -> bytes:
 
 
 class TestSignatures:
+    def test_are_hmac_sha256_of_the_raw_body_in_lowercase_hex(self):
+        verify_signature(SECRET, BODY, "2b0ef2d8464946c6fe956adbae733a3363fff793f68a433a9cfe053ec6e607a5")
+
     @pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl to ask")
     def test_of_openssl_verify(self):
         command = ["openssl", "dgst", "-sha256", "-hmac", SECRET]
@@ -76,8 +81,13 @@ class TestSignatures:
             flipped[position // 8] ^= 1 << position % 8
             with pytest.raises(InvalidSignatureError):
                 verify_signature(SECRET, bytes(flipped), sign(BODY))
+        for digit in range(64):
+            right = sign(BODY)
+            wrong = f"{right[:digit]}{int(right[digit], 16) ^ 1:x}{right[digit + 1 :]}"
+            with pytest.raises(InvalidSignatureError):
+                verify_signature(SECRET, BODY, wrong)
 
-    @pytest.mark.parametrize("secrets", ["", [], [""], ["good", ""], [None], [b"bytes"]])
+    @pytest.mark.parametrize("secrets", ["", [], [""], ["good", ""], [None], [b"bytes"], b"x", None, 5, "\ud800"])
     def test_need_a_secret_that_is_not_empty(self, secrets):
         with pytest.raises(ConfigurationError):
             verify_signature(secrets, BODY, sign(BODY, ""))
@@ -118,6 +128,30 @@ class TestBodies:
         with pytest.raises(MalformedResponseError):
             parse_callback(body)
 
+    @pytest.mark.parametrize(
+        ("body", "where"),
+        [
+            (b'{"event": 1, "batch_id": "00000000-0000-0000-0000-000000000001"}', "$.event"),
+            (b'{"event": "x", "batch_id": "one"}', "$.batch_id"),
+            (b'{"event": "x"}', "$"),
+            (b"\xff", "$"),
+        ],
+    )
+    def test_that_are_refused_say_where(self, body, where):
+        with pytest.raises(MalformedResponseError) as caught:
+            parse_callback(body)
+        assert caught.value.where == where
+
+    @pytest.mark.parametrize("number", ["9" * 5000, "1e999"])
+    def test_keep_the_rest_where_a_number_is_beyond_reading(self, caplog, number):
+        body = callback(UUID(int=1)).replace(b'"output": null', b'"output": {"a": %s}' % number.encode())
+        parsed = parse_callback(body)
+        assert (parsed.output, parsed.status) == (None, "succeeded")
+        assert "output" in caplog.text
+
+    def test_may_begin_with_a_byte_order_mark(self):
+        assert parse_callback(b"\xef\xbb\xbf" + BODY).batch_id == UUID(int=1)
+
     @given(st.binary() | st.integers(0, len(BODY)).map(lambda cut: BODY[:cut] + b"\xff" + BODY[cut + 1 :]))
     def test_of_any_bytes_are_parsed_or_refused(self, body):
         with suppress(MalformedResponseError):
@@ -131,8 +165,8 @@ class Receiver:
         self.http = http
         self.url = url
 
-    async def post(self, body: bytes, signature: str | None = None) -> int:
-        headers = {} if signature is None else {"Runflow-Signature": signature}
+    async def post(self, body: object, signature: str | None = None, **more: str) -> int:
+        headers = more if signature is None else {"Runflow-Signature": signature, **more}
         async with self.http.post(self.url, data=body, headers=headers) as response:
             return response.status
 
@@ -192,3 +226,77 @@ class TestApplication:
             await session.close()
             other = callback(UUID(int=6))
             assert await receiver.post(other, sign(other)) == 503
+
+    async def test_ends_a_wait_of_long_intervals_soon_after_its_batch(self, emulator, session):
+        duration = 0.15
+        batch_id = emulator.create_batch(items=2, duration=duration)
+        ends = time.monotonic() + duration
+        wait = session.wait_for_batch(batch_id, interval=60)
+        await anext(wait)
+        async with receiving(session) as receiver, asyncio.timeout(5):
+            waiting = asyncio.ensure_future(wait)
+            while emulator.snapshot(batch_id)["completed_at"] is None:  # noqa: ASYNC110  # it tells nobody
+                await asyncio.sleep(0.005)
+            body = callback(batch_id)
+            assert await receiver.post(body, sign(body)) == 200
+            assert (await waiting).is_terminal
+            assert time.monotonic() - ends < 0.3
+
+    async def test_refuses_large_bodies_however_they_come(self, session):
+        async def chunks() -> AsyncIterator[bytes]:
+            for _ in range(20):
+                yield b" " * 100
+
+        async with receiving(session, max_body=1000) as receiver:
+            fits = callback(UUID(int=7)).ljust(1000)
+            assert await receiver.post(fits, sign(fits)) == 200
+            assert await receiver.post(chunks(), sign(b" " * 2000)) == 413
+            bomb = gzip.compress(b" " * 10**6)
+            assert await receiver.post(bomb, sign(bomb), **{"Content-Encoding": "gzip"}) == 413
+            assert await receiver.post(b"none", sign(b"none"), **{"Content-Encoding": "gzip"}) == 400
+
+    @pytest.mark.parametrize("max_body", [0, -1, True, 1.5])
+    def test_needs_a_bound_of_bodies(self, max_body):
+        with pytest.raises(ConfigurationError):
+            callback_application(None, SECRET, max_body=max_body)
+
+    @pytest.mark.parametrize("is_read_before", [False, True])
+    async def test_keeps_its_bound_where_it_is_mounted(self, session, is_read_before):
+        @web.middleware
+        async def read_before(request, handler):
+            await request.read()
+            return await handler(request)
+
+        outer = web.Application(client_max_size=10**6, middlewares=[read_before] if is_read_before else [])
+        outer.add_subapp("/runflow", callback_application(session, SECRET, path="/hook", max_body=1000))
+        fits, large = (callback(UUID(int=8)).ljust(size) for size in (1000, 1001))
+        async with TestServer(outer) as server, aiohttp.ClientSession() as http:
+            receiver = Receiver(http, str(server.make_url("/runflow/hook")))
+            assert await receiver.post(fits, sign(fits)) == 200
+            assert await receiver.post(large, sign(large)) == 413
+
+    async def test_keeps_the_secrets_it_was_made_with(self, session):
+        secrets = [SECRET]
+        application = callback_application(session, secrets)
+        secrets.clear()
+        async with TestServer(application) as server, aiohttp.ClientSession() as http:
+            assert await Receiver(http, str(server.make_url("/"))).post(BODY, sign(BODY)) == 200
+
+    async def test_names_the_request_it_refuses_without_control_characters(self, session, caplog):
+        async with receiving(session) as receiver:
+            name = {"Runflow-Request-Id": "one\u202etwo"}
+            assert await receiver.post(BODY, sign(BODY, "guess"), **name) == 401
+        assert "one" in caplog.text
+        assert "\u202e" not in caplog.text
+
+    async def test_remembers_in_bounded_memory_whatever_events_are_called(self, session):
+        application = callback_application(session, SECRET)
+        (route,) = application.router.routes()
+        known = route.handler.__self__._known
+        known.update({(UUID(int=number), b""): None for number in range(REMEMBERED)})
+        async with TestServer(application) as server, aiohttp.ClientSession() as http:
+            body = callback(UUID(int=1), event="x" * 10**5)
+            assert await Receiver(http, str(server.make_url("/"))).post(body, sign(body)) == 200
+        assert len(known) == REMEMBERED
+        assert (UUID(int=0), b"") not in known
+        assert max(len(event) for _, event in known) == 32

@@ -132,7 +132,7 @@ class Clock:
 async def test_every_snapshot_of_a_batch_follows_the_contract(outcome: dict[str, float]) -> None:
     clock = Clock()
     async with Emulator(clock=clock) as emulator, client_of(emulator) as http:
-        batch_id = emulator.create_batch(12, 10.0, **outcome, metadata={"k": 1}, callback_url="https://example.com")
+        batch_id = emulator.create_batch(12, 10.0, **outcome, metadata={"k": 1}, callback_url="http://127.0.0.1:9/")
         for step in range(23):
             clock.now = step * 0.5
             status, body = await get(http, batch_id)

@@ -11,7 +11,8 @@ async with Emulator() as emulator:
 
 from runflow_async.emulator import faults
 from runflow_async.emulator.api import BatchDetails
+from runflow_async.emulator.callbacks import SentCallback
 from runflow_async.emulator.faults import Fault
 from runflow_async.emulator.server import Emulator, ReceivedRequest
 
-__all__ = ["BatchDetails", "Emulator", "Fault", "ReceivedRequest", "faults"]
+__all__ = ["BatchDetails", "Emulator", "Fault", "ReceivedRequest", "SentCallback", "faults"]

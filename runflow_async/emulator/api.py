@@ -12,11 +12,12 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from random import Random
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
-from urllib.parse import parse_qs
 from uuid import UUID
 
 from runflow_async.emulator.answers import Answer, json_answer, refusal
+from runflow_async.emulator.callbacks import check_callback
 from runflow_async.emulator.drawing import check_plan, draw_timelines, draw_uuid
+from runflow_async.emulator.listing import page_of
 from runflow_async.emulator.timelines import ScriptedBatch, ScriptedItem, Timeline
 
 if TYPE_CHECKING:
@@ -27,22 +28,21 @@ __all__ = ["Api", "BatchDetails", "batch_id_in"]
 _uuid_text = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}", re.IGNORECASE)
 _batch_path = re.compile(r"/v1/batches/(?P<id>[^/?]+)(?P<items>/items)?(?:\?(?P<query>.*))?")
 
-_cursor = re.compile(r"after-(?P<start>[0-9]{1,9})")
-USUAL_PAGE, LARGEST_PAGE = 100, 500
-
 
 class BatchDetails(TypedDict, total=False):
     """What a batch may be created with besides its timelines.
 
     Keys:
         client_refs: one per item; by default `item-0`, `item-1` and so on.
-        callback_url: shown in the answers; nothing is ever sent there.
+        callback_url: an http(s) URL on loopback to which a running `Emulator` posts when the batch has ended.
+        callback_times: how often that callback is delivered; 1 by default.
         metadata: shown in the answers; a JSON object.
         organization_id: whose batch it is; another one than the emulator's makes its answers 403.
     """
 
     client_refs: Sequence[str | None] | None
     callback_url: str | None
+    callback_times: int
     metadata: dict[str, Any] | None
     organization_id: UUID | None
 
@@ -157,10 +157,10 @@ class Api:
             )
         if method != "GET":
             return refusal(405, "METHOD_NOT_ALLOWED", "a batch can only be read here", headers={"Allow": "GET"})
-        page = parse_qs(found["query"] or "") if found["items"] else None
+        page = (found["query"] or "") if found["items"] else None
         return self._answer_for(found["id"], headers.get("X-Organization-Id"), page)
 
-    def _answer_for(self, text: str, organization: str | None, page: dict[str, list[str]] | None) -> Answer:
+    def _answer_for(self, text: str, organization: str | None, page: str | None) -> Answer:
         if not _uuid_text.fullmatch(text):
             where = {"loc": ["path", "id"], "msg": "not a UUID", "type": "uuid_parsing"}
             return refusal(422, "VALIDATION_ERROR", "the request holds a value of the wrong kind", [where])
@@ -173,7 +173,7 @@ class Api:
             return refusal(403, "PERMISSION_DENIED", "the batch is another organisation's")
         if page is None:
             return json_answer(200, batch.snapshot(self.now()))
-        return _page_of(batch.details(self.now()), page)
+        return page_of(batch, self.now(), page)
 
     def _is_member(self, organization: str) -> bool:
         if not self._checks_membership:
@@ -197,6 +197,7 @@ class Api:
         return datetime.now(UTC) - timedelta(seconds=self.now())
 
     def _add(self, timelines: Sequence[Timeline], status_timeline: Timeline | None, details: BatchDetails) -> UUID:
+        check_callback(details.get("callback_url"), details.get("callback_times", 1))
         refs = details.get("client_refs")
         if refs is None:
             refs = [f"item-{index}" for index in range(len(timelines))]
@@ -222,28 +223,6 @@ class Api:
         )
         self._batches[batch.id] = batch
         return batch.id
-
-
-def _page_of(items: list[dict[str, Any]], page: dict[str, list[str]]) -> Answer:
-    limit, cursor = page.get("limit", [str(USUAL_PAGE)])[-1], page.get("pq", ["after-0"])[-1]
-    size = int(limit) if limit.isascii() and limit.isdigit() and len(limit) <= len(str(LARGEST_PAGE)) else 0
-    if not 1 <= size <= LARGEST_PAGE:
-        where = {"loc": ["query", "limit"], "msg": f"not a number from 1 to {LARGEST_PAGE}", "type": "int_parsing"}
-        return refusal(422, "VALIDATION_ERROR", "the request holds a value of the wrong kind", [where])
-    found = _cursor.fullmatch(cursor)
-    if found is None:
-        where = {"loc": ["query", "pq"], "msg": "not a cursor of this list", "type": "value_error"}
-        return refusal(422, "VALIDATION_ERROR", "the request holds a value of the wrong kind", [where])
-    start = int(found["start"])
-    end = start + size
-    return json_answer(
-        200,
-        {
-            "items": items[start:end],
-            "next_pq": f"after-{end}" if end < len(items) else None,
-            "prev_pq": f"after-{max(0, start - size)}" if start else None,
-        },
-    )
 
 
 def batch_id_in(path: str) -> UUID | None:

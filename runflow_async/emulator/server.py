@@ -16,10 +16,14 @@ from msgspec import Struct
 
 from runflow_async.emulator.answers import send
 from runflow_async.emulator.api import Api, batch_id_in
+from runflow_async.emulator.callbacks import Deliveries, SentCallback
 from runflow_async.emulator.faults import Fault, take_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from runflow_async.emulator.api import BatchDetails
+    from runflow_async.emulator.timelines import Timeline
 
 __all__ = ["Emulator", "ReceivedRequest"]
 
@@ -50,7 +54,7 @@ class ReceivedRequest(Struct, frozen=True, kw_only=True):
 
 
 class Emulator(Api):
-    """A Runflow API of one endpoint, `GET /v1/batches/{id}`, in this process and on this loop.
+    """A Runflow API of `GET /v1/batches/{id}`, its `/items` and callbacks, in this process and on this loop.
 
     `async with Emulator() as emulator:` listens until the block is left. Batches are created by its methods, not over
     HTTP, and live through their timelines as the clock goes. The same seed and the same calls give the same ids.
@@ -64,11 +68,14 @@ class Emulator(Api):
         latency: seconds by which every answer is late.
         rate_limit: requests let in within any one second, as a sliding window; the others get 429. None: no limit.
         clock: instants in seconds, never going back; by default the running loop's time.
+        callback_secret: signs what is posted to a batch's `callback_url`; None leaves it unsigned.
 
     Attributes:
         faults: what goes wrong with the next requests, made by `runflow_async.emulator.faults`. The first that fits a
             request hits it, even one without a key, and leaves the list when it is used up.
         requests: what was received, oldest first; the last 100,000 are kept.
+        callbacks: every attempt to deliver a callback, oldest first. Those that `close()` cuts off begin anew at the
+            next `start()`.
 
     `latency`, `rate_limit`, `faults` and `requests` may be changed at any time.
     """
@@ -84,6 +91,7 @@ class Emulator(Api):
         latency: float = 0.0,
         rate_limit: float | None = None,
         clock: Callable[[], float] | None = None,
+        callback_secret: str | None = None,
     ) -> None:
         super().__init__(
             seed=seed, api_key=api_key, organization_id=organization_id, rate_limit=rate_limit, clock=clock
@@ -94,6 +102,8 @@ class Emulator(Api):
         self._host = host
         self._port = port
         self._runner: web.ServerRunner | None = None
+        self._deliveries = Deliveries(callback_secret, self.now, follows_loop=clock is None)
+        self.callbacks: list[SentCallback] = self._deliveries.sent
 
     def __repr__(self) -> str:
         state = f"on port {self._port}" if self._runner else "not running"
@@ -129,12 +139,17 @@ class Emulator(Api):
             await self.close()
             raise
         self._port = self._runner.addresses[0][1]
+        self._deliveries.start()
 
     async def close(self) -> None:
-        """Stop listening and cut every connection, also those with an answer under way; may be called again."""
+        """Stop listening, cut every connection, also those with an answer under way, and every callback's delivery.
+
+        May be called again.
+        """
         runner, self._runner = self._runner, None
         if runner is None:
             return
+        await self._deliveries.close()
         for site in list(runner.sites):
             await site.stop()
         connections = runner.server.connections if runner.server else []
@@ -148,6 +163,11 @@ class Emulator(Api):
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    def _add(self, timelines: Sequence[Timeline], status_timeline: Timeline | None, details: BatchDetails) -> UUID:
+        batch_id = super()._add(timelines, status_timeline, details)
+        self._deliveries.expect(self._batches[batch_id], details.get("callback_times", 1))
+        return batch_id
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         received_at, batch_id = self.now(), batch_id_in(request.raw_path)

@@ -61,6 +61,10 @@ class Timeline(Struct, frozen=True, gc=False):
         steps = zip(self.instants, self.statuses, strict=True)
         return next((instant for instant, status in steps if status not in WAITING), math.inf)
 
+    def first_end(self) -> float:
+        """The instant at which a terminal status holds for the first time; infinite if none ever does."""
+        return next((instant for instant in self.instants if self.status_at(instant) in TERMINAL_STATUSES), math.inf)
+
 
 class ScriptedItem(Struct, frozen=True, gc=False):
     """An item and what will become of it."""
@@ -97,7 +101,10 @@ class ScriptedBatch(Struct, frozen=True, kw_only=True):
 
     def snapshot(self, now: float) -> dict[str, Any]:
         """Every property of the contract's `Batch` as JSON has it, at the instant `now` of the clock."""
-        elapsed = now - self.created
+        return self.snapshot_after(now - self.created)
+
+    def snapshot_after(self, elapsed: float) -> dict[str, Any]:
+        """The same so many seconds after the batch's creation."""
         handles = self._handles(elapsed)
         statuses = [handle["status_code"] for handle in handles]
         status = self._status(elapsed, statuses)
@@ -127,6 +134,19 @@ class ScriptedBatch(Struct, frozen=True, kw_only=True):
             "links": {"self": f"/v1/batches/{self.id}", "items": f"/v1/batches/{self.id}/items"},
             "items": handles,
         }
+
+    def ends(self) -> float:
+        """Seconds after creation at which the batch's status is terminal for the first time; infinite if never."""
+        if self.status_timeline is not None:
+            return self.status_timeline.first_end()
+        timelines = [item.timeline for item in self.items]
+        # Not the end itself where an item goes on after a terminal status.
+        earliest = max(timeline.first_end() for timeline in timelines)
+        instants = {instant for timeline in timelines for instant in timeline.instants if instant >= earliest}
+        for instant in sorted(instants):
+            if all(timeline.status_at(instant) in TERMINAL_STATUSES for timeline in timelines):
+                return instant
+        return math.inf
 
     def details(self, now: float) -> list[dict[str, Any]]:
         """Every item with its input and results, in sequence order, as JSON has it."""

@@ -200,11 +200,11 @@ def test_a_scripted_batch_status_stands_above_the_items(emulator: Emulator, cloc
 
 def test_details_are_shown_as_they_were_given(emulator: Emulator) -> None:
     batch_id = emulator.create_batch(
-        2, client_refs=["a", None], callback_url="https://example.com/done", metadata={"order": [1]}
+        2, client_refs=["a", None], callback_url="http://127.0.0.1:9/done", metadata={"order": [1]}
     )
     snapshot = emulator.snapshot(batch_id)
     assert [item["client_ref"] for item in snapshot["items"]] == ["a", None]
-    assert (snapshot["callback_url"], snapshot["metadata"]) == ("https://example.com/done", {"order": [1]})
+    assert (snapshot["callback_url"], snapshot["metadata"]) == ("http://127.0.0.1:9/done", {"order": [1]})
 
 
 @pytest.mark.parametrize(
