@@ -48,7 +48,7 @@ __all__ = ["RunflowSession"]
 
 T = TypeVar("T")
 
-CALLBACK_PATIENCE = wait_random(108.0, 120.0)
+CALLBACK_PATIENCE = wait_random(162.0, 180.0)
 """Seconds between polls while a callback is expected."""
 LARGEST_PAGE = 500
 """Items that the server gives at most at a time."""
@@ -220,7 +220,7 @@ class RunflowSession:
             since: a `Batch` seen earlier, such as `delivered` of a wait that was cut; only what changed after it is
                 yielded.
             expect_callback: somebody calls `nudge` when the batch has ended, such as `callback_application`; until
-                then it is polled each 120 s or so only, which is also what a callback that never comes costs. Not
+                then it is polled each 180 s or so only, which is also what a callback that never comes costs. Not
                 with `interval`.
             checkpoint: remembers what was taken, and goes on from there in another process; not with `since`.
 

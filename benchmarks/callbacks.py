@@ -1,0 +1,102 @@
+"""Waits that expect callbacks beside waits on the schedule alone: requests made, and how late the end is learnt.
+
+Bias first: the batches are those of `benchmarks.schedule`, seed 2, that last no longer than `--longest`; they run in real
+time. Server and client share a process and its event loop, each batch is waited for twice at the same time, and the
+signed callbacks go to a `callback_application` over loopback, where a round-trip takes a millisecond.
+
+Run `python -m benchmarks.callbacks [--waits 1000] [--longest 600] [--json]`; it takes `--longest` seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from aiohttp import web
+
+from benchmarks.schedule import UNSEEN, Trace, draw_traces
+from runflow_async import RunflowSession
+from runflow_async.callbacks import callback_application
+from runflow_async.emulator import Emulator
+
+if TYPE_CHECKING:
+    from runflow_async import BatchesWait
+
+SECRET = "a secret of nobody"  # noqa: S105  # of this run only
+DRAWN_PER_WAIT = 3
+
+
+def draw_scripts(waits: int, longest: float) -> list[list[list[tuple[float, str]]]]:
+    """Timelines of so many batches; the longer ones of those drawn are left out."""
+    traces = [t for t in draw_traces(UNSEEN, DRAWN_PER_WAIT * waits) if _end(t) <= longest]
+    return [
+        [[(0.0, "queued"), (start, "running"), (end, "succeeded")] for start, end in trace.items]
+        for trace in traces[:waits]
+    ]
+
+
+def _end(trace: Trace) -> float:
+    return max(end for _, end in trace.items)
+
+
+async def follow(waits: BatchesWait, ends: dict[UUID, float]) -> dict[str, float]:
+    """Await all of them, and sum up requests and lateness in seconds."""
+    late = []
+    async for wait in waits.as_completed():
+        wait.result()
+        late.append(asyncio.get_running_loop().time() - ends[wait.batch_id])
+    return {
+        "requests": sum(wait.stats.requests for wait in waits.waits.values()),
+        "late_mean": statistics.fmean(late),
+        "late_p95": statistics.quantiles(late, n=20)[-1],
+        "late_worst": max(late),
+    }
+
+
+async def measure(waits: int, longest: float) -> dict[str, dict[str, float]]:
+    """Wait for the same batches with callbacks and without."""
+    loop = asyncio.get_running_loop()
+    async with (
+        Emulator(callback_secret=SECRET) as emulator,
+        RunflowSession(emulator.api_key, base_url=emulator.url) as called,
+        RunflowSession(emulator.api_key, base_url=emulator.url) as alone,
+    ):
+        runner = web.AppRunner(callback_application(called, SECRET), access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0][:2]
+        ends = {}
+        for script in draw_scripts(waits, longest):
+            batch_id = emulator.create_scripted_batch(script, callback_url=f"http://{host}:{port}/")
+            ends[batch_id] = loop.time() + max(timeline[-1][0] for timeline in script)
+        with_callbacks, without = await asyncio.gather(
+            follow(called.wait_for_batches(ends, timeout=None, expect_callback=True), ends),
+            follow(alone.wait_for_batches(ends, timeout=None), ends),
+        )
+        await runner.cleanup()
+    return {"with callbacks": with_callbacks, "schedule alone": without}
+
+
+def main() -> None:
+    """Run it from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--waits", type=int, default=1000)
+    parser.add_argument("--longest", type=float, default=600.0, help="seconds of the longest batch")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args()
+    results = asyncio.run(measure(options.waits, options.longest))
+    if options.json:
+        print(json.dumps(results, indent=2))
+        return
+    for name, figures in results.items():
+        print(f"{name:<16}", "  ".join(f"{label} {value:.6g}" for label, value in figures.items()))
+    ratio = results["with callbacks"]["requests"] / results["schedule alone"]["requests"]
+    print(f"requests: {ratio:.3f} of the schedule's")
+
+
+if __name__ == "__main__":
+    main()
