@@ -139,7 +139,8 @@ def callback_application(
 
     Serve it by itself or mount it with `add_subapp`. It answers 200 to what is signed, whether or not somebody waits
     and however often it comes; 401 to a bad signature, 400 to a signed body that is no callback or to one whose
-    compression is broken, 413 to a large one, and 503 once the session is closed.
+    compression is broken, 413 to a large one, and 503 once the session is closed. A compressed body is decompressed
+    before its signature is verified.
 
     Args:
         session: whose waits are nudged; it must run on the same event loop.

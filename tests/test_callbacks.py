@@ -255,6 +255,12 @@ class TestApplication:
             assert await receiver.post(bomb, sign(bomb), **{"Content-Encoding": "gzip"}) == 413
             assert await receiver.post(b"none", sign(b"none"), **{"Content-Encoding": "gzip"}) == 400
 
+    async def test_verifies_compressed_bodies_as_they_were_before(self, session):
+        async with receiving(session) as receiver:
+            packed, how = gzip.compress(BODY), {"Content-Encoding": "gzip"}
+            assert await receiver.post(packed, sign(BODY), **how) == 200
+            assert await receiver.post(packed, sign(packed), **how) == 401
+
     @pytest.mark.parametrize("max_body", [0, -1, True, 1.5])
     def test_needs_a_bound_of_bodies(self, max_body):
         with pytest.raises(ConfigurationError):

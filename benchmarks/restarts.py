@@ -1,0 +1,163 @@
+"""`kill -9` at random moments of a process that streams 50 batches with a checkpoint: what was lost, what came again?
+
+Bias first: the server lives on, on the same machine, and so does the file's disk. A transition counts as taken when the
+process has written it to its output. Statuses that came and went while nobody polled are not lost: every transition has
+to go on from where the one before it ended, and every item has to arrive at its last status.
+
+Run `python -m benchmarks.restarts [--kills 20] [--json]`; it takes about a second and a half for each kill.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import math
+import os
+import random
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+from uuid import UUID
+
+from runflow_async import RunflowSession
+from runflow_async.checkpoints import SQLiteCheckpoints
+from runflow_async.emulator import Emulator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+BATCHES = 50
+ITEMS = 8
+INTERVAL = 0.25
+LIVES = (0.3, 1.5)
+"""Seconds that a process lives, its start included."""
+AGAIN = 0.1
+"""Seconds before a kill: what was taken in them may be seen again."""
+MUST_BE_ZERO = ("lost", "again though older than 100 ms")
+STATUSES = ("queued", "dispatching", "running", "succeeded")
+
+
+class Taken(NamedTuple):
+    """One transition, as the process wrote it."""
+
+    at: float
+    item: str
+    previous: str
+    current: str
+
+
+class Life(NamedTuple):
+    """What one process wrote until it was killed."""
+
+    taken: list[Taken]
+    killed_at: float
+
+
+def judge(lives: Sequence[Life], ends: Mapping[str, str]) -> Counter[str]:
+    """Compare what all processes took with the items' last statuses."""
+    counts: Counter[str] = Counter(dict.fromkeys((*MUST_BE_ZERO, "again", "transitions"), 0))
+    told: defaultdict[str, list[tuple[str, float]]] = defaultdict(list)
+    for life in lives:
+        begun: set[str] = set()
+        for taken in life.taken:
+            history = told[taken.item]
+            statuses = ["None", *(status for status, _ in history)]
+            if taken.previous not in statuses or (taken.item in begun and taken.previous != statuses[-1]):
+                counts["lost"] += 1
+                continue
+            begun.add(taken.item)
+            kept = statuses.index(taken.previous)
+            ages = [age for _, age in history[kept:]]
+            counts["again"] += len(ages)
+            counts["again though older than 100 ms"] += sum(age > AGAIN for age in ages)
+            history[kept:] = [(taken.current, life.killed_at - taken.at)]
+            counts["transitions"] += 1
+    counts["lost"] += sum([status for status, _ in told[item]][-1:] != [end] for item, end in ends.items())
+    return counts
+
+
+def draw_script(chance: random.Random, seconds: float) -> list[list[tuple[float, str]]]:
+    """Timelines of one batch, spread over all the time."""
+    return [
+        list(zip((0.0, *sorted(chance.uniform(0, seconds) for _ in STATUSES[1:])), STATUSES, strict=True))
+        for _ in range(ITEMS)
+    ]
+
+
+async def stream(path: str, batch_ids: Sequence[str]) -> None:
+    """What is killed."""
+    async with RunflowSession() as session, SQLiteCheckpoints(path) as checkpoints:
+        waits = session.wait_for_batches(batch_ids, interval=INTERVAL, checkpoint=checkpoints)
+        async for transition in waits:
+            line = f"{time.monotonic()} {transition.item.id} {transition.previous} {transition.current}\n"
+            os.write(1, line.encode())
+
+
+async def live(command: Sequence[str], environment: Mapping[str, str], seconds: float) -> Life:
+    """Run one process; it is killed after so many seconds if it has not ended by itself."""
+    process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None  # noqa: S101  # asked for
+    written = asyncio.create_task(process.stdout.read())
+    killed_at = math.inf
+    try:
+        async with asyncio.timeout(seconds if seconds < math.inf else None):
+            await asyncio.shield(written)
+    except TimeoutError:
+        killed_at = time.monotonic()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+    lines = (await written).decode().split("\n")[:-1]  # what follows the last line's end was cut
+    await process.wait()
+    if killed_at == math.inf and process.returncode not in (0, -9):
+        raise SystemExit(f"the process that streams failed with {process.returncode}")
+    return Life([Taken(float(at), *rest) for at, *rest in map(str.split, lines)], killed_at)
+
+
+async def measure(kills: int, seed: int) -> dict[str, int]:
+    """Kill it so often, let the last one come to its end, and judge."""
+    chance = random.Random(seed)
+    seconds = kills * sum(LIVES) / 2
+    async with Emulator(seed=seed) as emulator:
+        scripts = [draw_script(chance, seconds) for _ in range(BATCHES)]
+        batch_ids = [str(emulator.create_scripted_batch(script)) for script in scripts]
+        environment = os.environ | {"RUNFLOW_API_KEY": emulator.api_key, "RUNFLOW_BASE_URL": emulator.url}
+        with tempfile.TemporaryDirectory() as folder:
+            path = str(Path(folder, "taken.db"))
+            command = [sys.executable, "-m", "benchmarks.restarts", "--stream", path, *batch_ids]
+            lives = [await live(command, environment, chance.uniform(*LIVES)) for _ in range(kills)]
+            lives.append(await live(command, environment, math.inf))
+        snapshots = [emulator.snapshot(UUID(batch_id)) for batch_id in batch_ids]
+    ends = {item["id"]: item["status_code"] for snapshot in snapshots for item in snapshot["items"]}
+    killed = sum(life.killed_at < math.inf for life in lives)
+    return dict(judge(lives, ends)) | {"kills": killed, "items": len(ends)}
+
+
+def main() -> int:
+    """Run it from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0, help="of scripts and moments; timing is not repeatable")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--stream", nargs="+", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.stream:
+        path, *batch_ids = options.stream
+        asyncio.run(stream(path, batch_ids))
+        return 0
+    counts = asyncio.run(measure(options.kills, options.seed))
+    if options.json:
+        print(json.dumps(counts, indent=2))
+    else:
+        for name, count in counts.items():
+            print(f"{name:<32} {count:>6,}{'  must be 0' if name in MUST_BE_ZERO else ''}")
+    return int(any(counts[name] for name in MUST_BE_ZERO))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

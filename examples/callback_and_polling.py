@@ -1,0 +1,40 @@
+"""Learn of the end by a callback, and by a poll each three minutes should it never come.
+
+`python examples/callback_and_polling.py BATCH_ID...`, where the batches were created with a `callback_url` that leads
+to port 8000 of this machine; the secret comes from the environment variable RUNFLOW_CALLBACK_SECRET.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from runflow_async import RunflowSession
+from runflow_async.callbacks import callback_application
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+async def main(batch_ids: Sequence[str], port: int = 8000) -> int:
+    """Return how many polls it took in all."""
+    async with RunflowSession() as session:
+        application = callback_application(session, os.environ["RUNFLOW_CALLBACK_SECRET"], path="/runflow")
+        runner = web.AppRunner(application, access_log=None)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", port).start()
+            waits = session.wait_for_batches(batch_ids, expect_callback=True)
+            async for wait in waits.as_completed():
+                print(wait.batch_id, wait.result().status_code, "after", wait.stats.polls, "polls")
+        finally:
+            await runner.cleanup()
+    return sum(wait.stats.polls for wait in waits.waits.values())
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1:]))

@@ -1,0 +1,155 @@
+"""Every example runs, against the emulator."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import signal
+import socket
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from uuid import UUID
+
+import aiohttp
+import pytest
+from aiohttp.test_utils import TestServer
+
+from runflow_async.emulator import Emulator
+from tests.rig import eventually
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+SHORT = [[(0.0, "queued"), (0.1, "running"), (0.2, "succeeded")]] * 2
+
+
+def example(name: str):
+    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@pytest.fixture(autouse=True)
+def environment(emulator, monkeypatch):
+    monkeypatch.setenv("RUNFLOW_API_KEY", emulator.api_key)
+    monkeypatch.setenv("RUNFLOW_BASE_URL", emulator.url)
+
+
+def test_each_has_its_test():
+    tests = Path(__file__).read_text()
+    assert [path.stem for path in EXAMPLES.glob("*.py") if f'"{path.stem}' not in tests] == []
+
+
+async def test_awaiting_one_tells_what_became_of_its_items(emulator, capsys):
+    main = example("await_one").main
+    assert await main(str(emulator.create_scripted_batch(SHORT))) == 0
+    failed = [[(0.0, "running"), (0.1, "failed")]]
+    assert await main(str(emulator.create_scripted_batch(failed))) == 1
+    assert await main(str(emulator.create_scripted_batch([[(0.0, "running")]])), timeout=0) == 3
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == "succeeded: 2 of 2 succeeded"
+    assert len(printed) == 3 + 2
+
+
+async def test_a_queue_gets_every_item_that_ends(emulator, capsys):
+    batch_ids = [str(emulator.create_scripted_batch(SHORT)) for _ in range(3)]
+    assert await example("stream_to_queue").main(batch_ids) == 6
+    assert capsys.readouterr().out.count("succeeded") == 6
+
+
+async def test_a_page_is_told_every_transition_and_the_end(emulator):
+    batch_id = emulator.create_scripted_batch(SHORT)
+    async with TestServer(example("live_progress").make_application()) as server, aiohttp.ClientSession() as http:
+        async with http.get(server.make_url(f"/batches/{batch_id}")) as page:
+            assert "EventSource" in await page.text()
+        async with http.get(server.make_url(f"/batches/{batch_id}/events")) as events:
+            told = [event.split("\n") for event in (await events.text()).split("\n\n") if event]
+        async with http.get(server.make_url("/batches/none/events")) as refused:
+            assert refused.status == 400
+    statuses = [json.loads(data.removeprefix("data: "))["item"]["status_code"] for _, data in told[:-1]]
+    assert statuses.count("succeeded") == 2
+    assert told[-1] == ["event: end", 'data: "succeeded"']
+
+
+async def test_callbacks_end_the_waits_of_batches_with_two_polls_each(monkeypatch):
+    async with Emulator(seed=2, callback_secret="the secret") as emulator:
+        monkeypatch.setenv("RUNFLOW_API_KEY", emulator.api_key)
+        monkeypatch.setenv("RUNFLOW_BASE_URL", emulator.url)
+        monkeypatch.setenv("RUNFLOW_CALLBACK_SECRET", "the secret")
+        port = free_port()
+        url = f"http://127.0.0.1:{port}/runflow"
+        batch_ids = [
+            str(emulator.create_scripted_batch(SHORT, callback_url=url, callback_times=times)) for times in (1, 2)
+        ]
+        began = time.monotonic()
+        assert await example("callback_and_polling").main(batch_ids, port) == 4
+        assert time.monotonic() - began < 1.0
+        assert {sent.status for sent in emulator.callbacks} <= {200}
+
+
+class Service:
+    """`examples/service.py` in a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.lines: list[bytes] = []
+
+    async def start(self) -> None:
+        self.port = free_port()
+        command = [sys.executable, EXAMPLES / "service.py", self.folder, "--port", str(self.port)]
+        self.process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        self.reading = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        async for line in self.process.stdout:
+            self.lines.append(line)
+
+    async def add(self, batch_id: UUID) -> int:
+        async with asyncio.timeout(20), aiohttp.ClientSession() as http:
+            while True:
+                with suppress(aiohttp.ClientConnectionError):
+                    async with http.post(f"http://127.0.0.1:{self.port}/batches/{batch_id}") as answer:
+                        return answer.status
+                await asyncio.sleep(0.05)
+
+    def told(self) -> list[tuple[str, str]]:
+        items = [json.loads(line)["item"] for line in self.lines]
+        return [(item["id"], item["status_code"]) for item in items]
+
+    async def stop(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+        await self.process.wait()
+        await self.reading
+
+
+@pytest.mark.slow
+async def test_a_service_that_is_killed_goes_on_where_it_was(emulator, tmp_path):
+    long = [[(0.0, "queued"), (1.0, "running"), (6.0, "succeeded")]]
+    first, second = (emulator.create_scripted_batch(long) for _ in range(2))
+    service = Service(tmp_path)
+    await service.start()
+    assert await service.add(first) == 202
+    assert await service.add(second) == 202
+    assert await service.add("none") == 400
+    await eventually(lambda: len(service.told()) >= 2, within=10)
+    await asyncio.sleep(0.15)  # until it is on disk
+    await service.stop(signal.SIGKILL)
+    before = service.told()
+    await service.start()
+    await eventually(lambda: [status for _, status in service.told()].count("succeeded") == 2, within=20)
+    third = emulator.create_scripted_batch(SHORT)
+    assert await service.add(third) == 202
+    await eventually(lambda: [status for _, status in service.told()].count("succeeded") == 4, within=10)
+    await service.stop(signal.SIGTERM)
+    told = service.told()
+    assert service.process.returncode == 0
+    assert not set(before) & set(told[len(before) :])

@@ -1,0 +1,45 @@
+"""A process that streams with a checkpoint is killed and started again, and nothing is lost."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from benchmarks.restarts import MUST_BE_ZERO, Life, Taken, judge, measure
+
+
+@pytest.mark.slow
+@pytest.mark.looptime(False)
+async def test_killed_again_and_again_it_loses_nothing_and_repeats_only_the_last_100_ms():
+    counts = await measure(kills=3, seed=1)
+    assert {name: counts[name] for name in MUST_BE_ZERO} == dict.fromkeys(MUST_BE_ZERO, 0)
+    assert counts["kills"] == 3
+    assert counts["transitions"] >= counts["items"]
+
+
+class TestJudge:
+    ENDS = {"a": "succeeded"}
+
+    def test_is_content_with_a_stream_that_goes_on(self):
+        first = Life([Taken(1.0, "a", "None", "queued"), Taken(1.95, "a", "queued", "running")], killed_at=2.0)
+        second = Life([Taken(3.0, "a", "queued", "running"), Taken(4.0, "a", "running", "succeeded")], math.inf)
+        counts = judge([first, second], self.ENDS)
+        assert (counts["lost"], counts["again"], counts["again though older than 100 ms"]) == (0, 1, 0)
+
+    def test_counts_what_comes_again_though_it_is_old(self):
+        first = Life([Taken(1.0, "a", "None", "queued")], killed_at=2.0)
+        second = Life([Taken(3.0, "a", "None", "succeeded")], math.inf)
+        assert judge([first, second], self.ENDS)["again though older than 100 ms"] == 1
+
+    @pytest.mark.parametrize(
+        "taken",
+        [
+            [],
+            [Taken(1.0, "a", "None", "queued")],
+            [Taken(1.0, "a", "None", "queued"), Taken(2.0, "a", "running", "succeeded")],
+        ],
+        ids=["nothing", "no end", "a gap"],
+    )
+    def test_counts_what_is_lost(self, taken):
+        assert judge([Life(taken, math.inf)], self.ENDS)["lost"] >= 1
