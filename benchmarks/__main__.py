@@ -14,6 +14,8 @@ COMMANDS = {
     "poll": ["benchmarks.poll"],
     "fleet": ["benchmarks.fleet", "--waits", "100", "1000", "10000", "--seconds", "6"],
     "throttle": ["benchmarks.throttle", "--seconds", "75"],
+    "callbacks": ["benchmarks.callbacks"],
+    "restarts": ["benchmarks.restarts"],
     "schedule": ["benchmarks.schedule", "--plot", str(RESULTS / "schedule.png")],
 }
 

@@ -1,7 +1,7 @@
 """Waits that expect callbacks beside waits on the schedule alone: requests made, and how late the end is learnt.
 
-Bias first: the batches are those of `benchmarks.schedule`, seed 2, that last no longer than `--longest`; they run in real
-time. Server and client share a process and its event loop, each batch is waited for twice at the same time, and the
+Bias first: the batches are those of `benchmarks.schedule`, seed 2, that last no longer than `--longest`; they run in
+real time. Server and client share a process and its event loop, each batch is waited for twice at the same time, and the
 signed callbacks go to a `callback_application` over loopback, where a round-trip takes a millisecond.
 
 Run `python -m benchmarks.callbacks [--waits 1000] [--longest 600] [--json]`; it takes `--longest` seconds.
@@ -14,7 +14,6 @@ import asyncio
 import json
 import statistics
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from aiohttp import web
 
@@ -24,6 +23,8 @@ from runflow_async.callbacks import callback_application
 from runflow_async.emulator import Emulator
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from runflow_async import BatchesWait
 
 SECRET = "a secret of nobody"  # noqa: S105  # of this run only

@@ -11,7 +11,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from uuid import UUID
+from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
@@ -19,6 +19,9 @@ from aiohttp.test_utils import TestServer
 
 from runflow_async.emulator import Emulator
 from tests.rig import eventually
+
+if TYPE_CHECKING:
+    from uuid import UUID
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SHORT = [[(0.0, "queued"), (0.1, "running"), (0.2, "succeeded")]] * 2

@@ -18,19 +18,20 @@ async def test_killed_again_and_again_it_loses_nothing_and_repeats_only_the_last
     assert counts["transitions"] >= counts["items"]
 
 
-class TestJudge:
-    ENDS = {"a": "succeeded"}
+ENDS = {"a": "succeeded"}
 
+
+class TestJudge:
     def test_is_content_with_a_stream_that_goes_on(self):
         first = Life([Taken(1.0, "a", "None", "queued"), Taken(1.95, "a", "queued", "running")], killed_at=2.0)
         second = Life([Taken(3.0, "a", "queued", "running"), Taken(4.0, "a", "running", "succeeded")], math.inf)
-        counts = judge([first, second], self.ENDS)
+        counts = judge([first, second], ENDS)
         assert (counts["lost"], counts["again"], counts["again though older than 100 ms"]) == (0, 1, 0)
 
     def test_counts_what_comes_again_though_it_is_old(self):
         first = Life([Taken(1.0, "a", "None", "queued")], killed_at=2.0)
         second = Life([Taken(3.0, "a", "None", "succeeded")], math.inf)
-        assert judge([first, second], self.ENDS)["again though older than 100 ms"] == 1
+        assert judge([first, second], ENDS)["again though older than 100 ms"] == 1
 
     @pytest.mark.parametrize(
         "taken",
@@ -42,4 +43,4 @@ class TestJudge:
         ids=["nothing", "no end", "a gap"],
     )
     def test_counts_what_is_lost(self, taken):
-        assert judge([Life(taken, math.inf)], self.ENDS)["lost"] >= 1
+        assert judge([Life(taken, math.inf)], ENDS)["lost"] >= 1
