@@ -1,8 +1,8 @@
 """Waits that expect callbacks beside waits on the schedule alone: requests made, and how late the end is learnt.
 
 Bias first: the batches are those of `benchmarks.schedule`, seed 2, that last no longer than `--longest`; they run in
-real time. Server and client share a process and its event loop, each batch is waited for twice at the same time, and the
-signed callbacks go to a `callback_application` over loopback, where a round-trip takes a millisecond.
+real time. Server and client share a process and its event loop, each batch is waited for twice at the same time, and
+the signed callbacks go to a `callback_application` over loopback, where a round-trip takes a millisecond.
 
 Run `python -m benchmarks.callbacks [--waits 1000] [--longest 600] [--json]`; it takes `--longest` seconds.
 """
