@@ -5,6 +5,7 @@ The key comes from the environment variable RUNFLOW_API_KEY.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import sys
 
@@ -12,13 +13,12 @@ from runflow_async import RunflowError, RunflowSession, WaitTimeoutError
 
 
 async def main(batch_id: str, timeout: float = 3600.0) -> int:
-    """Return the exit status: 0 if all succeeded."""
+    """Return the exit status: 0 if all succeeded, 1 if not, 3 if it was still running."""
     async with RunflowSession() as session:
         try:
             batch = await session.wait_for_batch(batch_id, timeout=timeout)
         except WaitTimeoutError as error:
-            seen = error.batch.status_code if error.batch else "nothing"
-            print(f"still running after {timeout:g} s, last seen: {seen}", file=sys.stderr)
+            print(error, file=sys.stderr)
             return 3
         print(f"{batch.status_code}: {batch.items_succeeded} of {batch.items_total} succeeded")
         async for item in session.iter_batch_items(batch_id):
@@ -27,7 +27,9 @@ async def main(batch_id: str, timeout: float = 3600.0) -> int:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("batch_id")
     try:
-        sys.exit(asyncio.run(main(*sys.argv[1:2])))
+        sys.exit(asyncio.run(main(parser.parse_args().batch_id)))
     except RunflowError as error:
         sys.exit(f"{type(error).__name__}: {error}")

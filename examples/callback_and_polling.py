@@ -30,7 +30,9 @@ async def main(batch_ids: Sequence[str], port: int = 8000) -> int:
             await web.TCPSite(runner, "127.0.0.1", port).start()
             waits = session.wait_for_batches(batch_ids, expect_callback=True)
             async for wait in waits.as_completed():
-                print(wait.batch_id, wait.result().status_code, "after", wait.stats.polls, "polls")
+                error = wait.exception()
+                end = f"{type(error).__name__}: {error}" if error else wait.result().status_code
+                print(wait.batch_id, end, "after", wait.stats.polls, "polls")
         finally:
             await runner.cleanup()
     return sum(wait.stats.polls for wait in waits.waits.values())

@@ -1,6 +1,7 @@
 """Stream the ends of all items into a queue that workers empty: `python examples/stream_to_queue.py BATCH_ID...`.
 
-The queue is bounded: workers that do not keep up slow the polls down, and nothing piles up.
+The queue is bounded: workers that do not keep up slow the polls down, and nothing piles up. A worker that fails ends
+everything; a batch that fails is named once all others have ended.
 """
 
 from __future__ import annotations
@@ -17,36 +18,36 @@ if TYPE_CHECKING:
 WORKERS = 4
 
 
-async def produce(
-    session: RunflowSession, batch_ids: Iterable[str], ended: asyncio.Queue[ItemTransition | None]
-) -> None:
-    """Put every item that has ended into the queue, and then one None for each worker."""
-    try:
-        async for transition in session.wait_for_batches(batch_ids):
-            if transition.is_terminal:
-                await ended.put(transition)
-    finally:
-        for _ in range(WORKERS):
-            await ended.put(None)
+async def work(transition: ItemTransition) -> None:
+    """Do something with an item that has ended; here, print it."""
+    print(transition.batch_id, transition.item.client_ref, transition.current)
 
 
-async def consume(ended: asyncio.Queue[ItemTransition | None]) -> int:
-    """Do something with each; here, print it."""
-    count = 0
-    while (transition := await ended.get()) is not None:
-        print(transition.batch_id, transition.item.client_ref, transition.current)
-        count += 1
-    return count
+async def empty(ended: asyncio.Queue[ItemTransition]) -> None:
+    """Take one item after the other until cancelled."""
+    while True:
+        await work(await ended.get())
+        ended.task_done()
 
 
 async def main(batch_ids: Iterable[str]) -> int:
-    """Return how many items ended."""
-    ended: asyncio.Queue[ItemTransition | None] = asyncio.Queue(maxsize=100)
+    """Return the exit status: 1 if a batch could not be awaited."""
+    ended: asyncio.Queue[ItemTransition] = asyncio.Queue(maxsize=100)
+    status = 0
     async with RunflowSession() as session, asyncio.TaskGroup() as group:
-        workers = [group.create_task(consume(ended)) for _ in range(WORKERS)]
-        group.create_task(produce(session, batch_ids, ended))
-    return sum(worker.result() for worker in workers)
+        workers = [group.create_task(empty(ended)) for _ in range(WORKERS)]
+        try:
+            async for transition in session.wait_for_batches(batch_ids):
+                if transition.is_terminal:
+                    await ended.put(transition)
+        except ExceptionGroup as failures:
+            print(*failures.exceptions, sep="\n", file=sys.stderr)
+            status = 1
+        await ended.join()
+        for worker in workers:
+            worker.cancel()
+    return status
 
 
 if __name__ == "__main__":
-    print(asyncio.run(main(sys.argv[1:])), "items ended")
+    sys.exit(asyncio.run(main(sys.argv[1:])))

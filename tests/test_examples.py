@@ -11,17 +11,14 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from uuid import UUID
 
 import aiohttp
 import pytest
 from aiohttp.test_utils import TestServer
 
-from runflow_async.emulator import Emulator
+from runflow_async.emulator import Emulator, faults
 from tests.rig import eventually
-
-if TYPE_CHECKING:
-    from uuid import UUID
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SHORT = [[(0.0, "queued"), (0.1, "running"), (0.2, "succeeded")]] * 2
@@ -63,10 +60,26 @@ async def test_awaiting_one_tells_what_became_of_its_items(emulator, capsys):
     assert len(printed) == 3 + 2
 
 
-async def test_a_queue_gets_every_item_that_ends(emulator, capsys):
-    batch_ids = [str(emulator.create_scripted_batch(SHORT)) for _ in range(3)]
-    assert await example("stream_to_queue").main(batch_ids) == 6
-    assert capsys.readouterr().out.count("succeeded") == 6
+class TestAQueue:
+    async def test_gets_every_item_that_ends_though_a_batch_fails(self, emulator, capsys):
+        batch_ids = [str(emulator.create_scripted_batch(SHORT)) for _ in range(4)]
+        emulator.faults.append(faults.status(403, batch_id=UUID(batch_ids[0])))
+        assert await example("stream_to_queue").main(batch_ids) == 1
+        printed = capsys.readouterr()
+        assert printed.out.count("succeeded") == 6
+        assert "403" in printed.err
+
+    async def test_ends_with_the_error_of_a_worker_though_it_is_full(self, emulator, monkeypatch):
+        async def fail(_transition):
+            raise ArithmeticError
+
+        module = example("stream_to_queue")
+        monkeypatch.setattr(module, "work", fail)
+        batch_id = emulator.create_scripted_batch([[(0.0, "succeeded")]] * 300)
+        with pytest.raises(ExceptionGroup) as caught:
+            async with asyncio.timeout(5):
+                await module.main([str(batch_id)])
+        assert caught.group_contains(ArithmeticError)
 
 
 async def test_a_page_is_told_every_transition_and_the_end(emulator):
@@ -94,7 +107,8 @@ async def test_callbacks_end_the_waits_of_batches_with_two_polls_each(monkeypatc
             str(emulator.create_scripted_batch(SHORT, callback_url=url, callback_times=times)) for times in (1, 2)
         ]
         began = time.monotonic()
-        assert await example("callback_and_polling").main(batch_ids, port) == 4
+        async with asyncio.timeout(10):
+            assert await example("callback_and_polling").main(batch_ids, port) == 4
         assert time.monotonic() - began < 1.0
         assert {sent.status for sent in emulator.callbacks} <= {200}
 
@@ -134,6 +148,18 @@ class Service:
         await self.reading
 
 
+async def test_a_page_that_is_closed_ends_its_wait(emulator):
+    batch_id = emulator.create_scripted_batch([[(0.0, "queued")]])
+    module = example("live_progress")
+    async with TestServer(module.make_application()) as server, aiohttp.ClientSession() as http:
+        events = await http.get(server.make_url(f"/batches/{batch_id}/events"))
+        assert await events.content.readline() == b"event: item\n"
+        entered = server.app[module.SESSION]._transport._entered
+        assert len(entered) == 1
+        events.close()
+        await eventually(lambda: not entered, within=2)
+
+
 @pytest.mark.slow
 async def test_a_service_that_is_killed_goes_on_where_it_was(emulator, tmp_path):
     long = [[(0.0, "queued"), (1.0, "running"), (6.0, "succeeded")]]
@@ -141,6 +167,7 @@ async def test_a_service_that_is_killed_goes_on_where_it_was(emulator, tmp_path)
     service = Service(tmp_path)
     await service.start()
     assert await service.add(first) == 202
+    assert await service.add(second) == 202
     assert await service.add(second) == 202
     assert await service.add("none") == 400
     await eventually(lambda: len(service.told()) >= 2, within=10)
@@ -153,6 +180,7 @@ async def test_a_service_that_is_killed_goes_on_where_it_was(emulator, tmp_path)
     assert await service.add(third) == 202
     await eventually(lambda: [status for _, status in service.told()].count("succeeded") == 4, within=10)
     await service.stop(signal.SIGTERM)
+    assert (tmp_path / "followed.txt").read_text().split() == [str(one) for one in (first, second, third)]
     told = service.told()
     assert service.process.returncode == 0
     assert not set(before) & set(told[len(before) :])
