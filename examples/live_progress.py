@@ -49,13 +49,12 @@ async def send_events(request: web.Request) -> web.StreamResponse:
     async def send(event: str, data: bytes) -> None:
         await response.write(b"event: %s\ndata: %s\n\n" % (event.encode(), data))
 
-    async with wait:
-        try:
-            async for transition in wait:
-                await send("item", msgspec.json.encode(transition))
-            await send("end", json.dumps(wait.result().status_code).encode())
-        except RunflowError as error:
-            await send("end", json.dumps(f"{type(error).__name__}: {error}").encode())
+    try:
+        async for transition in wait:
+            await send("item", msgspec.json.encode(transition))
+        await send("end", json.dumps(wait.result().status_code).encode())
+    except RunflowError as error:
+        await send("end", json.dumps(f"{type(error).__name__}: {error}").encode())
     return response
 
 
