@@ -39,4 +39,6 @@ async def main(batch_ids: Sequence[str], port: int = 8000) -> int:
 
 
 if __name__ == "__main__":
+    if not os.environ.get("RUNFLOW_CALLBACK_SECRET"):
+        sys.exit("no secret: set the environment variable RUNFLOW_CALLBACK_SECRET")
     asyncio.run(main(sys.argv[1:]))
