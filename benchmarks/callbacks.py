@@ -5,7 +5,7 @@ loop, each batch is waited for twice at the same time, and the signed callbacks 
 loopback. The loop's time runs `--speed` times as fast as the clock, so that an hour need not be waited for; sockets and
 the processor do not, so each millisecond that they take counts as that many.
 
-Run `python -m benchmarks.callbacks [--waits 1000] [--longest 3600] [--speed 10] [--json]`; it takes the longest batch's
+Run `python -m benchmarks.callbacks [--waits 1000] [--longest 3600] [--speed 4] [--json]`; it takes the longest batch's
 seconds, divided by the speed.
 """
 
@@ -114,7 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--waits", type=int, default=1000)
     parser.add_argument("--longest", type=float, default=LONGEST, help="seconds of the longest batch")
-    parser.add_argument("--speed", type=float, default=10.0, help="seconds of the loop in each real one")
+    parser.add_argument("--speed", type=float, default=4.0, help="seconds of the loop in each real one")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
     with asyncio.Runner(loop_factory=lambda: FastLoop(options.speed)) as runner:
