@@ -1,9 +1,10 @@
-"""Three batches of an emulated server, awaited concurrently over real HTTP, with every transition printed."""
+"""Three batches of an emulated server, followed concurrently over real HTTP, with every transition printed."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from runflow_async.emulator import Emulator
@@ -11,25 +12,42 @@ from runflow_async.session import RunflowSession
 from runflow_async.waits import wait_adaptive
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from uuid import UUID
+
     from runflow_async.waiting import BatchWait
 
-__all__ = ["run_demo"]
+__all__ = ["DEMO_INTERVAL", "DEMO_SECONDS", "demo_batches", "run_demo"]
+
+DEMO_SECONDS = 8.0
+"""How long the longest of the batches takes."""
+DEMO_INTERVAL = wait_adaptive(max=1.0)
+"""A livelier schedule than the default one."""
 
 
-async def run_demo(duration: float = 8.0) -> None:
-    """Run the demo; ends by itself a little after `duration` seconds."""
+@asynccontextmanager
+async def demo_batches(duration: float = DEMO_SECONDS) -> AsyncIterator[tuple[RunflowSession, dict[UUID, str]]]:
+    """An emulator with three batches of at most `duration` seconds: a session on it, and their names by id."""
     async with (
         Emulator(seed=7) as emulator,
         RunflowSession(emulator.api_key, base_url=emulator.url) as session,
     ):
-        batches = {
-            "portraits": emulator.create_batch(items=24, duration=duration * 0.6),
-            "products": emulator.create_batch(items=24, duration=duration * 0.75, fail=0.25),
-            "clips": emulator.create_batch(items=24, duration=duration, stragglers=3),
-        }
-        lively = wait_adaptive(max=1.0)
+        yield (
+            session,
+            {
+                emulator.create_batch(items=24, duration=duration * 0.6): "portraits",
+                emulator.create_batch(items=24, duration=duration * 0.75, fail=0.25): "products",
+                emulator.create_batch(items=24, duration=duration, stragglers=3): "clips",
+            },
+        )
+
+
+async def run_demo(duration: float = DEMO_SECONDS) -> None:
+    """Print the demo line by line; ends by itself a little after `duration` seconds."""
+    async with demo_batches(duration) as (session, names):
         waits = {
-            name: session.wait_for_batch(batch_id, timeout=60, interval=lively) for name, batch_id in batches.items()
+            name: session.wait_for_batch(batch_id, timeout=60, interval=DEMO_INTERVAL)
+            for batch_id, name in names.items()
         }
         async with asyncio.TaskGroup() as group:
             for name, wait in waits.items():

@@ -1,0 +1,27 @@
+"""The command line: `runflow-async`, also `python -m runflow_async`.
+
+Only the emulator and the demo's plain lines can do without the extra `cli`, which brings click and rich.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command with the arguments given, by default the process's own; returns the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if find_spec("click") is None or find_spec("rich") is None:
+        from runflow_async.cli.bare import run_bare  # noqa: PLC0415  # one of the two, never both
+
+        return run_bare(given)
+    from runflow_async.cli.running import run  # noqa: PLC0415  # needs click and rich
+
+    return run(given)

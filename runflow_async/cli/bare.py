@@ -1,0 +1,37 @@
+"""What the command line can do without the extra `cli`: say what to install, and the two commands that need none."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import sys
+from typing import TYPE_CHECKING
+
+from runflow_async.cli.exits import Exit
+from runflow_async.demo import run_demo
+from runflow_async.emulator.serve import serve
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["run_bare"]
+
+INSTALL = "the command line needs its extra: pip install 'runflow-async[cli]'"
+
+
+def run_bare(arguments: Sequence[str]) -> int:
+    """Run `demo` or `emulator`; for anything else say what to install."""
+    if not arguments or arguments[0] not in ("demo", "emulator"):
+        print(f"error: {INSTALL} (only demo and emulator run without)", file=sys.stderr)
+        return Exit.USAGE
+    parser = argparse.ArgumentParser(prog="runflow-async", epilog=INSTALL)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("demo", help="await three emulated batches and print every transition")
+    emulator = commands.add_parser("emulator", help="serve the emulated API on loopback until interrupted")
+    emulator.add_argument("--port", type=int, default=8080, help="port to listen on (default: %(default)s)")
+    emulator.add_argument("--seed", type=int, default=0, help="seed of the emulated batches (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(run_demo() if options.command == "demo" else serve(options.port, seed=options.seed))
+    return Exit.SUCCEEDED

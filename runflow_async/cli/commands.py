@@ -1,0 +1,159 @@
+"""The commands themselves: their arguments, and what each does with them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+from rich.console import Console
+
+from runflow_async._version import __version__
+from runflow_async.cli.connecting import connection_options, debug_option, open_session
+from runflow_async.cli.exits import Exit
+from runflow_async.cli.following import follow
+from runflow_async.cli.live import LiveView
+from runflow_async.cli.running import run_async
+from runflow_async.cli.tables import batch_table, items_table
+from runflow_async.cli.watching import wait, watch
+from runflow_async.demo import DEMO_INTERVAL, demo_batches, run_demo
+from runflow_async.emulator.serve import serve
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+__all__ = ["runflow_async"]
+
+EPILOG = """\b
+Exit status: 0 all succeeded, 1 some item failed or was cancelled, 2 usage,
+3 timed out, 4 key or permission, 5 not found, 6 outage, 7 another error.
+Of several batches, the highest counts."""
+
+
+@click.group(invoke_without_command=True, epilog=EPILOG)
+@connection_options
+@click.version_option(__version__, prog_name="runflow-async")
+@click.pass_context
+def runflow_async(context: click.Context) -> int | None:
+    """Know what became of every item of every Runflow batch in flight.
+
+    The key is read from RUNFLOW_API_KEY or --api-key-file.
+    """
+    if context.invoked_subcommand is not None:
+        return None
+    click.echo(context.get_help(), err=True)
+    return Exit.USAGE
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="JSON also on a terminal.")
+
+
+@runflow_async.command()
+@click.argument("batch_id", metavar="ID")
+@as_json
+@connection_options
+def get(batch_id: str, as_json: bool) -> int:
+    """Show a batch: a table on a terminal, else JSON."""
+
+    async def show() -> int:
+        async with open_session() as session:
+            batch = await session.get_batch(batch_id)
+        if as_json or not sys.stdout.isatty():
+            sys.stdout.buffer.write(msgspec.json.encode(batch) + b"\n")
+        else:
+            Console().print(batch_table(batch))
+        return Exit.SUCCEEDED
+
+    return run_async(show())
+
+
+@runflow_async.command()
+@click.argument("batch_id", metavar="ID")
+@as_json
+@connection_options
+def items(batch_id: str, as_json: bool) -> int:
+    """Show a batch's items with their results: a table on a terminal, else a JSON array with an item a line."""
+
+    async def show() -> int:
+        async with open_session() as session:
+            found = session.iter_batch_items(batch_id)
+            if as_json or not sys.stdout.isatty():
+                separator = b"[\n"
+                async for item in found:
+                    sys.stdout.buffer.write(separator + msgspec.json.encode(item))
+                    separator = b",\n"
+                sys.stdout.buffer.write(b"[]\n" if separator == b"[\n" else b"\n]\n")
+            else:
+                Console().print(items_table([item async for item in found]))
+        return Exit.SUCCEEDED
+
+    return run_async(show())
+
+
+runflow_async.add_command(watch)
+runflow_async.add_command(wait)
+
+
+@runflow_async.command()
+@click.argument("events", type=click.File("rb"))
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where the picture goes: .svg, .png or .html.",
+)
+@debug_option
+def timeline(events: BinaryIO, output: Path) -> int:
+    """Draw who waited and who ran when, from what `watch --json` printed; - reads standard input."""
+    try:
+        from runflow_async.cli.timeline import draw_timeline, read_lifelines  # noqa: PLC0415  # needs an extra
+    except ModuleNotFoundError as error:
+        raise click.ClickException("the timeline needs matplotlib: pip install 'runflow-async[plot]'") from error
+    draw_timeline(read_lifelines(events), output)
+    return Exit.SUCCEEDED
+
+
+@runflow_async.command()
+@click.option("--port", default=8080, show_default=True, help="Port to listen on; 0 takes a free one.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the emulated batches.")
+@click.option("--latency", default=0.0, show_default=True, metavar="SECONDS", help="How late each answer is.")
+@click.option("--rate-limit", type=float, metavar="N", help="Requests let in within a second.")
+@debug_option
+def emulator(port: int, seed: int, latency: float, rate_limit: float | None) -> int:
+    """Serve an emulated API on loopback, with three batches on their way, until interrupted."""
+
+    async def listen() -> int:
+        try:
+            await serve(port, seed=seed, latency=latency, rate_limit=rate_limit, show=_show_at_once)
+        except OSError as error:
+            raise click.ClickException(
+                f"cannot listen on port {port}: {error.strerror}; pass another --port"
+            ) from error
+        return Exit.SUCCEEDED
+
+    return run_async(listen())
+
+
+def _show_at_once(line: str) -> None:
+    print(line, flush=True)  # what the command is for
+
+
+@runflow_async.command()
+@debug_option
+def demo() -> int:
+    """Follow three emulated batches, live on a terminal."""
+
+    async def show() -> int:
+        console = Console()
+        if not sys.stdout.isatty() or console.is_dumb_terminal:
+            await run_demo()
+            return Exit.SUCCEEDED
+        async with demo_batches() as (session, names):
+            waits = session.wait_for_batches(names, timeout=60, interval=DEMO_INTERVAL)
+            await follow(waits, LiveView(console, earlier={}, names=names))
+        return Exit.SUCCEEDED
+
+    return run_async(show())

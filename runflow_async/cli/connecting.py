@@ -1,0 +1,104 @@
+"""The options that every command which asks the API has, and the session that follows from them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from runflow_async.cli.exits import Exit
+from runflow_async.errors import ConfigurationError
+from runflow_async.session import RunflowSession
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["KeyUnavailableError", "connection_options", "debug_option", "is_debugging", "open_session"]
+
+
+class KeyUnavailableError(click.ClickException):
+    """There is no usable key."""
+
+    exit_code = Exit.REFUSED
+
+
+def _keep(context: click.Context, parameter: click.Parameter, value: object) -> None:
+    """Keep an option for the whole invocation, whether it stands before the command's name or after it."""
+    kept = context.ensure_object(dict)
+    if value and parameter.name:
+        kept[parameter.name] = value
+
+
+def debug_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--debug`."""
+    text = "Show tracebacks, and log what happens on standard error."
+    return click.option("--debug", is_flag=True, expose_value=False, callback=_keep, help=text)(command)
+
+
+def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of the connection and `--debug`; `open_session` reads them from the context."""
+    options = (
+        click.option(
+            "--api-key-file",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="File that holds the API key; by default it is read from RUNFLOW_API_KEY.",
+            expose_value=False,
+            callback=_keep,
+        ),
+        click.option(
+            "--base-url",
+            metavar="URL",
+            help="By default RUNFLOW_BASE_URL, or the production API.",
+            expose_value=False,
+            callback=_keep,
+        ),
+        click.option(
+            "--organization-id",
+            metavar="ID",
+            help="By default RUNFLOW_ORGANIZATION_ID, or none.",
+            expose_value=False,
+            callback=_keep,
+        ),
+        debug_option,
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def is_debugging() -> bool:
+    """Whether `--debug` was given."""
+    return "debug" in click.get_current_context().ensure_object(dict)
+
+
+def open_session() -> RunflowSession:
+    """The session that the options of the current command ask for.
+
+    Raises:
+        KeyUnavailableError: if there is no key, or none that can be sent.
+        ConfigurationError: if another option makes no sense.
+    """
+    kept: dict[str, Any] = click.get_current_context().ensure_object(dict)
+    key = _read_key(kept.get("api_key_file"))
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise KeyUnavailableError(
+            "the API key must be visible ASCII in one line, without blanks; check where it is from"
+        )
+    return RunflowSession(key, base_url=kept.get("base_url"), organization_id=kept.get("organization_id"))
+
+
+def _read_key(path: Path | None) -> str:
+    if path is None:
+        key = os.environ.get("RUNFLOW_API_KEY", "")
+        missing = "no API key: set RUNFLOW_API_KEY, or pass --api-key-file FILE"
+    else:
+        try:
+            key = path.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"cannot read the key from {path}: {error}") from error
+        missing = f"no API key in {path}: the file is empty"
+    if not key:
+        raise KeyUnavailableError(missing)
+    return key

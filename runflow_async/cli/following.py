@@ -1,0 +1,70 @@
+"""Follow batches and show what happens: the loop behind `watch` and the demo.
+
+Decides what is shown when; how it looks is the view's affair, when it is polled the library's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
+
+from runflow_async.cli.exits import status_of_batch, status_of_error
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from runflow_async.cli.exits import Exit
+    from runflow_async.fleet import BatchesWait
+    from runflow_async.transitions import ItemTransition
+    from runflow_async.waiting import BatchWait
+
+__all__ = ["View", "follow", "outcome", "status_of_wait"]
+
+REFRESH = 0.25
+"""Seconds between two pictures."""
+
+
+class View(Protocol):
+    """Shows batches on their way."""
+
+    def showing(self, waits: BatchesWait) -> AbstractContextManager[None]:
+        """Show them within this block, and what became of them at its end, however it ends."""
+
+    def tell(self, transition: ItemTransition) -> None:
+        """Show a transition, at once."""
+
+    def refresh(self) -> None:
+        """Show what has changed besides; called a few times a second."""
+
+
+async def follow(waits: BatchesWait, view: View) -> None:
+    """Show the transitions of all waits until they have ended; what they ended with is theirs to tell."""
+    async with waits:
+        with view.showing(waits):
+            telling = asyncio.create_task(_tell_all(waits, view))
+            try:
+                while not telling.done():
+                    view.refresh()
+                    await asyncio.wait([telling], timeout=REFRESH)
+            finally:
+                telling.cancel()
+                await asyncio.gather(telling, return_exceptions=True)
+            telling.result()
+
+
+async def _tell_all(waits: BatchesWait, view: View) -> None:
+    with suppress(ExceptionGroup):  # each wait keeps its own failure
+        async for transition in waits:
+            view.tell(transition)
+
+
+def status_of_wait(wait: BatchWait) -> Exit:
+    """The exit status that a wait asks for, once it has ended."""
+    error = wait.exception()
+    return status_of_batch(wait.result()) if error is None else status_of_error(error)
+
+
+def outcome(waits: BatchesWait) -> int:
+    """The exit status of all of them: the highest one."""
+    return max((status_of_wait(wait) for wait in waits.waits.values()), default=0)

@@ -1,0 +1,91 @@
+"""Views for pipes and files: plain lines, or one JSON object a line."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from runflow_async.protocol import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from runflow_async.fleet import BatchesWait
+    from runflow_async.transitions import ItemTransition
+    from runflow_async.waiting import BatchWait
+
+__all__ = ["JsonLines", "PlainLines", "item_name", "summarise"]
+
+
+def item_name(transition: ItemTransition) -> str:
+    """What the item is called: the user's own reference, else its number."""
+    return printable(transition.item.client_ref or f"item {transition.item.sequence_index}", 60)
+
+
+def summarise(wait: BatchWait) -> str:
+    """What became of a batch whose wait ended well: its status, and how many of its items succeeded."""
+    batch = wait.result()
+    succeeded = "?" if batch.items_succeeded is None else batch.items_succeeded
+    total = "?" if batch.items_total is None else batch.items_total
+    return f"{printable(str(batch.status_code), 40)}, {succeeded} of {total} succeeded"
+
+
+class JsonLines:
+    """Each transition as one line of JSON on standard output, flushed."""
+
+    @contextmanager
+    def showing(self, _waits: BatchesWait) -> Iterator[None]:
+        """Nothing stands before the transitions or behind them."""
+        yield
+
+    def tell(self, transition: ItemTransition) -> None:
+        """Write one line."""
+        sys.stdout.buffer.write(msgspec.json.encode(transition) + b"\n")
+        sys.stdout.buffer.flush()
+
+    def refresh(self) -> None:
+        """Nothing else is shown."""
+
+
+class PlainLines:
+    """Each transition, and each end of a batch, as one line of text on standard output, flushed."""
+
+    def __init__(self) -> None:
+        self._waits: BatchesWait | None = None
+        self._ends_shown = 0
+
+    @contextmanager
+    def showing(self, waits: BatchesWait) -> Iterator[None]:
+        """The ends that were not shown yet follow at the end."""
+        self._waits = waits
+        yield
+        self._show_ends()
+
+    def tell(self, transition: ItemTransition) -> None:
+        """Write one line, in the local time zone's clock."""
+        previous = "(new)" if transition.previous is None else printable(transition.previous, 40)
+        self._write(
+            transition.observed_at,
+            f"{transition.batch_id}  {item_name(transition)}  {previous} -> {printable(transition.current, 40)}",
+        )
+
+    def refresh(self) -> None:
+        """Write one line for each batch that has ended since."""
+        self._show_ends()
+
+    def _show_ends(self) -> None:
+        if self._waits is None:
+            return
+        for wait in self._waits.ended[self._ends_shown :]:
+            if wait.has_untold:  # its last transitions come first
+                return
+            self._ends_shown += 1
+            if wait.exception() is None:
+                self._write(datetime.now(UTC), f"{wait.batch_id}  {summarise(wait)}")
+
+    def _write(self, instant: datetime, text: str) -> None:
+        print(f"{instant.astimezone():%H:%M:%S}  {text}", flush=True)

@@ -1,0 +1,95 @@
+"""The live view on a terminal: redraws the whole picture, so that a terminal that is resized shows it well."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+
+from runflow_async.cli.board import Board
+from runflow_async.cli.frame import Scene, draw_frame
+from runflow_async.protocol import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from uuid import UUID
+
+    from rich.console import Console, ScreenContext
+
+    from runflow_async.fleet import BatchesWait
+    from runflow_async.models import BatchItemHandle
+    from runflow_async.transitions import ItemTransition
+
+__all__ = ["LiveView"]
+
+
+class LiveView(logging.Handler):
+    """One bar per batch, or the slowest of many, with the last transitions below.
+
+    It takes the terminal's other screen while it runs and leaves the last picture on the ordinary one. What the library
+    logs is shown in the picture, where it does not tear it.
+
+    Args:
+        console: the terminal.
+        earlier: items whose statuses are known from before, by batch.
+        names: what batches are called; their ids by default.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        *,
+        earlier: Mapping[UUID, Mapping[UUID, BatchItemHandle]],
+        names: Mapping[UUID, str],
+    ) -> None:
+        super().__init__(logging.WARNING)
+        self._console = console
+        self._names = names
+        self._earlier = earlier
+        self._notes: deque[str] = deque(maxlen=2)
+        self._screen: ScreenContext | None = None
+        self._board: Board | None = None
+        self._waits: BatchesWait | None = None
+
+    @contextmanager
+    def showing(self, waits: BatchesWait) -> Iterator[None]:
+        """Show the picture on the other screen, and at last what remains of it on the ordinary one."""
+        self._waits = waits
+        earlier = {batch_id: items.values() for batch_id, items in self._earlier.items() if batch_id in waits.waits}
+        self._board = Board(asyncio.get_running_loop().time(), earlier)
+        logger = logging.getLogger("runflow_async")
+        logger.addHandler(self)
+        try:
+            with self._console.screen() as self._screen:
+                yield
+        finally:
+            logger.removeHandler(self)
+            self._screen = None
+            self._console.print(self._draw(self._console.width, None))
+
+    def tell(self, transition: ItemTransition) -> None:
+        """Take it in; the next picture shows it."""
+        if self._board is not None:
+            self._board.take(transition, asyncio.get_running_loop().time())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a log record."""
+        self._notes.append(printable(record.getMessage(), 300))
+
+    def refresh(self) -> None:
+        """Draw the picture in the terminal's present size."""
+        if self._screen is not None:
+            size = self._console.size
+            self._screen.update(self._draw(size.width, size.height))
+
+    def _draw(self, width: int, height: int | None) -> Group:
+        if self._waits is None or self._board is None:
+            return Group()
+        now = asyncio.get_running_loop().time()
+        plain = self._console.options.ascii_only
+        scene = Scene(self._waits, self._board, self._names, list(self._notes), now, plain)
+        return Group(*draw_frame(scene, width, height))

@@ -1,0 +1,118 @@
+"""The files of `--since` and `--save`: what a watch has shown of each batch, one snapshot a line.
+
+It is a checkpoint for the waits, so what was shown, and nothing else, is what it remembers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from runflow_async.errors import CheckpointError, ConfigurationError
+from runflow_async.models import Batch, BatchItemHandle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+    from uuid import UUID
+
+    from runflow_async.transitions import ItemTransition
+
+__all__ = ["StateFile", "read_snapshots"]
+
+PAUSE = 1.0
+"""Seconds between two writes at least."""
+RELATIVE_PAUSE = 20
+"""The same, as a multiple of how long a write takes: a large file is written more rarely."""
+
+
+def read_snapshots(path: Path) -> list[Batch]:
+    """Read what `--save` wrote, or the output of `get`.
+
+    Raises:
+        ConfigurationError: if the file cannot be read or holds anything else.
+    """
+    try:
+        content = path.read_bytes()
+        try:
+            found = msgspec.json.decode(content, type=list[Batch] | Batch) if content.strip() else []
+        except msgspec.DecodeError:
+            found = msgspec.json.Decoder(Batch).decode_lines(content)
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} holds no snapshots as --save writes them: {error}") from error
+    batches = found if isinstance(found, list) else [found]
+    if any(batch.id is None for batch in batches):
+        raise ConfigurationError(f"{path} holds no snapshots as --save writes them: a line has no id")
+    return batches
+
+
+class StateFile:
+    """Remembers each item's last status that was shown; a `Checkpoint` of the waits.
+
+    The file is replaced as a whole, about each second while something changes and once more by `write`.
+
+    Args:
+        since: what was shown earlier.
+        path: where to keep it; None keeps nothing.
+
+    Attributes:
+        items: the items shown, by batch and id.
+    """
+
+    def __init__(self, since: Iterable[Batch], path: Path | None) -> None:
+        self.items: dict[UUID, dict[UUID, BatchItemHandle]] = {
+            batch.id: {item.id: item for item in batch.items or []} for batch in since if batch.id is not None
+        }
+        self._path = path
+        self._timer: asyncio.TimerHandle | None = None
+        self._pause = PAUSE
+        self._error: CheckpointError | None = None
+
+    async def load(self, batch_id: UUID) -> Batch | None:
+        """What was shown of a batch; None if nothing was."""
+        items = self.items.get(batch_id)
+        return Batch(id=batch_id, items=list(items.values())) if items else None
+
+    def record(self, transition: ItemTransition) -> None:
+        """Remember a transition that was shown.
+
+        Raises:
+            CheckpointError: if the file could not be written.
+        """
+        if self._error is not None:
+            raise self._error
+        self.items.setdefault(transition.batch_id, {})[transition.item.id] = transition.item
+        if self._path is not None and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._pause, self._write_in_time)
+
+    def write(self) -> None:
+        """Write the file now.
+
+        Raises:
+            CheckpointError: if it cannot be written.
+        """
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._path is None:
+            return
+        part = self._path.with_name(self._path.name + ".part")
+        snapshots = (Batch(id=batch_id, items=list(items.values())) for batch_id, items in self.items.items())
+        try:
+            part.write_bytes(b"".join(msgspec.json.encode(snapshot) + b"\n" for snapshot in snapshots))
+            part.replace(self._path)
+        except OSError as error:
+            raise CheckpointError(f"cannot write {self._path}: {error.strerror}") from error
+
+    def _write_in_time(self) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            self.write()
+        except CheckpointError as error:
+            self._error = error  # raised with the next transition
+        self._pause = max(PAUSE, RELATIVE_PAUSE * (loop.time() - began))

@@ -1,0 +1,66 @@
+"""Batches and items as tables for a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from rich.table import Table
+from rich.text import Text
+
+from runflow_async.cli.frame import style_of_status
+from runflow_async.protocol import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from runflow_async.models import Batch, BatchItem
+
+__all__ = ["batch_table", "items_table"]
+
+LONGEST = 300
+
+
+def batch_table(batch: Batch) -> Table:
+    """What a batch says of itself, field by field; fields that it leaves out are left out."""
+    table = Table.grid(padding=(0, 2))
+    for name in batch.__struct_fields__:
+        value = getattr(batch, name)
+        if value is None or name in ("items", "input"):
+            continue
+        table.add_row(Text(name, style="bold"), _status(value) if name == "status_code" else _value(value))
+    return table
+
+
+def items_table(items: Iterable[BatchItem]) -> Table:
+    """One row per item."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("#", justify="right")
+    for heading in ("client_ref", "status", "cost", "took"):
+        table.add_column(heading)
+    table.add_column("result", ratio=1, overflow="ellipsis", no_wrap=True)
+    for item in items:
+        table.add_row(
+            "" if item.sequence_index is None else str(item.sequence_index),
+            _value(item.client_ref),
+            _status(item.status_code),
+            _value(item.cost),
+            _took(item.started_at, item.completed_at),
+            _value(item.output or item.error),
+        )
+    return table
+
+
+def _status(status: str | None) -> Text:
+    return Text(printable(status or "", 40), style=style_of_status(status or ""))
+
+
+def _took(started: datetime | None, completed: datetime | None) -> str:
+    return "" if started is None or completed is None else f"{(completed - started).total_seconds():.1f} s"
+
+
+def _value(value: object) -> Text:
+    if value is None:
+        return Text()
+    return Text(printable(value if isinstance(value, str) else msgspec.json.encode(value).decode().strip('"'), LONGEST))

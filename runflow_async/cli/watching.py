@@ -1,0 +1,204 @@
+"""`watch` and `wait`: follow batches to their end, aloud or silently."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+from runflow_async.cli.connecting import connection_options, is_debugging, open_session
+from runflow_async.cli.exits import Exit, explain
+from runflow_async.cli.following import follow, outcome
+from runflow_async.cli.lines import JsonLines, PlainLines, summarise
+from runflow_async.cli.live import LiveView
+from runflow_async.cli.running import run_async, say_error, say_hint
+from runflow_async.cli.statefile import StateFile, read_snapshots
+from runflow_async.protocol import parse_batch_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+    from uuid import UUID
+
+    from runflow_async.cli.following import View
+    from runflow_async.fleet import BatchesWait
+    from runflow_async.waiting import BatchWait
+
+__all__ = ["wait", "watch"]
+
+MOST_ERRORS = 10
+"""Lines of errors that are shown."""
+MOST_IDS = 3
+"""Ids that a hint repeats."""
+
+
+def _read_timeout(context: click.Context, parameter: click.Parameter, value: str) -> float | None:
+    if value == "none":
+        return None
+    try:
+        return float(value)
+    except ValueError as error:
+        text = f"{value!r} is neither a number of seconds nor 'none'"
+        raise click.BadParameter(text, context, parameter) from error
+
+
+def following_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what `watch` and `wait` have in common."""
+    options = (
+        click.argument("batch_ids", metavar="ID...", nargs=-1),
+        click.option(
+            "--timeout",
+            callback=_read_timeout,
+            default="3600",
+            show_default=True,
+            metavar="SECONDS",
+            help="For each batch; 'none' waits without end, 0 asks once.",
+        ),
+        click.option(
+            "--interval",
+            type=float,
+            metavar="SECONDS",
+            help="Between two polls of a batch; by default it adapts to how far the items are.",
+        ),
+        connection_options,
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One transition a line, as JSON.")
+@click.option(
+    "--since",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Show only what is new since this file was saved.",
+)
+@click.option(
+    "--save",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Keep here what was shown, for --since.",
+)
+@following_options
+def watch(
+    *,
+    batch_ids: tuple[str, ...],
+    timeout: float | None,
+    interval: float | None,
+    as_json: bool,
+    since: Path | None,
+    save: Path | None,
+) -> int:
+    """Show what happens to every item: live on a terminal, else line by line.
+
+    An ID of - reads ids from standard input. The file of --since may be that of --save, and missing at first.
+    """
+    ids = read_ids(batch_ids)
+    first_time = since is not None and since == save and not since.exists()
+    state = StateFile([] if since is None or first_time else read_snapshots(since), save)
+
+    async def show() -> int:
+        async with open_session() as session:
+            waits = session.wait_for_batches(ids, timeout=timeout, interval=interval, checkpoint=state)
+            try:
+                await follow(waits, _choose_view(as_json, state))
+            finally:
+                state.write()
+        return _report(waits)
+
+    return _run_until_interrupted(show, lambda: _go_on(ids, save))
+
+
+@click.command()
+@following_options
+def wait(batch_ids: tuple[str, ...], timeout: float | None, interval: float | None) -> int:
+    """Wait silently until all batches have ended, then print a line for each.
+
+    An ID of - reads ids from standard input.
+    """
+    ids = read_ids(batch_ids)
+    if not is_debugging():
+        logging.getLogger("runflow_async").setLevel(logging.ERROR)
+
+    async def settle() -> int:
+        async with open_session() as session:
+            waits = session.wait_for_batches(ids, timeout=timeout, interval=interval)
+            await waits.settle()
+        for one in waits.waits.values():
+            if one.exception() is None:
+                click.echo(f"{one.batch_id}  {summarise(one)}")
+        return _report(waits)
+
+    again = "the batches go on at the server; run the command again to wait on"
+    return _run_until_interrupted(settle, lambda: again)
+
+
+def read_ids(given: Sequence[str]) -> list[UUID]:
+    """The ids of the command line; `-` stands for those on standard input, between blanks or line ends.
+
+    Raises:
+        ConfigurationError: if one is no UUID.
+        click.UsageError: if there are none.
+    """
+    texts = [text for one in given for text in (sys.stdin.read().split() if one == "-" else [one])]
+    if not texts:
+        raise click.UsageError("no batch to wait for: pass one ID or more, or - to read them from standard input")
+    return [parse_batch_id(text) for text in texts]
+
+
+def _choose_view(as_json: bool, state: StateFile) -> View:
+    if as_json:
+        return JsonLines()
+    console = Console()
+    if not sys.stdout.isatty() or console.is_dumb_terminal or is_debugging():
+        return PlainLines()
+    return LiveView(console, earlier=state.items, names={})
+
+
+def _run_until_interrupted(main: Callable[[], Coroutine[Any, Any, int]], how_to_go_on: Callable[[], str]) -> int:
+    try:
+        status = run_async(main())
+    except KeyboardInterrupt:
+        status = Exit.INTERRUPTED
+    if status in (Exit.INTERRUPTED, Exit.TERMINATED):
+        say_hint(f"interrupted; {how_to_go_on()}")
+    return status
+
+
+def _go_on(ids: Sequence[UUID], save: Path | None) -> str:
+    if save is None:
+        return (
+            "the batches go on at the server; run the command again to go on, "
+            "with --save FILE --since FILE to be shown only what is new from then on"
+        )
+    named = " ".join(str(one) for one in ids) if len(ids) <= MOST_IDS else "ID..."
+    return f"to go on: runflow-async watch {named} --since {shlex.quote(str(save))} --save {shlex.quote(str(save))}"
+
+
+def _report(waits: BatchesWait) -> int:
+    """Tell the errors of the waits, those that many have in common once; returns the exit status."""
+    failed_by_text: dict[str, list[BatchWait]] = {}
+    for one in waits.waits.values():
+        if (error := one.exception()) is not None:
+            failed_by_text.setdefault(explain(error), []).append(one)
+    for text, failed in list(failed_by_text.items())[:MOST_ERRORS]:
+        if is_debugging():
+            traceback.print_exception(failed[0].exception())
+        say_error(text if len(failed) == 1 and str(failed[0].batch_id) in text else f"{_named(failed)}: {text}")
+    if len(failed_by_text) > MOST_ERRORS:
+        say_error(f"... and {len(failed_by_text) - MOST_ERRORS} more errors of this kind")
+    return outcome(waits)
+
+
+def _named(waits: Sequence[BatchWait]) -> str:
+    if len(waits) == 1:
+        return f"batch {waits[0].batch_id}"
+    ids = ", ".join(str(one.batch_id) for one in waits[:MOST_IDS])
+    return f"{len(waits)} batches ({ids}{', ...' if len(waits) > MOST_IDS else ''})"
