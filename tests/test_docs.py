@@ -1,0 +1,263 @@
+"""The documentation's code runs as it is printed, prints what it says, and leaves no public name out."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import doctest
+import importlib
+import inspect
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+import yaml
+
+from runflow_async import RunflowSession, wait_adaptive
+from runflow_async.emulator import Emulator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+BLOCK = re.compile(
+    r"^(?:```(?P<head>[^\n]*)\n(?P<shown>.*?)^```|<!-- python\n(?P<hidden>.*?)^-->)$", re.DOTALL | re.MULTILINE
+)
+KINDS = {"python", "text", "sh", "toml", "json", "md"}
+SNIPPET = re.compile(r'^--8<--(?: "|\n)(?P<path>[\w./-]+\.\w+)', re.MULTILINE)
+DIRECTIVE = re.compile(r"^::: (?P<name>[\w.]+)$", re.MULTILINE)
+SCRIPT = [[(0.0, "queued"), (1.0, "running"), (2.0, "succeeded")]] * 2
+
+
+class Block(NamedTuple):
+    """A fenced block, or `<!-- python` code that readers do not see, which sets up or checks the code that they do."""
+
+    kind: str
+    file: str | None
+    text: str
+    line: int
+
+    @property
+    def is_hidden(self) -> bool:
+        return self.kind == "hidden"
+
+
+def blocks_of(page: Path) -> Iterator[Block]:
+    markdown = page.read_text()
+    for found in BLOCK.finditer(markdown):
+        line = markdown.count("\n", 0, found.start()) + 1
+        if found["hidden"] is not None:
+            yield Block("hidden", None, found["hidden"], line)
+            continue
+        kind, _, options = found["head"].partition(" ")
+        title = re.fullmatch(r'title="(.+)"', options)
+        yield Block(kind, title and title[1], found["shown"], line)
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(DOCS).as_posix()
+
+
+def blocks(kind: str) -> list[pytest.ParameterSet]:
+    found = [(page, block) for page in PAGES for block in blocks_of(page) if block.kind == kind]
+    return [pytest.param(page, block, id=f"{name_of(page)}:{block.line}") for page, block in found]
+
+
+class Reader:
+    """Runs the blocks of one page, one after the other, with the names that earlier ones made.
+
+    Each one finds a `session` on an `emulator`, and fresh batches as `batch_id` and `batch_ids`. Whole programs, which
+    call `asyncio.run`, get their configuration from the environment and the batch's id as an argument. Blocks with a
+    title are files.
+    """
+
+    def __init__(self, page: Path, emulator: Emulator, session: RunflowSession, capsys, monkeypatch) -> None:
+        self.page = page
+        self.names: dict[str, object] = {"__name__": "docs", "emulator": emulator}
+        self.emulator = emulator
+        self.session = session
+        self.capsys = capsys
+        self.monkeypatch = monkeypatch
+
+    async def read(self) -> None:
+        printed, fresh = None, True
+        for block in blocks_of(self.page):
+            if block.kind == "text" and printed is not None:
+                self.compare(block, printed)
+            printed = None
+            if block.kind not in ("python", "hidden") or block.file or SNIPPET.search(block.text):
+                continue
+            if fresh:
+                self.make_batches()
+            await self.run(block)
+            printed = self.capsys.readouterr().out
+            fresh = not block.is_hidden
+
+    def make_batches(self) -> None:
+        batch_ids = [self.emulator.create_scripted_batch(SCRIPT) for _ in range(4)]
+        self.names |= {"session": self.session, "batch_id": batch_ids[0], "batch_ids": batch_ids[1:]}
+        self.monkeypatch.setattr(sys, "argv", [str(self.page), str(batch_ids[0])])
+
+    async def run(self, block: Block) -> None:
+        source = "\n" * block.line + block.text
+        code = compile(source, str(self.page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        async with asyncio.timeout(10):
+            if "asyncio.run(" in block.text:
+                await asyncio.to_thread(exec, code, {"__name__": "__main__"})
+            elif inspect.iscoroutine(running := eval(code, self.names)):
+                await running
+
+    def compare(self, block: Block, printed: str) -> None:
+        checker = doctest.OutputChecker()
+        fits = checker.check_output(block.text, printed, doctest.ELLIPSIS)
+        assert fits, f"{self.page}:{block.line} says\n{block.text}\nand printed is\n{printed}"
+
+
+@pytest.fixture
+async def stepping_emulator(monkeypatch):
+    """Its time goes by a second with each request, so that every poll sees the next step, however busy."""
+    async with Emulator(seed=1, clock=lambda: float(len(emulator.requests))) as emulator:
+        monkeypatch.setenv("RUNFLOW_API_KEY", emulator.api_key)
+        monkeypatch.setenv("RUNFLOW_BASE_URL", emulator.url)
+        monkeypatch.setenv("RUNFLOW_CALLBACK_SECRET", "the secret")
+        yield emulator
+
+
+@pytest.fixture
+def hurried_schedule(monkeypatch):
+    """Batches whose time goes by with the polls need no schedule for hours."""
+    delay = wait_adaptive.__call__
+    monkeypatch.setattr(wait_adaptive, "__call__", lambda strategy, state: delay(strategy, state) / 50)
+
+
+@pytest.mark.usefixtures("hurried_schedule")
+@pytest.mark.parametrize("page", [page for page in PAGES if "```python" in page.read_text()], ids=name_of)
+async def test_the_code_of_a_page_runs_and_prints_what_it_says(page, stepping_emulator, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    emulator = stepping_emulator
+    async with RunflowSession(emulator.api_key, base_url=emulator.url) as session:
+        await Reader(page, emulator, session, capsys, monkeypatch).read()
+
+
+def test_every_block_says_what_it_is():
+    kinds = {block.kind for page in PAGES for block in blocks_of(page)}
+    assert kinds <= KINDS | {"hidden"}
+    assert [name_of(page) for page in PAGES if page.read_text().count("```") != 2 * fences_of(page)] == []
+
+
+def fences_of(page: Path) -> int:
+    return sum(not block.is_hidden for block in blocks_of(page))
+
+
+def test_every_page_is_in_the_navigation():
+    def pages(entry: object) -> Iterator[str]:
+        if isinstance(entry, str):
+            yield entry
+        else:
+            for part in entry.values() if isinstance(entry, dict) else entry:
+                yield from pages(part)
+
+    nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
+    assert sorted(pages(nav)) == sorted(map(name_of, PAGES))
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "runflow_async",
+        "runflow_async.callbacks",
+        "runflow_async.checkpoints",
+        "runflow_async.emulator",
+        "runflow_async.emulator.faults",
+    ],
+)
+def test_the_reference_has_every_public_name(module):
+    documented = {id(thing) for page in PAGES for thing in things_on(page)}
+    public = vars(importlib.import_module(module))
+    assert [name for name in public["__all__"] if id(public[name]) not in documented] == []
+
+
+def things_on(page: Path) -> Iterator[object]:
+    """What the page's directives stand for; a module stands for what it defines too."""
+    for directive in DIRECTIVE.finditer(page.read_text()):
+        try:
+            thing = importlib.import_module(directive["name"])
+        except ModuleNotFoundError:
+            module, _, name = directive["name"].rpartition(".")
+            yield getattr(importlib.import_module(module), name)
+        else:
+            yield thing
+            yield from (value for value in vars(thing).values() if getattr(value, "__module__", None) == thing.__name__)
+
+
+def test_snippets_are_there_and_examples_are_whole():
+    paths = {ROOT / found["path"] for page in PAGES for found in SNIPPET.finditer(page.read_text())}
+    assert [path for path in paths if not path.exists()] == []
+    assert {path for path in (ROOT / "examples").glob("*.py") if path not in paths} == set()
+
+
+def test_the_drawing_has_every_floor():
+    layers = PROJECT["tool"]["importlinter"]["contracts"][0]["layers"]
+    drawn = set(re.findall(r"\w+", (DOCS / "floors.svg").read_text()))
+    names = {name for layer in layers for name in re.findall(r"\w+", layer)}
+    assert {name for name in names - drawn if importlib.util.find_spec(f"runflow_async.{name}")} == set()
+
+
+def commands_in(text: str) -> Iterator[list[str]]:
+    """The commands of a shell block, each as its words, without what is set for it alone."""
+    for line in text.replace("\\\n", " ").splitlines():
+        lexer = shlex.shlex(line.removeprefix("$ "), posix=True, punctuation_chars=True)
+        lexer.whitespace_split = True
+        command: list[str] = []
+        for word in [*lexer, ";"]:
+            if set(word) <= set("|;&"):
+                if command:
+                    yield command
+                command = []
+            elif command or not re.match(r"\w+=", word):
+                command.append(word)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("mode", "files"), [("strict", ["test_app.py", "test_with_anyio.py"]), ("auto", ["test_app.py"])]
+)
+def test_the_tests_on_the_page_about_tests_pass(mode, files, tmp_path):
+    for block in blocks_of(DOCS / "guides" / "testing.md"):
+        if block.file:
+            (tmp_path / block.file).write_text(block.text)
+    options = ["-q", "-W", "error", f"--asyncio-mode={mode}", "-o", "asyncio_default_fixture_loop_scope=function"]
+    command = [sys.executable, "-m", "pytest", *options, f"--rootdir={tmp_path}", *files]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert f"{len(files)} passed" in told.stdout, told.stdout + told.stderr
+
+
+@pytest.mark.parametrize(("page", "block"), blocks("sh"))
+def test_the_commands_of_a_shell_block_exist(page, block):
+    for command in commands_in(block.text):
+        check_command(*command)
+
+
+def check_command(program: str, *arguments: str) -> None:
+    match program:
+        case "make":
+            targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+            assert set(arguments) <= set(targets)
+        case "pip":
+            extras = re.search(r"\[(.+)\]", arguments[-1])
+            assert arguments[-1].startswith("runflow-async")
+            assert set(extras[1].split(",") if extras else ()) <= set(PROJECT["project"]["optional-dependencies"])
+        case "python" if arguments[0] == "-m":
+            assert importlib.util.find_spec(arguments[1]) is not None
+        case "python":
+            assert (ROOT / arguments[0]).exists()
+        case _:
+            assert program in {"cat", "export", "jq", "pytest"}, f"{program}: not checked"
