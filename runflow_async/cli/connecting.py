@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["KeyUnavailableError", "connection_options", "debug_option", "is_debugging", "open_session"]
 
 
+class Kept(dict[str, Any]):
+    """The options of one invocation."""
+
+
 class KeyUnavailableError(click.ClickException):
     """There is no usable key."""
 
@@ -26,7 +30,7 @@ class KeyUnavailableError(click.ClickException):
 
 def _keep(context: click.Context, parameter: click.Parameter, value: object) -> None:
     """Keep an option for the whole invocation, whether it stands before the command's name or after it."""
-    kept = context.ensure_object(dict)
+    kept = context.ensure_object(Kept)
     if value and parameter.name:
         kept[parameter.name] = value
 
@@ -70,7 +74,7 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def is_debugging() -> bool:
     """Whether `--debug` was given."""
-    return "debug" in click.get_current_context().ensure_object(dict)
+    return "debug" in click.get_current_context().ensure_object(Kept)
 
 
 def open_session() -> RunflowSession:
@@ -80,7 +84,7 @@ def open_session() -> RunflowSession:
         KeyUnavailableError: if there is no key, or none that can be sent.
         ConfigurationError: if another option makes no sense.
     """
-    kept: dict[str, Any] = click.get_current_context().ensure_object(dict)
+    kept = click.get_current_context().ensure_object(Kept)
     key = _read_key(kept.get("api_key_file"))
     if not key.isascii() or not key.isprintable() or " " in key:
         raise KeyUnavailableError(

@@ -19,9 +19,15 @@ from runflow_async.models import BatchStatus
 from runflow_async.protocol import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
     from runflow_async.models import Batch
 
-__all__ = ["Exit", "explain", "status_of_batch", "status_of_error"]
+__all__ = ["Exit", "about", "explain", "status_of_batch", "status_of_error"]
+
+MOST_IDS = 3
+"""Ids that one error names."""
 
 
 class Exit(IntEnum):
@@ -68,12 +74,14 @@ def status_of_error(error: BaseException) -> Exit:
 
 
 def explain(error: BaseException) -> str:
-    """What happened and what to do about it, in the command line's own terms, as one line."""
+    """What happened and what to do about it, in the command line's own terms, as one line.
+
+    It does not name the batch, so that what many batches have in common is told once; `about` names them.
+    """
     match error:
         case WaitTimeoutError():
-            seen = f" (last seen {error.batch.status_code!r})" if error.batch else ""
-            text = f"timed out: batch {error.batch_id} is still running{seen} and goes on at the server; "
-            text += "run the command again, with a longer --timeout"
+            seen = f"last seen {error.batch.status_code!r}" if error.batch else f"nothing learnt: {error.__cause__}"
+            text = f"timed out ({seen}); it goes on at the server: run the command again, with a longer --timeout"
         case AuthenticationError():
             hint = "check RUNFLOW_API_KEY, or the file given with --api-key-file"
             text = str(error).removesuffix(error.hint) + hint
@@ -83,4 +91,13 @@ def explain(error: BaseException) -> str:
             text = str(error)
         case _:
             text = f"{type(error).__name__}: {error}"
-    return printable(text, 1000)
+    batch_id = getattr(error, "batch_id", None)
+    return printable(text.replace(f"batch {batch_id}", "the batch"), 1000)
+
+
+def about(batch_ids: Sequence[UUID | None], text: str) -> str:
+    """The text, with the batches that it is about; the first few of many."""
+    known = [str(batch_id) for batch_id in batch_ids if batch_id is not None]
+    if len(known) <= 1:
+        return f"batch {known[0]}: {text}" if known else text
+    return f"{len(known):,} batches ({', '.join(known[:MOST_IDS])}{', ...' if len(known) > MOST_IDS else ''}): {text}"

@@ -28,8 +28,9 @@ REFRESH = 0.25
 class View(Protocol):
     """Shows batches on their way."""
 
-    def showing(self, waits: BatchesWait) -> AbstractContextManager[None]:
+    def showing(self, waits: BatchesWait, /) -> AbstractContextManager[None]:
         """Show them within this block, and what became of them at its end, however it ends."""
+        ...
 
     def tell(self, transition: ItemTransition) -> None:
         """Show a transition, at once."""

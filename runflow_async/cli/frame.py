@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rich.text import Text
 
-from runflow_async.cli.board import KINDS, kind_of
+from runflow_async.cli.bars import STYLES, draw_bar, draw_legend, style_of_status
 from runflow_async.cli.lines import item_name
 from runflow_async.protocol import printable
 
@@ -24,20 +24,12 @@ if TYPE_CHECKING:
     from runflow_async.transitions import ItemTransition
     from runflow_async.waiting import BatchWait
 
-__all__ = ["Scene", "bar_cells", "draw_frame", "seconds_text", "style_of_status"]
+__all__ = ["Scene", "draw_frame", "seconds_text"]
 
-STYLES = {
-    "succeeded": "green",
-    "failed": "bold red",
-    "cancelled": "magenta",
-    "running": "cyan",
-    "queued": "bright_black",
-    "other": "yellow",
-}
-GLYPHS = {"succeeded": "█", "failed": "✗", "cancelled": "╌", "running": "▒", "queued": "░", "other": "?"}
-ASCII_GLYPHS = {"succeeded": "#", "failed": "x", "cancelled": "-", "running": "=", "queued": ".", "other": "?"}
 LEAST_BAR = 12
 """Cells below which a row gives up a column rather than more of its bar."""
+LEAST_WIDTHS = (8, 5, 6, 13, 19)
+"""Cells of the columns of a row but the bar, so that bars keep their length while numbers change theirs."""
 LONGEST_NAME = 36
 MOST_RECENT = 8
 """Transitions shown at most."""
@@ -74,33 +66,23 @@ def draw_frame(scene: Scene, width: int, height: int | None) -> list[Text]:
         height: lines there are; None draws what is to remain when all is over, without what passes.
     """
     waits = list(scene.waits.waits.values())
-    head, tail = _head(scene, width), _tail(scene) if height is not None else [_legend(scene)]
+    head, tail = (
+        _head(scene, width),
+        _tail(scene) if height is not None else [Text(), draw_legend(scene.board.overall.counts, plain=scene.plain)],
+    )
     room = LEFT_BEHIND if height is None else height - len(head) - len(tail)
+    most_recent = 0 if height is None else min(MOST_RECENT, room - len(waits) - 1)
     if len(waits) > max(room, 1):
-        head += [_overall(scene, width)]
-        waits = sorted(waits, key=lambda wait: _slowness(scene, wait), reverse=True)[: max(room - 1, 0)]
-    rows = _rows(scene, waits, width)
-    recent = [] if height is None else _recent(scene, min(MOST_RECENT, room - len(rows) - 1))
-    lines = [*head, *rows, *([Text()] if recent else []), *recent, *tail]
+        most_recent = 0 if height is None else min(MOST_RECENT, room // 3)
+        head += [_overall(scene, width), Text("the slowest:" if height else "last of all:", style="bright_black")]
+        slowest = sorted(waits, key=lambda wait: _slowness(scene, wait), reverse=True)
+        waits = slowest[: max(room - 2 - (most_recent + 1 if most_recent > 0 else 0), 0)]
+    recent = list(scene.board.recent)[-most_recent:] if most_recent > 0 else []
+    lines = [*head, *_rows(scene, waits, width), *([Text()] if recent else [])]
+    lines += [*(_told(scene, transition) for transition in recent), *tail]
     for line in lines:
         line.truncate(width, overflow="ellipsis" if not scene.plain else "crop")
     return lines if height is None else lines[:height]
-
-
-def bar_cells(counts: Mapping[str, int], width: int) -> dict[str, int]:
-    """Share the cells of a bar out among the kinds; every kind that there is gets one at least, where there is room."""
-    present = [kind for kind in KINDS if counts.get(kind, 0) > 0]
-    total = sum(counts[kind] for kind in present)
-    if not total or width < len(present):
-        return {}
-    cells = {kind: max(1, width * counts[kind] // total) for kind in present}
-    while (excess := sum(cells.values()) - width) != 0:
-        over = {kind: cells[kind] - width * counts[kind] / total for kind in present}
-        # What is most above its share gives first, and what is most below it gets first.
-        candidates = [kind for kind in present if excess < 0 or cells[kind] > 1]
-        kind = max(candidates, key=over.__getitem__) if excess > 0 else min(candidates, key=over.__getitem__)
-        cells[kind] -= 1 if excess > 0 else -1
-    return cells
 
 
 def seconds_text(seconds: float) -> str:
@@ -113,15 +95,6 @@ def seconds_text(seconds: float) -> str:
     if whole < 3600:  # noqa: PLR2004
         return f"{whole // 60} min {whole % 60:02} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
-
-
-def _bar(scene: Scene, counts: Mapping[str, int], width: int) -> Text:
-    glyphs = ASCII_GLYPHS if scene.plain else GLYPHS
-    bar = Text()
-    for kind, cells in bar_cells(counts, width).items():
-        bar.append(glyphs[kind] * cells, style=STYLES[kind])
-    bar.append(" " * (width - len(bar)))
-    return bar
 
 
 def _name(scene: Scene, batch_id: UUID, width: int) -> str:
@@ -158,11 +131,6 @@ def _state(wait: BatchWait) -> str:
     return printable(wait.result().status_code or "unknown", 30) if error is None else type(error).__name__
 
 
-def style_of_status(status: str) -> str:
-    """The style of a status, of an item or of a batch."""
-    return STYLES[kind_of(status)]
-
-
 def _style_of(state: str) -> str:
     return STYLES["failed"] if state.endswith("Error") else style_of_status(state)
 
@@ -171,7 +139,11 @@ def _overall(scene: Scene, width: int) -> Text:
     progress = scene.board.overall
     text = f"  {progress.ended:,}/{progress.total:,}  {_outlook(scene, progress)}"
     name = "all  "
-    return Text(name, style="bold") + _bar(scene, progress.counts, max(4, width - len(name) - len(text))) + Text(text)
+    return (
+        Text(name, style="bold")
+        + draw_bar(progress.counts, max(4, width - len(name) - len(text)), plain=scene.plain)
+        + Text(text)
+    )
 
 
 def _slowness(scene: Scene, wait: BatchWait) -> tuple[bool, bool, float, int]:
@@ -201,6 +173,7 @@ def _rows(scene: Scene, waits: Sequence[BatchWait], width: int) -> list[Text]:
         return []
     cells = [_cells(scene, wait, width) for wait in waits]
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    widths = [max(width, least) if width else 0 for width, least in zip(widths, LEAST_WIDTHS, strict=True)]
     shown = [0, 1]
     for column in (3, 4, 2):  # the outlook, the polls, the pace: as far as there is room
         if sum(widths[one] + 2 for one in [*shown, column]) + LEAST_BAR <= width:
@@ -209,7 +182,7 @@ def _rows(scene: Scene, waits: Sequence[BatchWait], width: int) -> list[Text]:
     rows: list[Text] = []
     for wait, row in zip(waits, cells, strict=True):
         line = Text(row[0].plain.ljust(widths[0] + 2))
-        line.append_text(_bar(scene, scene.board.progress(wait.batch_id).counts, bar_width))
+        line.append_text(draw_bar(scene.board.progress(wait.batch_id).counts, bar_width, plain=scene.plain))
         for column in sorted(shown[1:]):
             line.append("  ").append_text(row[column]).append(" " * (widths[column] - len(row[column])))
         rows.append(line)
@@ -231,12 +204,6 @@ def _cells(scene: Scene, wait: BatchWait, width: int) -> list[Text]:
     ]
 
 
-def _recent(scene: Scene, most: int) -> list[Text]:
-    if most < 1:
-        return []
-    return [_told(scene, transition) for transition in list(scene.board.recent)[-most:]]
-
-
 def _told(scene: Scene, transition: ItemTransition) -> Text:
     arrow = "->" if scene.plain else "→"
     name = _name(scene, transition.batch_id, 0) if len(scene.waits.waits) > 1 else ""
@@ -249,11 +216,10 @@ def _told(scene: Scene, transition: ItemTransition) -> Text:
 
 
 def _tail(scene: Scene) -> list[Text]:
-    notes = [Text(f"warning: {note}", style="yellow") for note in scene.notes]
-    return [Text(), *notes, _legend(scene), Text("Ctrl-C ends the watch; the batches go on.", style="bright_black")]
-
-
-def _legend(scene: Scene) -> Text:
-    glyphs = ASCII_GLYPHS if scene.plain else GLYPHS
-    kinds = [kind for kind in KINDS if kind != "other" or scene.board.overall.counts[kind]]
-    return Text("  ").join(Text(f"{glyphs[kind]} {kind}", style=STYLES[kind]) for kind in kinds)
+    notes = [Text(note, style="yellow") for note in scene.notes]
+    return [
+        Text(),
+        *notes,
+        draw_legend(scene.board.overall.counts, plain=scene.plain),
+        Text("Ctrl-C ends the watch; the batches go on.", style="bright_black"),
+    ]

@@ -12,7 +12,7 @@ import msgspec
 from runflow_async.protocol import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from runflow_async.fleet import BatchesWait
     from runflow_async.transitions import ItemTransition
@@ -38,7 +38,7 @@ class JsonLines:
     """Each transition as one line of JSON on standard output, flushed."""
 
     @contextmanager
-    def showing(self, _waits: BatchesWait) -> Iterator[None]:
+    def showing(self, _waits: BatchesWait) -> Generator[None]:
         """Nothing stands before the transitions or behind them."""
         yield
 
@@ -59,7 +59,7 @@ class PlainLines:
         self._ends_shown = 0
 
     @contextmanager
-    def showing(self, waits: BatchesWait) -> Iterator[None]:
+    def showing(self, waits: BatchesWait) -> Generator[None]:
         """The ends that were not shown yet follow at the end."""
         self._waits = waits
         yield

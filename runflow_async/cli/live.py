@@ -15,7 +15,7 @@ from runflow_async.cli.frame import Scene, draw_frame
 from runflow_async.protocol import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Mapping
     from uuid import UUID
 
     from rich.console import Console, ScreenContext
@@ -46,7 +46,7 @@ class LiveView(logging.Handler):
         earlier: Mapping[UUID, Mapping[UUID, BatchItemHandle]],
         names: Mapping[UUID, str],
     ) -> None:
-        super().__init__(logging.WARNING)
+        super().__init__()
         self._console = console
         self._names = names
         self._earlier = earlier
@@ -56,18 +56,23 @@ class LiveView(logging.Handler):
         self._waits: BatchesWait | None = None
 
     @contextmanager
-    def showing(self, waits: BatchesWait) -> Iterator[None]:
+    def showing(self, waits: BatchesWait) -> Generator[None]:
         """Show the picture on the other screen, and at last what remains of it on the ordinary one."""
         self._waits = waits
         earlier = {batch_id: items.values() for batch_id, items in self._earlier.items() if batch_id in waits.waits}
         self._board = Board(asyncio.get_running_loop().time(), earlier)
         logger = logging.getLogger("runflow_async")
+        others = list(logger.handlers)
+        for other in others:
+            logger.removeHandler(other)
         logger.addHandler(self)
         try:
             with self._console.screen() as self._screen:
                 yield
         finally:
             logger.removeHandler(self)
+            for other in others:
+                logger.addHandler(other)
             self._screen = None
             self._console.print(self._draw(self._console.width, None))
 

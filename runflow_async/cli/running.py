@@ -15,7 +15,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from runflow_async.cli.exits import Exit, explain, status_of_error
+from runflow_async.cli.exits import Exit, about, explain, status_of_error
 from runflow_async.protocol import printable
 
 if TYPE_CHECKING:
@@ -24,12 +24,20 @@ if TYPE_CHECKING:
 __all__ = ["run", "run_async", "say_error", "say_hint"]
 
 
-class WarningLines(logging.Handler):
-    """What the library warns of, as yellow lines on standard error."""
+class NoteLines(logging.Handler):
+    """What the library logs, as lines on standard error: each warning, and of lesser notes one a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._noted_at = 0.0
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
-        _say(f"warning: {printable(record.getMessage(), 1000)}", "yellow")
+        if record.levelno < logging.WARNING:
+            if record.created < self._noted_at + 1:
+                return
+            self._noted_at = record.created
+        _say(printable(record.getMessage(), 1000), "yellow" if record.levelno >= logging.WARNING else "")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -38,16 +46,15 @@ def run(arguments: Sequence[str]) -> int:
 
     debug = "--debug" in arguments
     logger = logging.getLogger("runflow_async")
-    handler = logging.StreamHandler() if debug else WarningLines()
+    handler = logging.StreamHandler() if debug else NoteLines()
     logger.addHandler(handler)
-    logger.setLevel(logging.DEBUG if debug else logging.WARNING)
+    logger.setLevel(logging.DEBUG if debug else logging.INFO)
     try:
         status = runflow_async.main(list(arguments), "runflow-async", standalone_mode=False)
         sys.stdout.flush()
         return int(status or 0)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter would complain at its end
-        return Exit.BROKEN_PIPE
+        return _leave_pipe()
     except (click.Abort, KeyboardInterrupt):
         return Exit.INTERRUPTED
     except click.ClickException as error:
@@ -58,7 +65,7 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001  # the last one who can say it well
         if debug:
             traceback.print_exception(error)
-        say_error(explain(error))
+        say_error(about([getattr(error, "batch_id", None)], explain(error)))
         return status_of_error(error)
     finally:
         logger.removeHandler(handler)
@@ -75,7 +82,7 @@ def run_async(main: Coroutine[Any, Any, int]) -> int:
             if task is not None:
                 task.cancel()
 
-        with suppress(NotImplementedError):  # Windows
+        with suppress(NotImplementedError, RuntimeError):  # Windows; a thread, to which no signal comes
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
         try:
             return await main
@@ -84,7 +91,15 @@ def run_async(main: Coroutine[Any, Any, int]) -> int:
                 return Exit.TERMINATED
             raise
 
-    return asyncio.run(guarded())
+    try:
+        return asyncio.run(guarded())
+    except BrokenPipeError:  # which click would make a 1 of
+        return _leave_pipe()
+
+
+def _leave_pipe() -> int:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter would complain at its end
+    return Exit.BROKEN_PIPE
 
 
 def say_error(text: str) -> None:

@@ -36,15 +36,11 @@ def read_snapshots(path: Path) -> list[Batch]:
     """
     try:
         content = path.read_bytes()
-        try:
-            found = msgspec.json.decode(content, type=list[Batch] | Batch) if content.strip() else []
-        except msgspec.DecodeError:
-            found = msgspec.json.Decoder(Batch).decode_lines(content)
+        batches = msgspec.json.Decoder(Batch).decode_lines(content)
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} holds no snapshots as --save writes them: {error}") from error
-    batches = found if isinstance(found, list) else [found]
     if any(batch.id is None for batch in batches):
         raise ConfigurationError(f"{path} holds no snapshots as --save writes them: a line has no id")
     return batches

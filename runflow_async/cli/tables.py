@@ -8,7 +8,7 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from runflow_async.cli.frame import style_of_status
+from runflow_async.cli.bars import style_of_status
 from runflow_async.protocol import printable
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 
 from runflow_async.cli.connecting import connection_options, is_debugging, open_session
-from runflow_async.cli.exits import Exit, explain
+from runflow_async.cli.exits import MOST_IDS, Exit, about, explain
 from runflow_async.cli.following import follow, outcome
 from runflow_async.cli.lines import JsonLines, PlainLines, summarise
 from runflow_async.cli.live import LiveView
@@ -32,9 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["wait", "watch"]
 
 MOST_ERRORS = 10
-"""Lines of errors that are shown."""
-MOST_IDS = 3
-"""Ids that a hint repeats."""
+"""Kinds of errors that are told."""
 
 
 def _read_timeout(context: click.Context, parameter: click.Parameter, value: str) -> float | None:
@@ -65,6 +63,14 @@ def following_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="SECONDS",
             help="Between two polls of a batch; by default it adapts to how far the items are.",
         ),
+        click.option(
+            "--max-outage",
+            type=float,
+            default=300.0,
+            show_default=True,
+            metavar="SECONDS",
+            help="Without one good answer about a batch, after which it is given up.",
+        ),
         connection_options,
     )
     for option in reversed(options):
@@ -92,6 +98,7 @@ def watch(
     batch_ids: tuple[str, ...],
     timeout: float | None,
     interval: float | None,
+    max_outage: float,
     as_json: bool,
     since: Path | None,
     save: Path | None,
@@ -106,7 +113,9 @@ def watch(
 
     async def show() -> int:
         async with open_session() as session:
-            waits = session.wait_for_batches(ids, timeout=timeout, interval=interval, checkpoint=state)
+            waits = session.wait_for_batches(
+                ids, timeout=timeout, interval=interval, max_outage=max_outage, checkpoint=state
+            )
             try:
                 await follow(waits, _choose_view(as_json, state))
             finally:
@@ -118,7 +127,7 @@ def watch(
 
 @click.command()
 @following_options
-def wait(batch_ids: tuple[str, ...], timeout: float | None, interval: float | None) -> int:
+def wait(batch_ids: tuple[str, ...], timeout: float | None, interval: float | None, max_outage: float) -> int:
     """Wait silently until all batches have ended, then print a line for each.
 
     An ID of - reads ids from standard input.
@@ -129,7 +138,7 @@ def wait(batch_ids: tuple[str, ...], timeout: float | None, interval: float | No
 
     async def settle() -> int:
         async with open_session() as session:
-            waits = session.wait_for_batches(ids, timeout=timeout, interval=interval)
+            waits = session.wait_for_batches(ids, timeout=timeout, interval=interval, max_outage=max_outage)
             await waits.settle()
         for one in waits.waits.values():
             if one.exception() is None:
@@ -191,14 +200,7 @@ def _report(waits: BatchesWait) -> int:
     for text, failed in list(failed_by_text.items())[:MOST_ERRORS]:
         if is_debugging():
             traceback.print_exception(failed[0].exception())
-        say_error(text if len(failed) == 1 and str(failed[0].batch_id) in text else f"{_named(failed)}: {text}")
+        say_error(about([one.batch_id for one in failed], text))
     if len(failed_by_text) > MOST_ERRORS:
-        say_error(f"... and {len(failed_by_text) - MOST_ERRORS} more errors of this kind")
+        say_error(f"... and {len(failed_by_text) - MOST_ERRORS} more kinds of errors")
     return outcome(waits)
-
-
-def _named(waits: Sequence[BatchWait]) -> str:
-    if len(waits) == 1:
-        return f"batch {waits[0].batch_id}"
-    ids = ", ".join(str(one.batch_id) for one in waits[:MOST_IDS])
-    return f"{len(waits)} batches ({ids}{', ...' if len(waits) > MOST_IDS else ''})"

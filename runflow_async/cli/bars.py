@@ -1,0 +1,62 @@
+"""Bars that show how many items are in which state: colours, and glyphs that tell them apart without."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from runflow_async.cli.board import KINDS, kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["STYLES", "bar_cells", "draw_bar", "draw_legend", "style_of_status"]
+
+STYLES = {
+    "succeeded": "green",
+    "failed": "bold red",
+    "cancelled": "magenta",
+    "running": "cyan",
+    "queued": "bright_black",
+    "other": "yellow",
+}
+GLYPHS = {"succeeded": "█", "failed": "✗", "cancelled": "╌", "running": "▒", "queued": "░", "other": "?"}
+ASCII_GLYPHS = {"succeeded": "#", "failed": "x", "cancelled": "-", "running": "=", "queued": ".", "other": "?"}
+
+
+def style_of_status(status: str) -> str:
+    """The style of a status, of an item or of a batch."""
+    return STYLES[kind_of(status)]
+
+
+def draw_bar(counts: Mapping[str, int], width: int, *, plain: bool) -> Text:
+    """A bar of so many cells; empty while there is nothing to show. `plain` keeps to ASCII."""
+    glyphs = ASCII_GLYPHS if plain else GLYPHS
+    bar = Text()
+    for kind, cells in bar_cells(counts, width).items():
+        bar.append(glyphs[kind] * cells, style=STYLES[kind])
+    return bar.append(" " * (width - len(bar)))
+
+
+def draw_legend(counts: Mapping[str, int], *, plain: bool) -> Text:
+    """What the glyphs mean; `other` only where there is such an item."""
+    glyphs = ASCII_GLYPHS if plain else GLYPHS
+    kinds = [kind for kind in KINDS if kind != "other" or counts.get(kind)]
+    return Text("  ").join(Text(f"{glyphs[kind]} {kind}", style=STYLES[kind]) for kind in kinds)
+
+
+def bar_cells(counts: Mapping[str, int], width: int) -> dict[str, int]:
+    """Share the cells of a bar out among the kinds; every kind that there is gets one at least, where there is room."""
+    present = [kind for kind in KINDS if counts.get(kind, 0) > 0]
+    total = sum(counts[kind] for kind in present)
+    if not total or width < len(present):
+        return {}
+    cells = {kind: max(1, width * counts[kind] // total) for kind in present}
+    while (excess := sum(cells.values()) - width) != 0:
+        over = {kind: cells[kind] - width * counts[kind] / total for kind in present}
+        # What is most above its share gives first, and what is most below it gets first.
+        candidates = [kind for kind in present if excess < 0 or cells[kind] > 1]
+        kind = max(candidates, key=over.__getitem__) if excess > 0 else min(candidates, key=over.__getitem__)
+        cells[kind] -= 1 if excess > 0 else -1
+    return cells
