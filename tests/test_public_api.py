@@ -1,0 +1,354 @@
+"""The public surface, pinned: names, bases, signatures and defaults, in the spelling of the source.
+
+A name stands at the left, what it has below it, and what does not fit into a line is further to the right. A class
+that inherits its constructor or a member from another public one does not repeat it; the fields of a struct are the
+arguments of its constructor.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from enum import Enum
+from types import FunctionType, ModuleType
+from typing import Any, ForwardRef
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from runflow_async import (
+    BatchFailedError,
+    MalformedResponseError,
+    RedirectError,
+    ResponseTooLargeError,
+    RunflowSession,
+    StatusError,
+)
+from runflow_async.emulator import Emulator
+
+SURFACE = {
+    "runflow_async": """
+TERMINAL_STATUSES: frozenset
+AuthenticationError < StatusError
+    hint: str
+BadRequestError < StatusError
+Batch(*, id: UUID | None = None, org_id: UUID | None = None, target_type_code: str | None = None,
+        target_type: str | None = None, target_id: UUID | None = None, status_code: str | None = None,
+        source_code: str | None = None, items_total: Count | None = None, items_succeeded: Count | None = None,
+        items_failed: Count | None = None, items_cancelled: Count | None = None,
+        input: list[dict[str, Any]] | None = None, resolved_template_id: UUID | None = None,
+        dispatch_provider_link_id: UUID | None = None, cost: Decimal | None = None,
+        output: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None, callback_url: str | None = None,
+        duration_ms: Whole | None = None, failure_code: str | None = None, failure_message: str | None = None,
+        failure_stage_code: str | None = None, created_by: UUID | None = None, created_at: Instant | None = None,
+        started_at: Instant | None = None, completed_at: Instant | None = None, links: dict[str, Any] | None = None,
+        items: list[BatchItemHandle] | None = None) < Struct
+    is_terminal -> bool
+    raise_for_status() -> None
+BatchFailedError(batch_id: UUID | None, status: str | None, reason: str | None = None) < RunflowError
+BatchItem(*, id: UUID, batch_id: UUID | None = None, sequence_index: Whole | None = None, run_id: UUID | None = None,
+        client_ref: str | None = None, status_code: str | None = None, input: dict[str, Any] | None = None,
+        output: dict[str, Any] | None = None, error: dict[str, Any] | None = None, cost: Decimal | None = None,
+        created_at: Instant | None = None, started_at: Instant | None = None, completed_at: Instant | None = None,
+        run: dict[str, Any] | None = None) < Struct
+    is_terminal -> bool
+BatchItemHandle(id: UUID, sequence_index: Whole, run_id: UUID, status_code: str, client_ref: str | None = None)
+        < Struct
+    is_terminal -> bool
+BatchStatus < StrEnum
+    CANCELED = 'canceled'
+    DISPATCHING = 'dispatching'
+    FAILED = 'failed'
+    PARTIAL_SUCCEEDED = 'partial_succeeded'
+    QUEUED = 'queued'
+    RUNNING = 'running'
+    SUCCEEDED = 'succeeded'
+BatchWait < Coroutine, AsyncIterator
+    async aclose() -> None
+    batch -> Batch | None
+    close() -> None
+    delivered -> Batch
+    done() -> bool
+    exception() -> Exception | None
+    has_untold -> bool
+    next_at -> float
+    nudge() -> bool
+    postpone() -> None
+    record_taken() -> None
+    result() -> Batch
+    send(value: Any) -> Any
+    stats -> WaitStats
+    async step() -> None
+    take_transition() -> ItemTransition | None
+    throw(*error: Any) -> Any
+    watch(on_nudge: Callable[[], None]) -> None
+BatchWaitError(message: str, *, batch_id: UUID | None = None, batch: Batch | None = None,
+        stats: WaitStats | None = None) < RunflowError
+BatchesWait < Awaitable, AsyncIterator
+    async aclose() -> None
+    add(batch_id: UUID | str) -> BatchWait
+    as_completed() -> Completions
+    async settle(ended: int | None = None) -> None
+    waits -> Mapping[UUID, BatchWait]
+CertificateError < TransportError
+    verdict = 'final'
+CheckpointError < RunflowError
+ConfigurationError < RunflowError, ValueError
+ErrorDetail(code: str, message: str, errors: list[dict[str, Any]] | None = None) < Struct
+InvalidSignatureError < RunflowError
+ItemTransition(batch_id: UUID, item: BatchItemHandle, previous: str | None, observed_at: datetime) < Struct
+    current -> str
+    is_terminal -> bool
+MalformedResponseError(reason: str, *, where: str = '$', verdict: Verdict | None = None) < RunflowError
+    verdict = 'suspect'
+NotFoundError < StatusError
+    hint: str
+OutageError < BatchWaitError
+PermissionDeniedError < StatusError
+RateLimitError < StatusError
+RedirectError(status: int, *, location: str | None = None, **details: Any) < StatusError
+    hint: str
+ResponseTooLargeError(limit: int) < MalformedResponseError
+    verdict = 'final'
+RetryPolicy(*, attempts: int = 5, wait_initial: float = 1.0, wait_max: float = 32.0) < Struct
+RunflowError < Exception
+    batch: Batch | None
+    batch_id: UUID | None
+    stats: WaitStats | None
+    verdict: Verdict
+RunflowSession(api_key: str | None = None, *, base_url: str | None = None, organization_id: UUID | str | None = None,
+        http: aiohttp.ClientSession | None = None, request_timeout: float = 30.0, max_connections: int = 100,
+        max_rate: float | None = None, max_response_bytes: int = 33554432, max_retry_after: float = 120.0,
+        retry: RetryPolicy = RetryPolicy(attempts=5, wait_initial=1.0, wait_max=32.0))
+    async close() -> None
+    async get_batch(batch_id: UUID | str) -> Batch
+    iter_batch_items(batch_id: UUID | str, *, page_size: int = 100) -> AsyncIterator[BatchItem]
+    nudge(batch_id: UUID | str) -> bool
+    wait_for_batch(batch_id: UUID | str, *, timeout: float | None = 3600.0,
+        interval: float | wait_base | Callable[[RetryCallState], float] | None = None, max_outage: float = 300.0,
+        until: Callable[[Batch], bool] | None = None, since: Batch | None = None, expect_callback: bool = False,
+        checkpoint: Checkpoint | None = None) -> BatchWait
+    wait_for_batches(batch_ids: Iterable[UUID | str], *, timeout: float | None = 3600.0,
+        interval: float | wait_base | Callable[[RetryCallState], float] | None = None, max_outage: float = 300.0,
+        until: Callable[[Batch], bool] | None = None, since: Iterable[Batch] = (), expect_callback: bool = False,
+        checkpoint: Checkpoint | None = None) -> BatchesWait
+ServerError < StatusError
+SessionClosedError() < RunflowError
+StatusError(status: int, *, code: str | None = None, message: str = '', errors: Sequence[dict[str, Any]] | None = None,
+        request_id: str | None = None, retry_after: float | None = None) < RunflowError
+    hint: str
+TransportError(message: str, *, verdict: Verdict | None = None) < RunflowError
+    verdict = 'transient'
+UnprocessableError < StatusError
+WaitClosedError < BatchWaitError
+WaitStats(*, polls: int = 0, requests: int = 0, retries: int = 0, transitions: int = 0, elapsed: float = 0.0) < Struct
+WaitTimeoutError < BatchWaitError, TimeoutError
+__version__: str
+wait_adaptive(*, min: float = 0.5, max: float = 10.0, eagerness: float = 1.0, jitter: float = 0.1) < wait_base
+""",
+    "runflow_async.callbacks": """
+BatchCallback(*, event: str, batch_id: UUID, status: str | None = None, output: dict[str, Any] | None = None,
+        duration_ms: int | None = None, created_at: Annotated[datetime, Meta(tz=True)] | None = None,
+        completed_at: Annotated[datetime, Meta(tz=True)] | None = None, metadata: dict[str, Any] | None = None)
+        < Struct
+    is_terminal -> bool
+callback_application(session: RunflowSession, secrets: str | Sequence[str], *, path: str = '/',
+        max_body: int = 1048576) -> web.Application
+parse_callback(body: bytes) -> BatchCallback
+verify_signature(secrets: str | Sequence[str], body: bytes, signature: str | None) -> None
+""",
+    "runflow_async.checkpoints": """
+SQLiteCheckpoints(path: str | os.PathLike[str])
+    async close() -> None
+    async flush() -> None
+    async forget(batch_id: UUID) -> None
+    async load(batch_id: UUID) -> Batch | None
+    record(transition: ItemTransition) -> None
+""",
+    "runflow_async.emulator": """
+BatchDetails < dict
+    callback_times: int
+    callback_url: str | None
+    client_refs: Sequence[str | None] | None
+    metadata: dict[str, Any] | None
+    organization_id: UUID | None
+Emulator(*, seed: int = 0, host: str = '127.0.0.1', port: int = 0, api_key: str | None = None,
+        organization_id: UUID | None = None, latency: float = 0.0, rate_limit: float | None = None,
+        clock: Callable[[], float] | None = None, callback_secret: str | None = None) < Api
+    answer(method: str, path: str, headers: Mapping[str, str]) -> Answer
+    async close() -> None
+    create_batch(items: int = 24, duration: float = 10.0, fail: float = 0.0, cancel: float = 0.0, *, workers: int = 8,
+        stragglers: int = 0, seed: int | None = None, **details: Unpack[BatchDetails]) -> UUID
+    create_scripted_batch(timelines: Iterable[Iterable[tuple[float, str]]], *,
+        status_timeline: Iterable[tuple[float, str]] | None = None, **details: Unpack[BatchDetails]) -> UUID
+    now() -> float
+    snapshot(batch_id: UUID) -> dict[str, Any]
+    async start() -> None
+    url -> str
+Fault(*, name: str, times: float = 1, batch_id: UUID | None = None, silent: bool = False,
+        rewrite: Callable[[Answer], Answer] = _unchanged,
+        deliver: Callable[[web.BaseRequest, Answer], Awaitable[web.StreamResponse]] = send) < Struct
+ReceivedRequest(*, method: str, path: str, headers: dict[str, str], received_at: float, status: int | None,
+        batch_id: UUID | None) < Struct
+SentCallback(*, batch_id: UUID, url: str, body: bytes, status: int | None, attempt: int) < Struct
+faults: module
+""",
+    "runflow_async.emulator.faults": """
+Fault(*, name: str, times: float = 1, batch_id: UUID | None = None, silent: bool = False,
+        rewrite: Callable[[Answer], Answer] = _unchanged,
+        deliver: Callable[[web.BaseRequest, Answer], Awaitable[web.StreamResponse]] = send) < Struct
+body(content: bytes, *, status: int = 200, content_type: str = 'application/json',
+        headers: Mapping[str, str] | None = None, times: float = 1, batch_id: UUID | None = None) -> Fault
+hang(*, times: float = 1, batch_id: UUID | None = None) -> Fault
+html(*, status: int = 200, times: float = 1, batch_id: UUID | None = None) -> Fault
+other_batch(snapshot: dict[str, Any] | None = None, *, times: float = 1, batch_id: UUID | None = None) -> Fault
+reset(*, times: float = 1, batch_id: UUID | None = None) -> Fault
+slow_body(seconds: float, *, pieces: int = 10, times: float = 1, batch_id: UUID | None = None) -> Fault
+status(status: int, *, code: str = 'INJECTED_FAULT', message: str = 'the emulator was told to answer so',
+        errors: list[dict[str, Any]] | None = None, headers: Mapping[str, str] | None = None, times: float = 1,
+        batch_id: UUID | None = None) -> Fault
+truncated_body(*, times: float = 1, batch_id: UUID | None = None) -> Fault
+""",
+}
+MADE_BY_A_SESSION = {"BatchWait", "BatchesWait"}
+VALUES = {"__version__", "hint"}
+HOW_ON = "If that is meant, change the table in tests/test_public_api.py, tests/typing/api.py and CHANGELOG.md."
+
+
+def parse(table: str) -> dict[str, str]:
+    """The entries of a table by their qualified names."""
+    entries: dict[str, str] = {}
+    name = owner = ""
+    for line in table.strip("\n").splitlines():
+        if line.startswith(" " * 8):
+            entries[name] += f" {line.strip()}"
+            continue
+        own = re.match(r"(?:async )?(\w+)", line.strip())[1]
+        owner = owner if line.startswith(" ") else own
+        name = f"{owner}.{own}" if line.startswith(" ") else own
+        entries[name] = line.strip()
+    return entries
+
+
+def surface_of(module: ModuleType) -> dict[str, str]:
+    """What there is, in the spelling of the table."""
+    entries: dict[str, str] = {}
+    for name in module.__all__:
+        thing = getattr(module, name)
+        entries[name] = describe(name, thing)
+        entries |= {f"{name}.{own}": describe(own, member) for own, member in sorted(members(thing).items())}
+    return entries
+
+
+def members(thing: Any) -> dict[str, Any]:
+    """What a class has itself, or from bases that are not public; annotations stand for what has no value."""
+    found: dict[str, Any] = {}
+    for base in reversed(thing.__mro__ if isinstance(thing, type) else ()):
+        if base is thing or (base.__module__.startswith("runflow_async") and base.__name__ not in PUBLIC):
+            found |= {name: value for name, value in vars(base).items() if not inspect.ismemberdescriptor(value)}
+            found |= {} if issubclass(base, msgspec.Struct) else inspect.get_annotations(base)
+    return {name: value for name, value in found.items() if not name.startswith("_")}
+
+
+def describe(name: str, thing: Any) -> str:
+    match thing:
+        case type():
+            bases = ", ".join(base.__name__ for base in thing.__bases__ if base is not object)
+            return f"{name}{constructor_of(thing)}{bases and ' < '}{bases}"
+        case FunctionType():
+            return f"{'async ' * inspect.iscoroutinefunction(thing)}{name}{signature_of(thing)}"
+        case property():
+            return f"{name} -> {inspect.get_annotations(thing.fget)['return']}"
+        case Enum():
+            return f"{name} = {thing.value!r}"
+        case ForwardRef():
+            return f"{name}: {thing.__forward_arg__}"
+        case str() if name not in VALUES:
+            return f"{name}: {thing}"  # an annotation
+        case _:
+            return f"{name}: {type(thing).__name__}"
+
+
+def constructor_of(cls: type) -> str:
+    has_own = "__init__" in vars(cls) or issubclass(cls, msgspec.Struct)
+    return signature_of(cls).removesuffix(" -> None") if has_own and cls.__name__ not in MADE_BY_A_SESSION else ""
+
+
+class Spelled(str):
+    """Shown as it stands in the source."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+def signature_of(thing: Any) -> str:
+    signature = inspect.signature(thing)
+    fields = inspect.get_annotations(thing) if isinstance(thing, type) else {}
+    shown = [
+        one.replace(
+            annotation=Spelled(fields.get(name, one.annotation)),
+            default=Spelled(one.default.__name__) if isinstance(one.default, FunctionType) else one.default,
+        )
+        for name, one in signature.parameters.items()
+        if name != "self"
+    ]
+    answer = signature.return_annotation
+    spelled = Spelled(answer) if isinstance(answer, str) else answer
+    return str(signature.replace(parameters=shown, return_annotation=spelled))
+
+
+MODULES = {name: importlib.import_module(name) for name in SURFACE}
+PUBLIC = {name for module in MODULES.values() for name in module.__all__}
+
+
+def changes(pinned: dict[str, str], found: dict[str, str]) -> list[str]:
+    gone = [f"gone: {entry}" for name, entry in pinned.items() if name not in found]
+    new = [f"new: {entry}" for name, entry in found.items() if name not in pinned]
+    other = [
+        f"changed: {name}\n  from {entry}\n  to   {found[name]}"
+        for name, entry in pinned.items()
+        if found.get(name, entry) != entry
+    ]
+    return gone + new + other
+
+
+@pytest.mark.parametrize("name", SURFACE)
+def test_the_surface_is_what_the_table_says(name):
+    found = changes(parse(SURFACE[name]), surface_of(MODULES[name]))
+    assert not found, "\n".join([f"the surface of {name} is another one:", *found, HOW_ON])
+
+
+@pytest.mark.parametrize("name", SURFACE)
+def test_all_is_exactly_the_table_and_in_its_order(name):
+    assert MODULES[name].__all__ == [entry for entry in parse(SURFACE[name]) if "." not in entry]
+
+
+def attributes(thing: object) -> list[str]:
+    return sorted(name for name in vars(thing) if not name.startswith("_"))
+
+
+async def test_objects_hold_nothing_else_that_is_public():
+    """What no signature shows, because it is set when the object is made."""
+    async with RunflowSession("key") as session:
+        assert attributes(session) == []
+        assert attributes(session.wait_for_batch(UUID(int=1))) == ["batch_id"]
+        assert attributes(session.wait_for_batches([])) == ["ended"]
+    asked_for = ["api_key", "latency", "organization_id", "rate_limit"]
+    assert attributes(Emulator()) == sorted([*asked_for, "callbacks", "faults", "requests"])
+
+
+@pytest.mark.parametrize(
+    ("error", "held"),
+    [
+        (BatchFailedError(UUID(int=1), "failed"), ["batch_id", "status"]),
+        (MalformedResponseError("no JSON"), ["reason", "where"]),
+        (ResponseTooLargeError(1), ["limit", "reason", "where"]),
+        (StatusError(418), ["code", "errors", "message", "request_id", "retry_after", "status"]),
+        (RedirectError(301), ["code", "errors", "location", "message", "request_id", "retry_after", "status"]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_errors_hold_what_they_say(error, held):
+    assert attributes(error) == held
