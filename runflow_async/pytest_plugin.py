@@ -1,0 +1,140 @@
+"""The pytest plugin: a running emulator and a session on it, both on the event loop of the test that asks for them.
+
+Decides whose loop that is, pytest-asyncio's or anyio's, and what a test without one is told. Knows nothing of how
+either of them runs a test.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import pytest
+
+from runflow_async.session import RunflowSession
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from runflow_async.emulator import Emulator
+
+    Service = tuple[Emulator, RunflowSession]
+
+LoopScope = Literal["function", "class", "module", "package", "session"]
+
+NO_LOOP = (
+    "runflow_emulator and runflow_session live on the event loop of the test, and this test has none. Make it an "
+    "'async def', install pytest-asyncio or anyio, and mark it with @pytest.mark.asyncio or @pytest.mark.anyio."
+)
+TWO_LOOPS = (
+    "runflow_emulator and runflow_session live on the event loop of the test, and both pytest-asyncio and anyio have "
+    "one for this test. Leave it to one of them: take one of its two marks away, or set asyncio_mode = strict."
+)
+NO_ASYNCIO = (
+    "runflow_async needs asyncio, and this test runs on {}. To leave such runs out, write a fixture 'anyio_backend' "
+    "that returns 'asyncio'."
+)
+
+
+@pytest.fixture
+def runflow_emulator(_runflow_service: Service) -> Emulator:
+    """A running `runflow_async.emulator.Emulator` for this test alone, with seed 0; the environment leads to it.
+
+    It serves on loopback and on the event loop of the test, which is to be an `async def` under pytest-asyncio, in
+    either mode and any loop scope, or under anyio with asyncio. Create batches in the test or in async fixtures.
+
+    Until the test has ended, `RUNFLOW_API_KEY` and `RUNFLOW_BASE_URL` in the environment are the emulator's, and
+    `RUNFLOW_ORGANIZATION_ID` is not set. So a `RunflowSession()` that the application makes for itself asks the
+    emulator, and the real key is out of its reach. What the application has read before, on import say, stays as it
+    was. This goes through `monkeypatch`, whose `undo()` ends it early.
+    """
+    return _runflow_service[0]
+
+
+@pytest.fixture
+def runflow_session(_runflow_service: Service) -> RunflowSession:
+    """A `runflow_async.RunflowSession` on `runflow_emulator`, every other setting at its default.
+
+    It is closed when the test has ended; a test may close it before. All that is said of `runflow_emulator` holds.
+    """
+    return _runflow_service[1]
+
+
+@pytest.fixture
+def _runflow_service(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Service:
+    source = _source_for(request)
+    monkeypatch.delenv("RUNFLOW_ORGANIZATION_ID", raising=False)
+    service: Service = request.getfixturevalue(source)
+    emulator, _ = service
+    monkeypatch.setenv("RUNFLOW_API_KEY", emulator.api_key)
+    monkeypatch.setenv("RUNFLOW_BASE_URL", emulator.url)
+    return service
+
+
+def _source_for(request: pytest.FixtureRequest) -> str:
+    """The name of the fixture that serves on the loop of this test; ends the test if there is none."""
+    pytest_asyncio = sys.modules.get("pytest_asyncio")
+    is_on_asyncio = pytest_asyncio is not None and pytest_asyncio.is_async_test(request.node)
+    is_on_anyio = "anyio_backend" in request.fixturenames and _is_coroutine_function(request.function)
+    if is_on_asyncio and is_on_anyio:
+        # Where both are there, anyio may take the other's fixtures for its own.
+        pytest.fail(TWO_LOOPS, pytrace=False)
+    if is_on_asyncio:
+        return _on_asyncio(_loop_scope(request))
+    if not is_on_anyio:
+        pytest.fail(NO_LOOP, pytrace=False)
+    backend: str = request.getfixturevalue("anyio_backend_name")
+    if backend != "asyncio":
+        pytest.skip(NO_ASYNCIO.format(backend))
+    return "_runflow_on_anyio"
+
+
+def _is_coroutine_function(function: Any) -> bool:
+    given = getattr(function, "hypothesis", None)  # Hypothesis wraps a coroutine function in a plain one
+    return inspect.iscoroutinefunction(given.inner_test if given else function)
+
+
+def _loop_scope(request: pytest.FixtureRequest) -> LoopScope:
+    marked = request.node.get_closest_marker("asyncio").kwargs
+    default: LoopScope = request.config.getini("asyncio_default_test_loop_scope")
+    return marked.get("loop_scope") or marked.get("scope") or default
+
+
+def _on_asyncio(scope: LoopScope) -> str:
+    return f"_runflow_on_asyncio_{scope}"
+
+
+def _server() -> Callable[[], AsyncIterator[Service]]:
+    """A new function each time, for pytest-asyncio writes the loop scope on it."""
+
+    async def serve() -> AsyncIterator[Service]:
+        from runflow_async.emulator import Emulator  # noqa: PLC0415  # aiohttp's server, for those who use it
+
+        async with (
+            Emulator(seed=0) as emulator,
+            RunflowSession(emulator.api_key, base_url=emulator.url) as session,
+        ):
+            yield emulator, session
+
+    return serve
+
+
+_runflow_on_anyio = pytest.fixture(name="_runflow_on_anyio")(_server())
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Add the fixtures that only pytest-asyncio can make, where it is there."""
+    if "pytest_asyncio" in sys.modules:
+        config.pluginmanager.register(_fixtures_on_asyncio(), "runflow_async_on_asyncio")
+
+
+def _fixtures_on_asyncio() -> ModuleType:
+    import pytest_asyncio  # noqa: PLC0415  # the application's choice
+
+    fixtures = ModuleType("runflow_async_on_asyncio")
+    for scope in get_args(LoopScope):
+        name = _on_asyncio(scope)
+        setattr(fixtures, name, pytest_asyncio.fixture(loop_scope=scope, name=name)(_server()))
+    return fixtures
