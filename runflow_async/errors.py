@@ -1,28 +1,28 @@
 """Every error that leaves this library, one tree.
 
-RunflowError
-├── ConfigurationError             also a ValueError: key, base URL, arguments
-├── InvalidSignatureError          a callback that nobody with the secret has signed
-├── CheckpointError                the checkpoint's file cannot be read or written; says which and why
-├── SessionClosedError             the session was closed before or during the call
-├── TransportError                 connection, DNS, protocol garbage, timeout of one request
-│   └── CertificateError           never retried
-├── MalformedResponseError         not the contract, or another batch's answer: says where
-│   └── ResponseTooLargeError      never retried
-├── StatusError                    status, code, message, errors, request_id, retry_after
-│   ├── BadRequestError            400
-│   ├── AuthenticationError        401
-│   ├── PermissionDeniedError      403
-│   ├── NotFoundError              404
-│   ├── UnprocessableError         422
-│   ├── RateLimitError             429
-│   ├── ServerError                5xx
-│   └── RedirectError              3xx
-├── BatchWaitError                 batch_id, batch (last snapshot), stats
-│   ├── WaitTimeoutError           also a TimeoutError; the batch is still running
-│   ├── OutageError                no good answer for max_outage seconds; the last error is its cause
-│   └── WaitClosedError            aclose() was called before the wait had ended
-└── BatchFailedError               from Batch.raise_for_status()
+    RunflowError
+    ├── ConfigurationError             also a ValueError: key, base URL, arguments
+    ├── InvalidSignatureError          a callback that nobody with the secret has signed
+    ├── CheckpointError                the checkpoint's file cannot be read or written; says which and why
+    ├── SessionClosedError             the session was closed before or during the call
+    ├── TransportError                 connection, DNS, protocol garbage, timeout of one request
+    │   └── CertificateError           never retried
+    ├── MalformedResponseError         not the contract, or another batch's answer: says where
+    │   └── ResponseTooLargeError      never retried
+    ├── StatusError                    status, code, message, errors, request_id, retry_after
+    │   ├── BadRequestError            400
+    │   ├── AuthenticationError        401
+    │   ├── PermissionDeniedError      403
+    │   ├── NotFoundError              404
+    │   ├── UnprocessableError         422
+    │   ├── RateLimitError             429
+    │   ├── ServerError                5xx
+    │   └── RedirectError              3xx
+    ├── BatchWaitError                 batch_id, batch (last snapshot), stats
+    │   ├── WaitTimeoutError           also a TimeoutError; the batch is still running
+    │   ├── OutageError                no good answer for max_outage seconds; the last error is its cause
+    │   └── WaitClosedError            aclose() was called before the wait had ended
+    └── BatchFailedError               from Batch.raise_for_status()
 
 All of them pickle, hold plain data and build their own message. Nothing here decides when to retry; an error
 only carries its `verdict`, which the retry rules read.

@@ -162,8 +162,8 @@ class RunflowSession:
             SessionClosedError: at once, or while iterating, if the session is closed.
 
         The iteration raises:
-            RunflowError: the last error of a page, once it is final or the attempts are used up. What was yielded
-                before stays right.
+            - `RunflowError`: the last error of a page, once it is final or the attempts are used up. What was yielded
+              before stays right.
         """
         asked = parse_batch_id(batch_id)
         if _check_count("page_size", page_size) > LARGEST_PAGE:
@@ -229,10 +229,11 @@ class RunflowSession:
             SessionClosedError: at once, or while waiting, if the session is closed.
 
         The wait itself raises:
-            WaitTimeoutError: `timeout` went by; the batch goes on at the server.
-            OutageError: `max_outage` went by; its cause is the last error.
-            StatusError, CertificateError, MalformedResponseError: what trying again cannot mend. As every error of a
-                wait it carries `batch_id`, the last `batch` and `stats`.
+            - `WaitTimeoutError`: `timeout` went by; the batch goes on at the server.
+            - `OutageError`: `max_outage` went by; its cause is the last error.
+            - `StatusError`, `CertificateError`, `MalformedResponseError`: what trying again cannot mend.
+
+            Each of them carries `batch_id`, the last `batch` and `stats`.
         """
         asked = parse_batch_id(batch_id)
         if since is not None and _check_type("since", since, Batch).id not in (None, asked):

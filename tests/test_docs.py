@@ -13,12 +13,13 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, get_type_hints
 
 import pytest
 import yaml
 
-from runflow_async import RunflowSession, wait_adaptive
+from runflow_async import Batch, BatchItem, BatchItemHandle, ErrorDetail, RunflowSession, wait_adaptive
+from runflow_async.callbacks import BatchCallback
 from runflow_async.emulator import Emulator
 
 if TYPE_CHECKING:
@@ -183,6 +184,17 @@ def test_the_reference_has_every_public_name(module):
     documented = {id(thing) for page in PAGES for thing in things_on(page)}
     public = vars(importlib.import_module(module))
     assert [name for name in public["__all__"] if id(public[name]) not in documented] == []
+
+
+@pytest.mark.parametrize("model", [Batch, BatchItemHandle, BatchItem, ErrorDetail, BatchCallback])
+def test_the_reference_has_every_field_of_the_models_with_its_type(model):
+    page = next(page for page in PAGES if re.search(rf"^::: [\w.]+\.{model.__name__}$", page.read_text(), re.MULTILINE))
+    section = re.split(rf"^::: [\w.]+\.{model.__name__}$", page.read_text(), maxsplit=1, flags=re.MULTILINE)[1]
+    rows = re.findall(r"^\| (`.+) \| `(\w+)", section.partition(":::")[0], re.MULTILINE)
+    documented = {name: kind for names, kind in rows for name in re.findall(r"\w+", names)}
+    hints = {name: repr(hint) for name, hint in get_type_hints(model).items()}
+    assert documented.keys() == hints.keys()
+    assert {name: hint for name, hint in hints.items() if documented[name] not in hint} == {}
 
 
 def things_on(page: Path) -> Iterator[object]:

@@ -32,7 +32,7 @@ _batch_path = re.compile(r"/v1/batches/(?P<id>[^/?]+)(?P<items>/items)?(?:\?(?P<
 class BatchDetails(TypedDict, total=False):
     """What a batch may be created with besides its timelines.
 
-    Keys:
+    Attributes:
         client_refs: one per item; by default `item-0`, `item-1` and so on.
         callback_url: an http(s) URL on loopback to which a running `Emulator` posts when the batch has ended.
         callback_times: how often that callback is delivered; 1 by default.
