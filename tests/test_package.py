@@ -1,0 +1,57 @@
+"""What holds for the package as a whole: its version, and what importing it costs."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import runflow_async
+
+ROOT = Path(__file__).parent.parent
+LAYERS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
+OPTIONAL = {"callbacks", "checkpoints", "cli", "demo", "distributed", "emulator", "pytest_plugin"}
+"""Modules that are imported only by those who name them."""
+HEAVY = {"aiohttp.web", "anyio", "argparse", "click", "dask", "distributed", "matplotlib", "pytest", "rich", "sqlite3"}
+
+
+def modules_after(program: str) -> set[str]:
+    """The modules that are new in a fresh interpreter once `import runflow_async` comes after the program."""
+    code = f"""
+import json, sys
+{program}
+before = set(sys.modules)
+import runflow_async
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
+    command = [sys.executable, "-c", code]
+    return set(json.loads(subprocess.run(command, check=True, capture_output=True, cwd=ROOT).stdout))
+
+
+def test_the_version_is_the_changelogs_first():
+    first = re.search(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert runflow_async.__version__ == first[1]
+
+
+def test_importing_brings_in_nothing_beside_three_libraries_and_pythons_own():
+    """This is what keeps the import short; `python -m benchmarks.imports` measures it."""
+    roots = {name.partition(".")[0] for name in modules_after("import aiohttp, msgspec, tenacity")}
+    assert roots - sys.stdlib_module_names == {"runflow_async"}
+
+
+def test_importing_brings_in_nothing_heavy():
+    assert modules_after("") & HEAVY == set()
+
+
+def test_importing_brings_in_no_module_of_ours_that_has_to_be_asked_for():
+    ours = {name.split(".")[1] for name in modules_after("") if name.startswith("runflow_async.")}
+    assert ours & OPTIONAL == set()
+    assert "session" in ours
+
+
+def test_contributing_draws_every_module():
+    drawn = set(re.findall(r"\w+", (ROOT / "CONTRIBUTING.md").read_text()))
+    assert {name for layer in LAYERS for name in re.findall(r"\w+", layer)} - drawn == set()

@@ -1,0 +1,330 @@
+"""The public surface as users type it; never run, only checked, against the installed package.
+
+Lines with ignores must not type-check: each checker has its own, and complains of one that nothing needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, assert_type
+from uuid import UUID
+
+import aiohttp
+from aiohttp import web
+from tenacity import RetryCallState, wait_fixed, wait_random
+
+import runflow_async
+from runflow_async import (
+    TERMINAL_STATUSES,
+    AuthenticationError,
+    BadRequestError,
+    Batch,
+    BatchesWait,
+    BatchFailedError,
+    BatchItem,
+    BatchItemHandle,
+    BatchStatus,
+    BatchWait,
+    BatchWaitError,
+    CertificateError,
+    CheckpointError,
+    ConfigurationError,
+    ErrorDetail,
+    InvalidSignatureError,
+    ItemTransition,
+    MalformedResponseError,
+    NotFoundError,
+    OutageError,
+    PermissionDeniedError,
+    RateLimitError,
+    RedirectError,
+    ResponseTooLargeError,
+    RetryPolicy,
+    RunflowError,
+    RunflowSession,
+    ServerError,
+    SessionClosedError,
+    StatusError,
+    TransportError,
+    UnprocessableError,
+    WaitClosedError,
+    WaitStats,
+    WaitTimeoutError,
+    wait_adaptive,
+)
+from runflow_async.callbacks import BatchCallback, callback_application, parse_callback, verify_signature
+from runflow_async.checkpoints import SQLiteCheckpoints
+from runflow_async.emulator import BatchDetails, Emulator, Fault, ReceivedRequest, SentCallback, faults
+
+
+async def sessions(http: aiohttp.ClientSession, organization: UUID) -> None:
+    """All settings, and what only keywords may say."""
+    async with RunflowSession() as session:
+        assert_type(session, RunflowSession)
+    assert_type(
+        RunflowSession(
+            "key",
+            base_url="https://api.example",
+            organization_id=organization,
+            http=http,
+            request_timeout=30,
+            max_connections=10,
+            max_rate=2.5,
+            max_response_bytes=1,
+            max_retry_after=60.0,
+            retry=RetryPolicy(attempts=3, wait_initial=0.5, wait_max=8.0),
+        ),
+        RunflowSession,
+    )
+    assert_type(await session.close(), None)
+    RunflowSession("key", "https://api.example")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    RunflowSession(b"key")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    RunflowSession(max_rate="fast")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    RunflowSession(timeout=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    RetryPolicy(3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+async def single_calls(session: RunflowSession, batch_id: UUID) -> None:
+    """Calls that answer at once."""
+    assert_type(await session.get_batch(batch_id), Batch)
+    assert_type(await session.get_batch(str(batch_id)), Batch)
+    assert_type(session.nudge(batch_id), bool)
+    assert_type(session.iter_batch_items(batch_id, page_size=50), AsyncIterator[BatchItem])
+    async for item in session.iter_batch_items("id"):
+        assert_type(item, BatchItem)
+    await session.get_batch(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await session.iter_batch_items("id")  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues]
+
+
+async def one_wait(session: RunflowSession, batch_id: UUID, seen: Batch) -> None:
+    """One object with three faces."""
+    wait = session.wait_for_batch(
+        batch_id, timeout=None, interval=wait_adaptive(max=60), max_outage=60, until=lambda batch: batch.is_terminal
+    )
+    assert_type(wait, BatchWait)
+    assert_type(await wait, Batch)
+    async for transition in wait:
+        assert_type(transition, ItemTransition)
+    assert_type(await anext(wait), ItemTransition)
+    assert_type(wait.batch_id, UUID)
+    assert_type(wait.batch, Batch | None)
+    assert_type(wait.delivered, Batch)
+    assert_type(wait.stats, WaitStats)
+    assert_type(wait.done(), bool)
+    assert_type(wait.result(), Batch)
+    assert_type(wait.exception(), Exception | None)
+    assert_type(wait.nudge(), bool)
+    assert_type(await wait.aclose(), None)
+    async with session.wait_for_batch("id", since=seen) as entered:
+        assert_type(entered, BatchWait)
+    coroutine: Coroutine[Any, Any, Batch] = wait
+    session.wait_for_batch(coroutine)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    session.wait_for_batch(batch_id, 60)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    session.wait_for_batch(batch_id, since="id")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    wait.batch = seen  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+async def waits_as_coroutines(session: RunflowSession, batch_ids: list[str]) -> None:
+    """What asyncio takes, it takes as it is."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(session.wait_for_batch(batch_ids[0]))
+    assert_type(task.result(), Batch)
+    assert_type(await asyncio.create_task(session.wait_for_batch("id")), Batch)
+    assert_type(await asyncio.gather(*map(session.wait_for_batch, batch_ids)), list[Batch])
+    assert_type(await asyncio.wait_for(session.wait_for_batch("id"), 5), Batch)
+
+
+def schedules(session: RunflowSession) -> None:
+    """An interval is a number, a tenacity strategy, or a function of its state."""
+
+    def later(state: RetryCallState) -> float:
+        return float(state.attempt_number)
+
+    session.wait_for_batch("id", interval=5)
+    session.wait_for_batch("id", interval=later)
+    session.wait_for_batch("id", interval=wait_fixed(3) + wait_random(0, 1))
+    session.wait_for_batch("id", interval=wait_adaptive(min=1, max=9, eagerness=2, jitter=0) + wait_random(0, 1))
+    wait_adaptive(1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    session.wait_for_batch("id", interval=wait_fixed)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    session.wait_for_batch("id", interval="5s")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def many_waits(session: RunflowSession, batch_ids: set[UUID], seen: list[Batch]) -> None:
+    """Merged, in a list, or as they complete."""
+    waits = session.wait_for_batches(batch_ids, timeout=60, interval=3, since=seen)
+    assert_type(waits, BatchesWait)
+    assert_type(await waits, list[Batch])
+    async for transition in waits:
+        assert_type(transition, ItemTransition)
+    async for wait in waits.as_completed():
+        assert_type(wait, BatchWait)
+    assert_type(waits.add("id"), BatchWait)
+    assert_type(waits.waits, Mapping[UUID, BatchWait])
+    assert_type(waits.ended, list[BatchWait])
+    assert_type(await waits.aclose(), None)
+    async with session.wait_for_batches(["id"]) as entered:
+        assert_type(entered, BatchesWait)
+    session.wait_for_batches(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    waits.waits[UUID(int=1)] = waits.add("id")  # type: ignore[index]  # pyright: ignore[reportIndexIssue]
+
+
+def models(batch: Batch, item: BatchItem, transition: ItemTransition) -> None:
+    """Everything is optional, and nothing can be changed."""
+    assert_type(batch.id, UUID | None)
+    assert_type(batch.status_code, str | None)
+    assert_type(batch.items_total, int | None)
+    assert_type(batch.cost, Decimal | None)
+    assert_type(batch.output, dict[str, Any] | None)
+    assert_type(batch.completed_at, datetime | None)
+    assert_type(batch.items, list[BatchItemHandle] | None)
+    assert_type(batch.is_terminal, bool)
+    assert_type(batch.raise_for_status(), None)
+    assert_type(item.id, UUID)
+    assert_type(item.error, dict[str, Any] | None)
+    assert_type(item.is_terminal, bool)
+    assert_type(transition.batch_id, UUID)
+    assert_type(transition.item, BatchItemHandle)
+    assert_type(transition.item.sequence_index, int)
+    assert_type(transition.item.client_ref, str | None)
+    assert_type(transition.previous, str | None)
+    assert_type(transition.current, str)
+    assert_type(transition.observed_at, datetime)
+    assert_type(transition.is_terminal, bool)
+    assert_type(TERMINAL_STATUSES, frozenset[str])
+    assert_type(BatchStatus("queued") == batch.status_code, bool)
+    assert_type(WaitStats().elapsed, float)
+    assert_type(ErrorDetail("CODE", "message").errors, list[dict[str, Any]] | None)
+    assert_type(runflow_async.__version__, str)
+    Batch(UUID(int=1))  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    batch.status_code = "failed"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    range(batch.items_total)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    transition.current = "failed"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def errors(session: RunflowSession) -> None:
+    """One tree, and what each kind carries."""
+    try:
+        session.nudge("id")
+    except WaitTimeoutError as timeout:
+        assert_type(timeout.batch, Batch | None)
+        as_builtin: TimeoutError = timeout
+        raise as_builtin from None
+    except RateLimitError as limited:
+        assert_type(limited.retry_after, float | None)
+    except RedirectError as redirect:
+        assert_type(redirect.location, str | None)
+    except StatusError as refused:
+        assert_type(refused.status, int)
+        assert_type(refused.code, str | None)
+        assert_type(refused.message, str)
+        assert_type(refused.errors, list[dict[str, Any]] | None)
+        assert_type(refused.request_id, str | None)
+    except MalformedResponseError as malformed:
+        assert_type(malformed.reason, str)
+        assert_type(malformed.where, str)
+    except BatchFailedError as failed:
+        assert_type(failed.status, str | None)
+    except ConfigurationError as wrong:
+        value_error: ValueError = wrong
+        raise value_error from None
+    except RunflowError as error:
+        assert_type(error.batch_id, UUID | None)
+        assert_type(error.batch, Batch | None)
+        assert_type(error.stats, WaitStats | None)
+
+
+STATUS_ERRORS: tuple[type[StatusError], ...] = (
+    AuthenticationError,
+    BadRequestError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    RedirectError,
+    ServerError,
+    UnprocessableError,
+)
+WAIT_ERRORS: tuple[type[BatchWaitError], ...] = (OutageError, WaitClosedError, WaitTimeoutError)
+OTHER_ERRORS: tuple[type[RunflowError], ...] = (
+    CertificateError,
+    CheckpointError,
+    InvalidSignatureError,
+    ResponseTooLargeError,
+    SessionClosedError,
+    TransportError,
+)
+
+
+async def callbacks(session: RunflowSession, body: bytes, signature: str | None) -> None:
+    """Verified, parsed, served."""
+    assert_type(verify_signature("secret", body, signature), None)
+    assert_type(verify_signature(["new", "old"], body, signature), None)
+    callback = parse_callback(body)
+    assert_type(callback, BatchCallback)
+    assert_type(callback.batch_id, UUID)
+    assert_type(callback.status, str | None)
+    assert_type(callback.is_terminal, bool)
+    assert_type(callback_application(session, ["secret"], path="/runflow", max_body=9), web.Application)
+    session.wait_for_batch(callback.batch_id, expect_callback=True)
+    verify_signature(b"secret", body, signature)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    parse_callback("{}")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+class Remembered:
+    """A checkpoint of the user's own."""
+
+    def __init__(self) -> None:
+        self.taken: list[ItemTransition] = []
+
+    async def load(self, batch_id: UUID) -> Batch | None:
+        """Nothing is known."""
+        return None
+
+    def record(self, transition: ItemTransition) -> None:
+        """Keep it."""
+        self.taken.append(transition)
+
+
+async def checkpoints(session: RunflowSession, batch_id: UUID) -> None:
+    """Kept in a file, or as the user likes."""
+    async with SQLiteCheckpoints("taken.db") as kept:
+        assert_type(kept, SQLiteCheckpoints)
+        session.wait_for_batch(batch_id, checkpoint=kept)
+        session.wait_for_batches([batch_id], checkpoint=kept)
+        assert_type(await kept.load(batch_id), Batch | None)
+        assert_type(await kept.flush(), None)
+        assert_type(await kept.forget(batch_id), None)
+    assert_type(await kept.close(), None)
+    session.wait_for_batch(batch_id, checkpoint=Remembered())
+    session.wait_for_batch(batch_id, checkpoint="taken.db")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def emulators(details: BatchDetails) -> None:
+    """A server to test against."""
+    async with Emulator(seed=1, latency=0.1, rate_limit=5, callback_secret="secret") as emulator:
+        assert_type(emulator, Emulator)
+        assert_type(emulator.url, str)
+        assert_type(emulator.api_key, str)
+        batch_id = emulator.create_batch(items=3, duration=1, fail=0.5, client_refs=["a", "b", None])
+        assert_type(batch_id, UUID)
+        scripted = emulator.create_scripted_batch([[(0.0, "queued"), (1.0, "succeeded")]], **details)
+        assert_type(scripted, UUID)
+        assert_type(emulator.snapshot(batch_id), dict[str, Any])
+        assert_type(faults.status(503, times=2, headers={"Retry-After": "1"}), Fault)
+        emulator.faults += [
+            faults.body(b"{}"),
+            faults.hang(),
+            faults.html(),
+            faults.other_batch(),
+            faults.reset(batch_id=batch_id),
+            faults.slow_body(0.1),
+            faults.truncated_body(),
+        ]
+        received: Sequence[ReceivedRequest] = list(emulator.requests)
+        assert_type(received[0].status, int | None)
+        sent: Sequence[SentCallback] = emulator.callbacks
+        assert_type(sent[0].body, bytes)
+    emulator.create_batch(client_ref="a")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    faults.status("503")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
