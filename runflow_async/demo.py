@@ -12,7 +12,7 @@ from runflow_async.session import RunflowSession
 from runflow_async.waits import wait_adaptive
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
     from uuid import UUID
 
     from runflow_async.waiting import BatchWait
@@ -26,7 +26,7 @@ DEMO_INTERVAL = wait_adaptive(max=1.0)
 
 
 @asynccontextmanager
-async def demo_batches(duration: float = DEMO_SECONDS) -> AsyncIterator[tuple[RunflowSession, dict[UUID, str]]]:
+async def demo_batches(duration: float = DEMO_SECONDS) -> AsyncGenerator[tuple[RunflowSession, dict[UUID, str]]]:
     """An emulator with three batches of at most `duration` seconds: a session on it, and their names by id."""
     async with (
         Emulator(seed=7) as emulator,

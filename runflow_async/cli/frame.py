@@ -197,7 +197,7 @@ def _cells(scene: Scene, wait: BatchWait, width: int) -> list[Text]:
     state = _state(wait) if done else _outlook(scene, progress)
     return [
         Text(_name(scene, wait.batch_id, width)),
-        Text(f"{progress.ended}/{progress.total}"),
+        Text(f"{progress.ended}/{progress.total}" if progress.total else "-"),
         Text("" if done or not pace else f"{pace:.1f}/s"),
         Text(state, style=_style_of(state) if done else ""),
         Text(_polls(scene, wait), style="bright_black"),

@@ -48,6 +48,7 @@ def run(arguments: Sequence[str]) -> int:
     logger = logging.getLogger("runflow_async")
     handler = logging.StreamHandler() if debug else NoteLines()
     logger.addHandler(handler)
+    level = logger.level
     logger.setLevel(logging.DEBUG if debug else logging.INFO)
     try:
         status = runflow_async.main(list(arguments), "runflow-async", standalone_mode=False)
@@ -69,6 +70,7 @@ def run(arguments: Sequence[str]) -> int:
         return status_of_error(error)
     finally:
         logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def run_async(main: Coroutine[Any, Any, int]) -> int:

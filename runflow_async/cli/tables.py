@@ -35,10 +35,10 @@ def batch_table(batch: Batch) -> Table:
 
 def items_table(items: Iterable[BatchItem]) -> Table:
     """One row per item."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("#", justify="right")
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
+    table.add_column("#", justify="right", no_wrap=True)
     for heading in ("client_ref", "status", "cost", "took"):
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=True)
     table.add_column("result", ratio=1, overflow="ellipsis", no_wrap=True)
     for item in items:
         table.add_row(

@@ -38,20 +38,21 @@ async def serve(
         OSError: if the port is taken.
     """
     emulator = Emulator(seed=seed, host=host, port=port, latency=latency, rate_limit=rate_limit)
+    stop = _interruption()
     async with emulator:
         for line in _introduction(emulator):
             show(line)
-        await _interrupted()
+        await stop.wait()
 
 
-async def _interrupted() -> None:
-    """Return on Ctrl-C or SIGTERM, also where the shell that started us in the background has SIGINT ignored."""
+def _interruption() -> asyncio.Event:
+    """Set by Ctrl-C or SIGTERM, also where the shell that started us in the background has SIGINT ignored."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError):  # Windows, where KeyboardInterrupt comes by itself
+        with contextlib.suppress(NotImplementedError, RuntimeError):  # Windows; a thread, to which no signal comes
             loop.add_signal_handler(number, stop.set)
-    await stop.wait()
+    return stop
 
 
 def _introduction(emulator: Emulator) -> Iterator[str]:

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from runflow_async.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+
+class Ran(NamedTuple):
+    """What a command left."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture(autouse=True)
+def connection(emulator, monkeypatch):
+    """Commands find the emulator as a person's shell would have it."""
+    monkeypatch.setenv("RUNFLOW_API_KEY", emulator.api_key)
+    monkeypatch.setenv("RUNFLOW_BASE_URL", emulator.url)
+
+
+@pytest.fixture
+def run(capsys) -> Callable[..., Awaitable[Ran]]:
+    """Run the command line in a thread of this process, beside the emulator's loop."""
+
+    async def run_beside(*arguments: object) -> Ran:
+        capsys.readouterr()
+        status = await asyncio.to_thread(main, [str(argument) for argument in arguments])
+        return Ran(status, *capsys.readouterr())
+
+    return run_beside

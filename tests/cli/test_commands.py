@@ -1,0 +1,336 @@
+"""What each command prints, and with which status it ends; not on a terminal."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import sys
+from uuid import UUID, uuid4
+
+import msgspec
+import pytest
+
+import runflow_async
+from runflow_async import Batch, BatchItem, ItemTransition
+from runflow_async.cli import main
+from runflow_async.emulator import faults
+from tests.rig import refused_port
+
+QUICK = [[(0.0, "queued"), (0.1, "running"), (0.3, "succeeded")]]
+NEVER = [[(0.0, "running")]]
+
+
+def ended(*statuses: str) -> list[list[tuple[float, str]]]:
+    return [[(0.0, status)] for status in statuses]
+
+
+class TestGet:
+    async def test_prints_the_batch_as_one_line_of_json(self, emulator, run):
+        batch_id = emulator.create_scripted_batch(ended("succeeded", "failed"))
+        ran = await run("get", batch_id)
+        batch = msgspec.json.decode(ran.out, type=Batch)
+        assert ran.out.count("\n") == 1
+        assert (ran.status, ran.err) == (0, "")
+        assert (batch.id, batch.items_failed, len(batch.items)) == (batch_id, 1, 2)
+
+    async def test_reads_the_key_from_a_file(self, emulator, run, monkeypatch, tmp_path):
+        monkeypatch.setenv("RUNFLOW_API_KEY", "wrong")
+        (tmp_path / "key").write_text(f"{emulator.api_key}\n")
+        batch_id = emulator.create_scripted_batch(ended("succeeded"))
+        assert (await run("get", batch_id, "--api-key-file", tmp_path / "key")).status == 0
+        assert (await run("--api-key-file", tmp_path / "key", "get", batch_id)).status == 0
+
+    async def test_takes_the_address_and_the_organisation_from_options(self, emulator, run, monkeypatch):
+        monkeypatch.delenv("RUNFLOW_BASE_URL")
+        batch_id = emulator.create_scripted_batch(ended("succeeded"))
+        organization = uuid4()
+        ran = await run("get", batch_id, "--base-url", emulator.url, "--organization-id", organization)
+        assert ran.status == 0
+        assert emulator.requests[-1].headers["X-Organization-Id"] == str(organization)
+
+    def test_takes_no_key_as_an_argument(self, capsys):
+        assert main(["get", str(uuid4()), "--api-key", "rf_live_secret"]) == 2
+        assert "rf_live_secret" not in capsys.readouterr().err
+
+
+class TestItems:
+    async def test_are_an_array_of_json_with_an_item_a_line(self, emulator, run):
+        batch_id = emulator.create_batch(items=230, duration=0.01)
+        ran = await run("items", batch_id)
+        found = msgspec.json.decode(ran.out, type=list[BatchItem])
+        assert [item.sequence_index for item in found] == list(range(230))
+        assert all(json.loads(line.rstrip(",")) for line in ran.out.splitlines()[1:-1])
+
+    async def test_of_an_unknown_batch_are_not_found(self, run):
+        ran = await run("items", uuid4())
+        assert ran.status == 5
+        assert "404" in ran.err
+
+
+class TestExitStatus:
+    @pytest.mark.parametrize(
+        ("statuses", "expected"),
+        [
+            (["succeeded", "succeeded"], 0),
+            (["succeeded", "failed"], 1),
+            (["canceled"], 1),
+            (["cancelled", "succeeded"], 1),
+        ],
+    )
+    @pytest.mark.parametrize("command", ["wait", "watch"])
+    async def test_tells_how_the_items_ended(self, emulator, run, command, statuses, expected):
+        assert (await run(command, emulator.create_scripted_batch(ended(*statuses)))).status == expected
+
+    async def test_is_1_for_a_batch_that_failed_without_its_items(self, emulator, run):
+        batch_id = emulator.create_scripted_batch(ended("succeeded"), status_timeline=[(0.0, "failed")])
+        assert (await run("wait", batch_id)).status == 1
+
+    @pytest.mark.parametrize(
+        ("status", "expected"), [(401, 4), (403, 4), (503, 6), (429, 6), (400, 7), (402, 7), (302, 7)]
+    )
+    async def test_tells_what_went_wrong(self, emulator, run, status, expected):
+        emulator.faults.append(faults.status(status, times=math.inf))
+        ran = await run("wait", emulator.create_scripted_batch(NEVER), "--max-outage", 0.2, "--timeout", 10)
+        assert ran.status == expected
+        assert len(ran.err.splitlines()) == 1
+        assert ran.err.startswith("error: batch ")
+
+    @pytest.mark.slow
+    async def test_is_5_when_an_id_is_unknown_after_the_grace_for_new_batches(self, run):
+        ran = await run("wait", batch_id := uuid4())
+        assert ran.status == 5
+        assert ran.err.startswith(f"error: batch {batch_id}: HTTP 404")
+
+    async def test_is_3_when_the_time_is_up(self, emulator, run):
+        batch_id = emulator.create_scripted_batch(NEVER)
+        ran = await run("wait", batch_id, "--timeout", 0.2)
+        assert ran.status == 3
+        assert ran.err == (
+            f"error: batch {batch_id}: timed out (last seen 'running'); it goes on at the server: "
+            "run the command again, with a longer --timeout\n"
+        )
+
+    async def test_is_6_when_nobody_answers(self, run, monkeypatch):
+        with refused_port() as port:
+            monkeypatch.setenv("RUNFLOW_BASE_URL", f"http://127.0.0.1:{port}")
+            ran = await run("wait", uuid4(), "--max-outage", 0.2)
+        assert ran.status == 6
+        assert "cannot connect" in ran.err
+        assert "check the network" in ran.err
+
+    async def test_of_several_batches_is_the_highest(self, emulator, run):
+        well, badly = (emulator.create_scripted_batch(ended(status)) for status in ("succeeded", "failed"))
+        assert (await run("wait", well, badly)).status == 1
+        emulator.faults.append(faults.status(403, batch_id=well))
+        assert (await run("wait", well, badly)).status == 4
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            [],
+            ["wait"],
+            ["wait", "8c1f"],
+            ["wait", "../../v1/admin"],
+            ["get"],
+            ["frobnicate"],
+            ["watch", str(UUID(int=1)), "--interval", "0"],
+            ["watch", str(UUID(int=1)), "--timeout", "soon"],
+            ["watch", str(UUID(int=1)), "--timeout", "-1"],
+            ["watch", str(UUID(int=1)), "--since", "missing.ndjson"],
+            ["get", str(UUID(int=1)), "--base-url", "http://example.com"],
+            ["get", str(UUID(int=1)), "--api-key-file", "missing"],
+            ["timeline", "missing.ndjson", "-o", "out.svg"],
+            ["emulator", "--port", "many"],
+        ],
+    )
+    def test_is_2_for_a_wrong_usage(self, capsys, arguments):
+        assert main(arguments) == 2
+        assert arguments == [] or len(capsys.readouterr().err.splitlines()) == 1
+
+
+class TestTheKey:
+    @pytest.mark.parametrize("key", ["", "two words", "späť", "with\nline"])
+    def test_that_cannot_be_used_ends_with_4_and_is_not_shown(self, monkeypatch, capsys, key):
+        monkeypatch.setenv("RUNFLOW_API_KEY", key)
+        assert main(["get", str(uuid4())]) == 4
+        shown = capsys.readouterr().err
+        assert "API key" in shown
+        assert not key or key not in shown
+
+    def test_that_is_missing_is_asked_for(self, monkeypatch, capsys):
+        monkeypatch.delenv("RUNFLOW_API_KEY")
+        assert main(["wait", str(uuid4())]) == 4
+        assert capsys.readouterr().err == "error: no API key: set RUNFLOW_API_KEY, or pass --api-key-file FILE\n"
+
+    def test_that_is_missing_in_its_file_is_missed_there(self, tmp_path, capsys):
+        (tmp_path / "key").write_text("\n")
+        assert main(["get", str(uuid4()), "--api-key-file", str(tmp_path / "key")]) == 4
+        assert str(tmp_path / "key") in capsys.readouterr().err
+
+    async def test_that_is_wrong_says_where_to_look_and_is_shown_nowhere(self, emulator, run, monkeypatch):
+        monkeypatch.setenv("RUNFLOW_API_KEY", "rf_live_canary")
+        ran = await run("get", emulator.create_scripted_batch(NEVER), "--debug")
+        assert ran.status == 4
+        assert "check RUNFLOW_API_KEY, or the file given with --api-key-file" in ran.err
+        assert "Traceback" in ran.err
+        assert "canary" not in ran.err + ran.out
+
+
+class TestWait:
+    async def test_is_silent_until_the_end(self, emulator, run):
+        emulator.faults.append(faults.status(503))
+        batch_id = emulator.create_scripted_batch(QUICK)
+        ran = await run("wait", batch_id, "--interval", 0.05)
+        assert (ran.status, ran.out, ran.err) == (0, f"{batch_id}  succeeded, 1 of 1 succeeded\n", "")
+
+    async def test_tells_what_many_batches_have_in_common_once(self, emulator, run):
+        emulator.faults.append(faults.status(403, times=math.inf))
+        ran = await run("wait", *(uuid4() for _ in range(25)))
+        assert ran.status == 4
+        assert len(ran.err.splitlines()) == 1
+        assert ran.err.startswith("error: 25 batches (")
+
+
+class TestWatch:
+    async def test_prints_a_line_for_each_transition_and_each_end(self, emulator, run):
+        batch_id = emulator.create_scripted_batch(QUICK)
+        ran = await run("watch", batch_id, "--interval", 0.05)
+        told = [line.split("  ", 1)[1] for line in ran.out.splitlines()]
+        assert told == [
+            f"{batch_id}  item-0  (new) -> queued",
+            f"{batch_id}  item-0  queued -> running",
+            f"{batch_id}  item-0  running -> succeeded",
+            f"{batch_id}  succeeded, 1 of 1 succeeded",
+        ]
+
+    async def test_prints_json_lines_that_are_transitions(self, emulator, run):
+        batch_ids = [emulator.create_scripted_batch(QUICK * 3) for _ in range(2)]
+        ran = await run("watch", "--json", *batch_ids, "--interval", 0.05)
+        found = [msgspec.json.decode(line, type=ItemTransition) for line in ran.out.splitlines()]
+        assert {transition.batch_id for transition in found} == set(batch_ids)
+        assert [transition.current for transition in found].count("succeeded") == 6
+
+    async def test_says_why_it_is_waiting_while_nobody_answers(self, emulator, run):
+        emulator.faults.append(faults.status(503))
+        ran = await run("watch", emulator.create_scripted_batch(QUICK), "--interval", 0.05)
+        assert ran.status == 0
+        assert "503" in ran.err
+
+    async def test_escapes_what_the_server_says(self, emulator, run):
+        batch_id = emulator.create_scripted_batch(ended("\x1b[31mred"), client_refs=["two\nlines"])
+        ran = await run("watch", batch_id, "--timeout", 0)
+        assert "\x1b" not in ran.out
+        assert len(ran.out.splitlines()) == 1
+
+    async def test_shows_a_batch_that_cannot_be_awaited_beside_those_that_can(self, emulator, run):
+        batch_id = emulator.create_scripted_batch(ended("succeeded"))
+        other = emulator.create_scripted_batch(ended("succeeded"))
+        emulator.faults.append(faults.status(403, batch_id=other))
+        ran = await run("watch", batch_id, other)
+        assert ran.status == 4
+        assert f"{batch_id}  succeeded, 1 of 1 succeeded" in ran.out
+        assert str(other) in ran.err
+
+
+class TestAStateFile:
+    async def test_lets_the_next_watch_show_only_what_is_new(self, emulator, run, tmp_path):
+        state = tmp_path / "state.ndjson"
+        batch_id = emulator.create_scripted_batch([[(0.0, "queued"), (0.6, "succeeded")], [(0.0, "succeeded")]])
+        first = await run("watch", batch_id, "--json", "--timeout", 0, "--save", state)
+        second = await run("watch", batch_id, "--json", "--interval", 0.05, "--since", state, "--save", state)
+        third = await run("watch", batch_id, "--json", "--since", state)
+        assert [ran.out.count("\n") for ran in (first, second, third)] == [2, 1, 0]
+        assert [ran.status for ran in (first, second, third)] == [3, 0, 0]
+
+    async def test_may_be_missing_at_first_where_it_is_also_saved(self, emulator, run, tmp_path):
+        batch_id = emulator.create_scripted_batch(ended("succeeded"))
+        assert (await run("watch", batch_id, "--since", tmp_path / "s", "--save", tmp_path / "s")).status == 0
+        assert len((tmp_path / "s").read_text().splitlines()) == 1
+
+    async def test_keeps_batches_that_are_not_watched_now(self, emulator, run, tmp_path):
+        one, other = (emulator.create_scripted_batch(ended("succeeded")) for _ in range(2))
+        await run("watch", one, "--save", tmp_path / "s")
+        await run("watch", other, "--since", tmp_path / "s", "--save", tmp_path / "s")
+        assert len((tmp_path / "s").read_text().splitlines()) == 2
+
+    async def test_can_be_what_get_printed(self, emulator, run, tmp_path):
+        batch_id = emulator.create_scripted_batch(ended("succeeded"))
+        (tmp_path / "s").write_text((await run("get", batch_id)).out)
+        assert "->" not in (await run("watch", batch_id, "--since", tmp_path / "s")).out
+
+    @pytest.mark.parametrize("content", ["nonsense", '{"previous": null}', "[1]", "\xff"])
+    async def test_of_another_kind_is_refused(self, run, tmp_path, content):
+        (tmp_path / "s").write_text(content, encoding="latin-1")
+        ran = await run("watch", uuid4(), "--since", tmp_path / "s")
+        assert ran.status == 2
+        assert "holds no snapshots as --save writes them" in ran.err
+
+    async def test_that_cannot_be_written_ends_the_watch_with_a_clear_error(self, emulator, run, tmp_path):
+        batch_id = emulator.create_scripted_batch(ended("succeeded"))
+        ran = await run("watch", batch_id, "--save", tmp_path / "missing" / "s")
+        assert ran.status == 7
+        assert "cannot write" in ran.err
+
+
+class TestIdsFromStandardInput:
+    async def test_stand_between_blanks_and_line_ends(self, emulator, run, monkeypatch):
+        batch_ids = [str(emulator.create_scripted_batch(ended("succeeded"))) for _ in range(3)]
+        monkeypatch.setattr(sys, "stdin", open_text("{}\n{} {}\n".format(*batch_ids)))
+        ran = await run("wait", "-")
+        assert [line.split()[0] for line in ran.out.splitlines()] == batch_ids
+
+    async def test_that_are_none_are_a_wrong_usage(self, run, monkeypatch):
+        monkeypatch.setattr(sys, "stdin", open_text("\n"))
+        assert (await run("wait", "-")).status == 2
+
+
+def open_text(text: str):
+    import io
+
+    return io.StringIO(text)
+
+
+class TestErrors:
+    async def test_have_their_traceback_with_debug(self, emulator, run):
+        emulator.faults.append(faults.status(403))
+        ran = await run("wait", uuid4(), "--debug")
+        assert ran.status == 4
+        assert "Traceback" in ran.err
+        assert "PermissionDeniedError" in ran.err
+
+    async def test_leave_no_log_handler_behind(self, run):
+        before = list(logging.getLogger("runflow_async").handlers)
+        await run("get", uuid4(), "--debug")
+        assert logging.getLogger("runflow_async").handlers == before
+
+    async def test_that_nobody_foresaw_are_one_line_too(self, emulator, run, monkeypatch):
+        def fail(*_arguments: object) -> None:
+            raise ArithmeticError("so it is")
+
+        monkeypatch.setattr("runflow_async.cli.watching.outcome", fail)
+        ran = await run("wait", emulator.create_scripted_batch(ended("succeeded")))
+        assert ran.status == 7
+        assert ran.err == "error: ArithmeticError: so it is\n"
+
+
+def test_version_and_help_are_there(capsys):
+    assert main(["--version"]) == 0
+    assert runflow_async.__version__ in capsys.readouterr().out
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    for command in ("get", "items", "watch", "wait", "timeline", "emulator", "demo"):
+        assert f"  {command} " in shown
+
+
+def test_a_port_that_is_taken_is_said_to_be(emulator, capsys):
+    port = emulator.url.rsplit(":", 1)[1]
+    assert main_in_thread(["emulator", "--port", port]) == 2
+    assert f"cannot listen on port {port}" in capsys.readouterr().err
+
+
+def main_in_thread(arguments: list[str]) -> int:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor() as threads:
+        return threads.submit(main, arguments).result()

@@ -1,0 +1,156 @@
+"""The command line between pipes, as scripts use it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sys
+
+import aiohttp
+import msgspec
+import pytest
+
+from runflow_async import ItemTransition
+from runflow_async.cli.bare import run_bare
+from tests.cli.terminal import COMMAND
+
+NEVER = [[(0.0, "running")]]
+PIPE = asyncio.subprocess.PIPE
+
+
+async def start(*arguments: object, **keywords: object) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *COMMAND, *(str(argument) for argument in arguments), stdout=PIPE, stderr=PIPE, **keywords
+    )
+
+
+async def test_a_transition_is_there_as_soon_as_it_was_seen(emulator):
+    process = await start("watch", "--json", emulator.create_scripted_batch(NEVER))
+    line = await asyncio.wait_for(process.stdout.readline(), 10)  # though it goes on
+    assert msgspec.json.decode(line, type=ItemTransition).current == "running"
+    process.send_signal(signal.SIGINT)
+    _, errors = await process.communicate()
+    assert process.returncode == 130
+    assert errors.decode().startswith("interrupted; ")
+
+
+async def test_a_reader_that_has_enough_ends_the_watch_without_noise(emulator):
+    batch_id = emulator.create_scripted_batch([[(0.0, "queued"), *((n / 20, f"step {n}") for n in range(1, 200))]])
+    process = await start("watch", "--json", batch_id, "--interval", 0.05)
+    await process.stdout.readline()
+    process.stdout._transport.close()
+    assert await asyncio.wait_for(process.wait(), 10) == 141
+    assert await process.stderr.read() == b""
+
+
+async def test_what_was_not_printed_is_not_saved(emulator, tmp_path):
+    state = tmp_path / "state"
+    read, write = os.pipe()
+    os.close(read)
+    batch_id = emulator.create_scripted_batch(NEVER)
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, "watch", "--json", str(batch_id), "--save", str(state), stdout=write
+    )
+    os.close(write)
+    assert await process.wait() == 141
+    assert state.read_bytes() == b""
+
+
+@pytest.mark.slow
+async def test_a_watch_that_is_killed_again_and_again_shows_everything(emulator, tmp_path):
+    steps = [[(0.0, "queued"), *((n / 10, f"step {n}") for n in range(1, 60)), (6.0, "succeeded")]]
+    batch_id, state = emulator.create_scripted_batch(steps), tmp_path / "state"
+    seen = []
+    while not seen or seen[-1].current != "succeeded":
+        process = await start(
+            "watch", "--json", batch_id, "--interval", 0.05, "--since", state, "--save", state, stdin=PIPE
+        )
+        lines = asyncio.create_task(process.stdout.read())
+        await asyncio.wait([lines], timeout=2.2)
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        seen += [msgspec.json.decode(line, type=ItemTransition) for line in (await lines).splitlines()]
+    # At least once and in order: each start goes on from a status that had been shown.
+    shown = {None}
+    for transition in seen:
+        assert transition.previous in shown
+        shown.add(transition.current)
+
+
+async def test_ids_come_from_standard_input(emulator):
+    batch_ids = [emulator.create_scripted_batch([[(0.0, "succeeded")]]) for _ in range(3)]
+    process = await start("wait", "-", stdin=PIPE)
+    out, _ = await process.communicate("\n".join(map(str, batch_ids)).encode())
+    assert process.returncode == 0
+    assert [line.split()[0] for line in out.decode().splitlines()] == [str(batch_id) for batch_id in batch_ids]
+
+
+@pytest.mark.parametrize("interruption", [signal.SIGINT, signal.SIGTERM])
+async def test_the_emulator_says_where_it_is_and_serves_until_interrupted(interruption):
+    process = await start("emulator", "--port", 0)
+    lines = [(await process.stdout.readline()).decode() for _ in range(3)]
+    url = next(word for line in lines for word in re.split(r"[\s=;,]", line) if word.startswith("http://127.0.0.1"))
+    async with aiohttp.ClientSession() as http, http.get(f"{url}/v1/batches/x") as response:
+        assert response.status == 401
+    process.send_signal(interruption)
+    await process.communicate()
+    assert process.returncode == 0
+
+
+@pytest.mark.slow
+async def test_the_demo_prints_lines():
+    process = await start("demo")
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    assert b"running     -> succeeded" in out
+
+
+async def test_a_shell_can_complete_commands_and_options(emulator):
+    asked = {"_RUNFLOW_ASYNC_COMPLETE": "bash_complete", "COMP_WORDS": "runflow-async wa", "COMP_CWORD": "1"}
+    process = await start(env=os.environ | asked)
+    out, _ = await process.communicate()
+    assert sorted(out.decode().split()) == ["plain,wait", "plain,watch"]
+
+
+class TestWithoutTheExtra:
+    """click and rich hidden from the process, as if they were not installed."""
+
+    @staticmethod
+    async def start(*arguments: str) -> asyncio.subprocess.Process:
+        hide = (
+            "import importlib.util as u, sys; found = u.find_spec\n"
+            "u.find_spec = lambda name, *rest: None if name in ('click', 'rich') else found(name, *rest)\n"
+            "from runflow_async.cli import main; sys.exit(main(sys.argv[1:]))"
+        )
+        command = [sys.executable, "-c", hide, *arguments]
+        return await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
+
+    @pytest.mark.parametrize("arguments", [[], ["watch", "x"], ["--help"]])
+    def test_a_friendly_line_says_what_to_install(self, capsys, arguments):
+        assert run_bare(arguments) == 2
+        shown = capsys.readouterr()
+        assert "pip install 'runflow-async[cli]'" in shown.err
+        assert len(shown.err.splitlines()) == 1
+
+    async def test_neither_click_nor_rich_is_imported(self):
+        process = await self.start("get", "x")
+        _, errors = await process.communicate()
+        assert process.returncode == 2
+        assert b"runflow-async[cli]" in errors
+
+    async def test_the_emulator_runs(self):
+        process = await self.start("emulator", "--port", "0")
+        assert (await process.stdout.readline()).startswith(b"listening on http://127.0.0.1:")
+        process.terminate()
+        await process.communicate()
+        assert process.returncode == 0
+
+
+async def test_items_can_be_read_as_json(emulator):
+    process = await start("items", emulator.create_batch(items=5, duration=0.01))
+    out, _ = await process.communicate()
+    assert len(json.loads(out)) == 5

@@ -1,0 +1,159 @@
+"""The command line on a real pseudo-terminal: what is on its screen, in which colours, and what keys do."""
+
+from __future__ import annotations
+
+import re
+import signal
+
+import msgspec
+import pytest
+
+from runflow_async import Batch
+from runflow_async.emulator import faults
+from tests.cli.terminal import terminal
+
+NEVER = [[(0.0, "running")]]
+
+
+def ended(*statuses: str) -> list[list[tuple[float, str]]]:
+    return [[(0.0, status)] for status in statuses]
+
+
+async def test_get_shows_a_table_with_the_status_in_colour(emulator):
+    batch_id = emulator.create_scripted_batch(ended("failed"))
+    async with terminal("get", str(batch_id)) as screen:
+        assert await screen.end() == 0
+        assert re.search(r"^status_code +failed$", screen.text, re.MULTILINE)
+        assert screen.colours("failed") == {"red"}
+
+
+async def test_items_shows_a_table_with_a_row_for_each(emulator):
+    batch_id = emulator.create_scripted_batch(ended("succeeded", "failed"), client_refs=["first", "second"])
+    async with terminal("items", str(batch_id)) as screen:
+        assert await screen.end() == 0
+        assert re.search(r"0 +first +succeeded", screen.text)
+        assert re.search(r"1 +second +failed .*ITEM_FAILED", screen.text)
+
+
+class TestTheLiveView:
+    async def test_has_a_bar_for_each_batch_and_the_last_transitions_below(self, emulator):
+        steps = [*ended("succeeded", "failed", "canceled"), [(0.0, "running")], [(0.0, "queued"), (1.0, "running")]]
+        batch_id = emulator.create_scripted_batch(steps)
+        other = emulator.create_scripted_batch(NEVER)
+        async with terminal("watch", str(batch_id), str(other), "--interval", "0.1") as screen:
+            await screen.shows("queued → running")
+            row = next(line for line in screen.text.splitlines() if line.startswith(str(batch_id)[:8]))
+            assert re.search(r"█+✗+╌+▒+ +3/5 .*polls", row)
+            assert screen.colours("█") == {"green"}
+            assert screen.colours("✗") == {"red"}
+            assert screen.colours("▒") == {"cyan"}
+            assert re.search(f"^{str(other)[:8]} +▒", screen.text, re.MULTILINE)
+
+    async def test_leaves_the_last_picture_on_the_ordinary_screen(self, emulator):
+        batch_id = emulator.create_scripted_batch([[(0.0, "running"), (0.3, "failed")]])
+        async with terminal("watch", str(batch_id), "--interval", "0.1") as screen:
+            assert await screen.end() == 1
+            left = screen.received.rsplit(b"\x1b[?1049l", 1)[1].decode()
+            assert "1 batch: 1 of 1 items ended" in left
+            assert "✗" in left
+
+    async def test_fits_a_terminal_that_is_resized(self, emulator):
+        batch_ids = [str(emulator.create_scripted_batch(NEVER)) for _ in range(3)]
+        async with terminal("watch", *batch_ids, columns=120, rows=30) as screen:
+            await screen.shows(batch_ids[0])
+            screen.resize(40, 12)
+            await screen.shows(f"\n{batch_ids[0][:8]}  ▒")
+            await screen.shows("Ctrl-C ends the watch")
+            assert batch_ids[0] not in screen.text
+            screen.resize(140, 20)
+            await screen.shows(batch_ids[2])
+
+    async def test_collapses_many_batches_into_a_summary_with_the_slowest_on_top(self, emulator):
+        quick = [emulator.create_scripted_batch(ended("succeeded")) for _ in range(40)]
+        slow = emulator.create_scripted_batch(NEVER)
+        ids = [str(batch_id) for batch_id in (*quick, slow)]
+        async with terminal("watch", *ids, "--interval", "0.1", rows=20) as screen:
+            await screen.shows("1 under way, 40 succeeded")
+            await screen.shows("41 batches: 40 of 41 items ended")
+            lines = screen.text.splitlines()
+            assert lines[lines.index("the slowest:") + 1].startswith(str(slow)[:8])
+            assert len(lines) <= 20
+            assert "→" in screen.text or "item-0  succeeded" in screen.text
+
+    async def test_says_why_there_is_no_answer(self, emulator):
+        emulator.faults.append(faults.status(503, times=100))
+        async with terminal("watch", str(emulator.create_scripted_batch(NEVER))) as screen:
+            await screen.shows("attempt 1 failed (HTTP 503")
+
+    async def test_without_colour_still_tells_states_apart(self, emulator):
+        batch_id = emulator.create_scripted_batch(ended("succeeded", "failed") + NEVER)
+        async with terminal("watch", str(batch_id), environment={"NO_COLOR": "1"}) as screen:
+            await screen.shows(" 2/3 ")
+            assert re.search(r"█+✗+▒+ +2/3", screen.text)
+            assert screen.colours("✗") == screen.colours("█") == {"default"}
+
+    async def test_keeps_to_ascii_where_the_terminal_has_no_more(self, emulator):
+        batch_id = emulator.create_scripted_batch(ended("succeeded", "failed") + NEVER)
+        async with terminal("watch", str(batch_id), environment={"PYTHONIOENCODING": "ascii"}) as screen:
+            await screen.shows(" 2/3 ")
+            assert re.search(r"#+x+=+ +2/3", screen.text)
+            assert screen.received.isascii()
+
+    async def test_gives_way_to_lines_on_a_terminal_that_cannot_move_its_cursor(self, emulator):
+        batch_id = emulator.create_scripted_batch(ended("succeeded"))
+        async with terminal("watch", str(batch_id), environment={"TERM": "dumb"}) as screen:
+            assert await screen.end() == 0
+            assert "(new) -> succeeded" in screen.text
+            assert b"\x1b" not in screen.received
+
+
+class TestInterrupted:
+    async def test_by_ctrl_c_a_watch_leaves_the_screen_says_how_to_go_on_and_ends_with_130(self, emulator, tmp_path):
+        batch_id, state = emulator.create_scripted_batch(NEVER), tmp_path / "state"
+        async with terminal("watch", str(batch_id), "--save", str(state), columns=300) as screen:
+            await screen.shows(" 0/1 ")
+            screen.press(b"\x03")
+            assert await screen.end() == 130
+            assert (
+                f"interrupted; to go on: runflow-async watch {batch_id} --since {state} --save {state}" in screen.text
+            )
+            assert b"\x1b[?1049l" in screen.received
+            assert "Traceback" not in screen.text
+        assert [item.status_code for item in msgspec.json.decode(state.read_bytes(), type=Batch).items] == ["running"]
+
+    async def test_by_ctrl_c_a_wait_says_so_and_ends_with_130(self, emulator):
+        async with terminal("wait", str(emulator.create_scripted_batch(NEVER))) as screen:
+            await screen.requested(emulator)
+            screen.press(b"\x03")
+            assert await screen.end() == 130
+            assert screen.text.strip().startswith("^Cinterrupted; the batches go on at the server")
+
+    async def test_by_sigterm_a_watch_keeps_its_state_and_ends_with_143(self, emulator, tmp_path):
+        batch_id, state = emulator.create_scripted_batch(NEVER), tmp_path / "state"
+        async with terminal("watch", str(batch_id), "--save", str(state)) as screen:
+            await screen.shows(" 0/1 ")
+            screen.process.send_signal(signal.SIGTERM)
+            assert await screen.end() == 143
+        assert state.exists()
+
+
+async def test_an_error_is_one_red_line(emulator):
+    async with terminal("get", "8c1f", columns=120) as screen:
+        assert await screen.end() == 2
+        assert screen.text.strip() == "error: batch_id must be a UUID or its text, not '8c1f'"
+        assert screen.colours("error: batch_id must") == {"red"}
+
+
+async def test_an_error_is_not_red_where_no_colour_is_wanted(emulator):
+    async with terminal("get", "8c1f", environment={"NO_COLOR": "1"}) as screen:
+        assert await screen.end() == 2
+        assert screen.colours("error:") == {"default"}
+
+
+@pytest.mark.slow
+async def test_the_demo_shows_the_live_view_of_three_named_batches():
+    async with terminal("demo") as screen:
+        await screen.shows("portraits")
+        await screen.shows("ETA")
+        assert await screen.end(within=30) == 0
+        assert re.search(r"products .*24/24 .*partial_succeeded", screen.text)
