@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from runflow_async import RunflowSession
-
 README = (Path(__file__).parent.parent / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
@@ -26,11 +24,11 @@ async def test_the_first_example_follows_a_batch(emulator, monkeypatch, capsys):
     assert [line.split(" ", 1)[1] for line in printed[:-1]] == ["None -> queued", "queued -> succeeded"]
 
 
-async def test_the_example_of_a_test_passes():
+async def test_the_example_of_a_test_passes(emulator, session):
     block = next(block for block in BLOCKS if "test_my_app" in block)
-    names: dict[str, object] = {"RunflowSession": RunflowSession}
+    names: dict[str, object] = {}
     exec(compile(block, "README.md", "exec"), names)
-    await names["test_my_app"]()
+    await names["test_my_app"](emulator, session)
 
 
 @pytest.mark.parametrize("block", BLOCKS)
