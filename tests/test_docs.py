@@ -7,12 +7,16 @@ import asyncio
 import doctest
 import importlib
 import inspect
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
+from itertools import pairwise
 from pathlib import Path
+from subprocess import PIPE
 from typing import TYPE_CHECKING, NamedTuple, get_type_hints
 
 import pytest
@@ -20,6 +24,8 @@ import yaml
 
 from runflow_async import Batch, BatchItem, BatchItemHandle, ErrorDetail, RunflowSession, wait_adaptive
 from runflow_async.callbacks import BatchCallback
+from runflow_async.cli.commands import runflow_async as command_line
+from runflow_async.cli.exits import Exit
 from runflow_async.emulator import Emulator
 
 if TYPE_CHECKING:
@@ -92,7 +98,7 @@ class Reader:
         printed, fresh = None, True
         for block in blocks_of(self.page):
             if block.kind == "text" and printed is not None:
-                self.compare(block, printed)
+                check_output(self.page, block, printed)
             printed = None
             if block.kind not in ("python", "hidden") or block.file or SNIPPET.search(block.text):
                 continue
@@ -116,10 +122,10 @@ class Reader:
             elif inspect.iscoroutine(running := eval(code, self.names)):
                 await running
 
-    def compare(self, block: Block, printed: str) -> None:
-        checker = doctest.OutputChecker()
-        fits = checker.check_output(block.text, printed, doctest.ELLIPSIS)
-        assert fits, f"{self.page}:{block.line} says\n{block.text}\nand printed is\n{printed}"
+
+def check_output(page: Path, block: Block, printed: str) -> None:
+    fits = doctest.OutputChecker().check_output(block.text, printed, doctest.ELLIPSIS)
+    assert fits, f"{page}:{block.line} says\n{block.text}\nand printed is\n{printed}"
 
 
 @pytest.fixture
@@ -223,19 +229,18 @@ def test_the_drawing_has_every_floor():
     assert {name for name in names - drawn if importlib.util.find_spec(f"runflow_async.{name}")} == set()
 
 
-def commands_in(text: str) -> Iterator[list[str]]:
-    """The commands of a shell block, each as its words, without what is set for it alone."""
-    for line in text.replace("\\\n", " ").splitlines():
-        lexer = shlex.shlex(line.removeprefix("$ "), posix=True, punctuation_chars=True)
-        lexer.whitespace_split = True
-        command: list[str] = []
-        for word in [*lexer, ";"]:
-            if set(word) <= set("|;&"):
-                if command:
-                    yield command
-                command = []
-            elif command or not re.match(r"\w+=", word):
-                command.append(word)
+@pytest.mark.slow
+def test_the_site_is_built_without_a_warning_and_asks_no_other_host(tmp_path):
+    pytest.importorskip("mkdocstrings", reason="the extra docs is not installed")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    asked = re.compile(
+        r"""<(?:script|link|img|iframe|source)\b[^>]*?(?:src|href)=["']?(?:https?:)?//[^>]+|url\(["']?http[^)]+"""
+    )
+    pages = [file for kind in ("html", "css") for file in tmp_path.rglob(f"*.{kind}")]
+    assert len(pages) > len(PAGES)
+    assert {found for page in pages for found in asked.findall(page.read_text())} == set()
 
 
 @pytest.mark.slow
@@ -252,8 +257,47 @@ def test_the_tests_on_the_page_about_tests_pass(mode, files, tmp_path):
     assert f"{len(files)} passed" in told.stdout, told.stdout + told.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("jq") is None, reason="there is no jq to pick with")
+async def test_the_commands_with_an_output_print_it(stepping_emulator, monkeypatch, tmp_path):
+    page = DOCS / "command-line.md"
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    for block, output in pairwise(blocks_of(page)):
+        if (block.kind, output.kind) == ("sh", "text"):
+            for name, end in [("BATCH_ID", "succeeded"), ("OTHER_ID", "succeeded"), ("FAILING_ID", "failed")]:
+                script = [[(0.0, "running"), (1.0, "succeeded")], [(0.0, "running"), (1.0, end)]]
+                monkeypatch.setenv(name, str(stepping_emulator.create_scripted_batch(script)))
+            shell = await asyncio.create_subprocess_exec("sh", "-c", block.text, cwd=tmp_path, stdout=PIPE, stderr=PIPE)
+            printed, told = await asyncio.wait_for(shell.communicate(), 20)
+            assert told == b""
+            check_output(page, output, printed.decode())
+
+
+def test_the_table_of_exit_statuses_has_them_all():
+    rows = re.findall(r"^\| (\d+) \| ", (DOCS / "command-line.md").read_text(), re.MULTILINE)
+    assert list(map(int, rows)) == [status.value for status in Exit]
+
+
+def commands_in(text: str) -> Iterator[list[str]]:
+    """The commands of a shell block, each as its words, without what is set for it alone and where its output goes."""
+    for line in re.sub(r"\s*\\?\n  ", " ", text).splitlines():
+        lexer = shlex.shlex(re.sub(r"> \S+", "", line), posix=True, punctuation_chars=True)
+        lexer.whitespace_split = True
+        command: list[str] = []
+        for word in [*lexer, ";"]:
+            if set(word) <= set("|;&"):
+                if command:
+                    yield command
+                command = []
+            elif command or not re.match(r"\w+=", word):
+                command.append(word)
+
+
 @pytest.mark.parametrize(("page", "block"), blocks("sh"))
-def test_the_commands_of_a_shell_block_exist(page, block):
+def test_the_commands_of_a_shell_block_exist(page, block, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for written in re.findall(r"> (\S+)", block.text):
+        Path(written).touch()
     for command in commands_in(block.text):
         check_command(*command)
 
@@ -271,5 +315,9 @@ def check_command(program: str, *arguments: str) -> None:
             assert importlib.util.find_spec(arguments[1]) is not None
         case "python":
             assert (ROOT / arguments[0]).exists()
+        case "runflow-async":
+            name, *rest = arguments
+            with command_line.commands[name].make_context(name, rest):
+                pass
         case _:
             assert program in {"cat", "export", "jq", "pytest"}, f"{program}: not checked"
