@@ -1,0 +1,161 @@
+"""What each status looks like, and all that is said about items and batches beside their bars.
+
+Pure: knows which colours, shapes and words, not how they are drawn. Colours are from a palette for the colour-blind
+and none stands alone: bars get darker as the work goes on, ends have shapes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from runflow_async.cli.timeline.lifelines import STRAGGLING
+from runflow_async.protocol import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from runflow_async.cli.timeline.lifelines import BatchLifelines, Lifeline, Lifelines, Stay
+
+__all__ = [
+    "CANCELLED",
+    "EXPLANATION",
+    "FAILED",
+    "OPEN",
+    "STRAGGLER",
+    "SUCCEEDED",
+    "Entry",
+    "Look",
+    "describe",
+    "end_of",
+    "headline",
+    "key_of",
+    "look_of",
+    "seconds",
+    "summarise",
+]
+
+
+class Look(NamedTuple):
+    """How something is drawn.
+
+    Attributes:
+        name: what it is called where spellings and unknown statuses count as one.
+        colour: as `#rrggbb`.
+        marker: the shape of an end, as matplotlib calls it; empty for what has a length.
+        sign: the shape as a character, for text.
+    """
+
+    name: str
+    colour: str
+    marker: str = ""
+    sign: str = ""
+
+
+SUCCEEDED = Look("succeeded", "#00b37f", "|", "▮")
+FAILED = Look("failed", "#d55e00", "X", "✖")
+CANCELLED = Look("cancelled", "#222222", "s", "■")
+OPEN = Look("not ended", "#222222", ">", "▷")
+STRAGGLER = Look("straggler", "#000000", sign="◀")
+OTHER = Look("other", "#b8a999")
+LOOKS = {
+    "queued": Look("queued", "#d5dce4"),
+    "dispatching": Look("dispatching", "#7fbfec"),
+    "running": Look("running", "#0072b2"),
+    "succeeded": SUCCEEDED,
+    "partial_succeeded": Look("partly succeeded", "#cc79a7", "P", "✚"),
+    "failed": FAILED,
+    "canceled": CANCELLED,
+    "cancelled": CANCELLED,
+}
+ENDS = [*dict.fromkeys(look for look in LOOKS.values() if look.marker), OPEN]
+
+EXPLANATION = (
+    "One bar per item, from when it was first seen to its end. "
+    "Batches stand in the order of their first events, items in that of their batch."
+)
+
+
+def look_of(status: str) -> Look:
+    """How a status is drawn; unknown ones share a neutral look."""
+    return LOOKS.get(status, OTHER)
+
+
+def end_of(item: Lifeline) -> Look:
+    """How the end of an item is drawn, or that it has none yet."""
+    return OPEN if item.outcome is None else look_of(item.outcome)
+
+
+class Entry(NamedTuple):
+    """One line of the key."""
+
+    look: Look
+    text: str
+
+
+def key_of(lifelines: Lifelines) -> Iterator[Entry]:
+    """What the bars and marks mean that there are: bars first, then ends, stragglers last."""
+    items = [item for batch in lifelines.batches for item in batch.items]
+    statuses = {stay.status for item in items for stay in item.stays}
+    for status, look in LOOKS.items():
+        if status in statuses and not look.marker:
+            yield Entry(look, look.name)
+    if unknown := sorted(printable(status, 20) for status in statuses - LOOKS.keys()):
+        yield Entry(OTHER, f"{OTHER.name}: {', '.join(unknown[:3])}{', …' if unknown[3:] else ''}")
+    counts = Counter(end_of(item) for item in items)
+    for look in ENDS:
+        if counts[look]:
+            yield Entry(look, f"{look.name} ({counts[look]:,})")
+    if late := sum(batch.is_straggler(item) for batch in lifelines.batches for item in batch.items):
+        yield Entry(STRAGGLER, f"straggler ({late:,}): ran over {STRAGGLING}x as long as the median of its batch")
+
+
+def headline(lifelines: Lifelines) -> str:
+    """How many items of how many batches became what."""
+    items = [item for batch in lifelines.batches for item in batch.items]
+    batches = "1 batch" if len(lifelines.batches) == 1 else f"{len(lifelines.batches):,} batches"
+    return f"{_count_items(items)} of {batches}: {', '.join(_count_ends(items))}"
+
+
+def summarise(batch: BatchLifelines) -> str:
+    """What became of a batch, and how long its items usually waited and ran."""
+    parts = [_count_items(batch.items), *_count_ends(batch.items)]
+    if batch.median_wait is not None:
+        parts.append(f"median wait {seconds(batch.median_wait)}")
+    if batch.median_run is not None:
+        parts.append(f"median run {seconds(batch.median_run)}")
+    return " · ".join(parts)
+
+
+def _count_items(items: Sequence[Lifeline]) -> str:
+    return "1 item" if len(items) == 1 else f"{len(items):,} items"
+
+
+def _count_ends(items: Iterable[Lifeline]) -> list[str]:
+    counts = Counter(end_of(item) for item in items)
+    return [f"{counts[look]:,} {look.name}" for look in ENDS if counts[look]]
+
+
+def describe(item: Lifeline, batch: BatchLifelines) -> str:
+    """All that is known of an item, a line each: what it is, how long it was in each status, and its end."""
+    last = item.stays[-1]
+    lines = [
+        item.name,
+        f"item {item.sequence_index}, id {item.item_id}",
+        f"batch {batch.batch_id}",
+        *(_tell_stay(stay) for stay in item.stays[:-1]),
+        f"{_tell_stay(last)}, not ended" if item.outcome is None else f"{item.outcome} at {seconds(last.begin)}",
+    ]
+    if batch.is_straggler(item):
+        lines.append(f"straggler: ran {batch.slowness(item):.1f}x as long as the median of its batch")
+    return "\n".join(lines)
+
+
+def _tell_stay(stay: Stay) -> str:
+    return f"{printable(stay.status, 40)} for {seconds(stay.end - stay.begin)}"
+
+
+def seconds(length: float) -> str:
+    """A length of time, to three digits or whole seconds."""
+    digits = 2 if length < 10 else 1 if length < 100 else 0  # noqa: PLR2004  # powers of ten
+    return f"{length:,.{digits}f} s"
