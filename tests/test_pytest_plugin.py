@@ -6,7 +6,6 @@ would have. A new process finds the plugin by its entry point, as it does for ev
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from textwrap import dedent
@@ -95,6 +94,15 @@ def test_the_scope_of_the_loop_may_be_set_for_all_tests(run):
     run(source, *AUTO, "-o", "asyncio_default_test_loop_scope=session").assert_outcomes(passed=2)
 
 
+def test_the_older_spelling_of_the_loops_scope_counts_too(run):
+    source = """
+        @pytest.mark.asyncio(scope="module")
+        async def test_my_app(runflow_emulator, runflow_session):
+            await runflow_session.get_batch(runflow_emulator.create_batch())
+    """
+    run(source, *STRICT, "-W", "ignore::pytest.PytestDeprecationWarning").assert_outcomes(passed=1)
+
+
 def test_a_run_on_trio_is_skipped_and_the_reason_told(run):
     source = """
         @pytest.mark.anyio
@@ -135,9 +143,9 @@ def test_a_plain_test_is_told_so_even_where_a_fixture_brings_anyio(run):
 
 
 def test_where_no_async_plugin_is_it_is_told_what_to_install(pytester, monkeypatch):
-    """In a process that has imported none."""
+    """In a process that has imported none, and could not import pytest-asyncio."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    pytester.makepyfile("async def test_my_app(runflow_session): pass")
+    pytester.makepyfile("async def test_my_app(runflow_session): pass", pytest_asyncio="raise ImportError")
     result = pytester.runpytest_subprocess(*EVERY, "-p", "runflow_async.pytest_plugin")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines("*install pytest-asyncio or anyio*")
@@ -318,5 +326,5 @@ def test_it_adds_nothing_to_what_the_package_imports():
         import runflow_async.pytest_plugin
         print(*sys.modules.keys() - before)
     """
-    printed = subprocess.run([sys.executable, "-c", dedent(script)], stdout=subprocess.PIPE, check=True, env=os.environ)
+    printed = subprocess.run([sys.executable, "-c", dedent(script)], stdout=subprocess.PIPE, check=True)
     assert printed.stdout.split() == [b"runflow_async.pytest_plugin"]
