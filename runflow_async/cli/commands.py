@@ -15,7 +15,7 @@ from runflow_async.cli.connecting import connection_options, debug_option, open_
 from runflow_async.cli.exits import Exit
 from runflow_async.cli.following import follow
 from runflow_async.cli.live import LiveView
-from runflow_async.cli.running import run_async
+from runflow_async.cli.running import run_async, say_hint
 from runflow_async.cli.tables import batch_table, items_table
 from runflow_async.cli.watching import wait, watch
 from runflow_async.demo import DEMO_INTERVAL, demo_batches, run_demo
@@ -112,7 +112,10 @@ def timeline(events: BinaryIO, output: Path) -> int:
         from runflow_async.cli.timeline import draw_timeline, read_lifelines  # noqa: PLC0415  # needs an extra
     except ModuleNotFoundError as error:
         raise click.ClickException("the timeline needs matplotlib: pip install 'runflow-async[plot]'") from error
-    draw_timeline(read_lifelines(events), output)
+    lifelines = read_lifelines(events)
+    if lifelines.note:
+        say_hint(lifelines.note)
+    draw_timeline(lifelines, output)
     return Exit.SUCCEEDED
 
 
