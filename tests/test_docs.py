@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple, get_type_hints
 import pytest
 import yaml
 
-from runflow_async import Batch, BatchItem, BatchItemHandle, ErrorDetail, RunflowSession, wait_adaptive
+from runflow_async import Batch, BatchItem, BatchItemHandle, ErrorDetail, RunflowSession, errors, wait_adaptive
 from runflow_async.callbacks import BatchCallback
 from runflow_async.cli.commands import runflow_async as command_line
 from runflow_async.cli.exits import Exit
@@ -162,6 +162,11 @@ def test_every_block_says_what_it_is():
 
 def fences_of(page: Path) -> int:
     return sum(not block.is_hidden for block in blocks_of(page))
+
+
+def test_the_tree_of_errors_is_drawn_as_one_block():
+    branches = [line for line in (inspect.getdoc(errors) or "").splitlines() if "──" in line]
+    assert [line for line in branches if not line.startswith("    ")] == []
 
 
 def test_every_page_is_in_the_navigation():
