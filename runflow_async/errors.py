@@ -3,7 +3,8 @@
     RunflowError
     ├── ConfigurationError             also a ValueError: key, base URL, arguments
     ├── InvalidSignatureError          a callback that nobody with the secret has signed
-    ├── CheckpointError                the checkpoint's file cannot be read or written; says which and why
+    ├── ShardError                     a shard of a distributed wait could not run; says where and why
+├── CheckpointError                the checkpoint's file cannot be read or written; says which and why
     ├── SessionClosedError             the session was closed before or during the call
     ├── TransportError                 connection, DNS, protocol garbage, timeout of one request
     │   └── CertificateError           never retried
@@ -94,6 +95,20 @@ class InvalidSignatureError(RunflowError):
 
 class CheckpointError(RunflowError):
     """The file of the checkpoints cannot be read or written."""
+
+
+class ShardError(RunflowError):
+    """A shard of a distributed wait could not run at all, so none of them goes on.
+
+    Attributes:
+        shard: its number, from 0.
+        worker: the address of the worker where it was; None if that is not known.
+    """
+
+    def __init__(self, shard: int, worker: str | None, reason: str) -> None:
+        self.shard = shard
+        self.worker = worker
+        super().__init__(f"shard {shard} cannot run on worker {worker}: {reason}")
 
 
 class SessionClosedError(RunflowError):

@@ -166,7 +166,7 @@ class Ledger:
 
     def report_missing(self) -> None:
         """Log the items that the last answer did not list any more."""
-        if self._unlisted:
+        if self._unlisted and self._body is not None:
             logger.warning(
                 "batch %s: %d item(s) known from earlier answers are missing in the last one: %s",
                 self._batch_id,

@@ -111,6 +111,11 @@ class RunflowSession:
         self._waits: WeakValueDictionary[UUID, BatchWait] = WeakValueDictionary()
         self._twins: WeakSet[BatchWait] = WeakSet()
 
+    @property
+    def throttle(self) -> Throttle:
+        """The pace that all requests of this session share, for whoever divides one among several sessions."""
+        return self._transport.throttle
+
     def __repr__(self) -> str:
         return f"<RunflowSession {self._base_url}{' closed' if self._transport.closed else ''}>"
 

@@ -9,6 +9,10 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Throttle"]
 
@@ -35,11 +39,16 @@ class Throttle:
     Args:
         max_rate: requests per second; None sets no bound but the learnt one.
         max_hold: seconds; a longer `Retry-After` is cut to this.
+
+    Attributes:
+        on_refused: called with the `Retry-After` of every 429, in seconds, or None.
     """
 
     def __init__(self, max_rate: float | None, max_hold: float = math.inf) -> None:
+        self.on_refused: Callable[[float | None], None] | None = None
         self._max_hold = max_hold
         self._max_rate = math.inf if max_rate is None else max_rate
+        self._granted_until = math.inf
         self._peak = math.inf
         self._decreased_at = -math.inf
         self._held_until = -math.inf
@@ -51,7 +60,22 @@ class Throttle:
     @property
     def is_open(self) -> bool:
         """Whether there is no bound at all at present, so that asking for a turn is needless."""
-        return self._peak == self._max_rate == math.inf and not self._queue and self._held_until == -math.inf
+        unbound = self._peak == self._max_rate == self._granted_until == math.inf
+        return unbound and not self._queue and self._held_until == -math.inf
+
+    def grant(self, rate: float, until: float) -> None:
+        """Set the bound anew, for a while: it is a part of a budget that somebody divides.
+
+        Args:
+            rate: requests per second.
+            until: instant after which nobody gets a turn before the next grant.
+        """
+        self._max_rate = rate
+        self._granted_until = until
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._set_timer(asyncio.get_running_loop())
 
     def rate(self, now: float) -> float:
         """Requests per second that are allowed now."""
@@ -80,6 +104,12 @@ class Throttle:
             now: when it was refused.
             retry_after: seconds in which nobody gets a turn, or None.
         """
+        self.slow_down(sent_at, now, retry_after)
+        if self.on_refused is not None:
+            self.on_refused(retry_after)
+
+    def slow_down(self, sent_at: float, now: float, retry_after: float | None) -> None:
+        """Take a refusal to heart, which may have been somebody else's; arguments as for `refused`."""
         if retry_after is not None:
             self._held_until = max(self._held_until, now + min(retry_after, self._max_hold))
         # Servers count over a while: what follows within it is the same refusal, not another one.
@@ -91,8 +121,9 @@ class Throttle:
     async def turn(self) -> None:
         """Return when it is this request's turn. Cancelled, it passes its turn on to the next one."""
         loop = asyncio.get_running_loop()
-        if not self._queue and self._ready_at() <= loop.time():
-            self._take(loop.time())
+        now = loop.time()
+        if not self._queue and self._ready_at(now) <= now:
+            self._take(now)
             return
         turn = loop.create_future()
         self._queue.append(turn)
@@ -105,8 +136,9 @@ class Throttle:
             self._set_timer(loop)
             raise
 
-    def _ready_at(self) -> float:
-        return max(self._held_until, self._free_at)
+    def _ready_at(self, now: float) -> float:
+        ready = max(now, self._held_until, self._free_at)
+        return ready if ready <= self._granted_until else math.inf
 
     def _take(self, now: float) -> None:
         rate = self.rate(now)
@@ -115,13 +147,13 @@ class Throttle:
         self._free_at = -math.inf if rate == math.inf else max(self._free_at, now - LATENESS) + 1 / rate
 
     def _set_timer(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._timer is None and self._queue:
-            self._timer = loop.call_at(max(self._ready_at(), loop.time()), self._give_turns, loop)
+        if self._timer is None and self._queue and (ready := self._ready_at(loop.time())) < math.inf:
+            self._timer = loop.call_at(ready, self._give_turns, loop)
 
     def _give_turns(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
         now = loop.time()
-        while self._queue and self._ready_at() <= now + 1e-6:
+        while self._queue and self._ready_at(now) <= now + 1e-6:
             turn = self._queue.popleft()
             if not turn.done():
                 self._take(now)

@@ -109,7 +109,7 @@ class Transport:
         self._request_timeout = request_timeout
         self._max_connections = max_connections
         self._max_response_bytes = max_response_bytes
-        self._throttle = throttle
+        self.throttle = throttle
         self._slots = asyncio.Semaphore(min(max_connections, _room_in(http) or max_connections))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._entered: set[Scope] = set()
@@ -195,14 +195,14 @@ class Transport:
             else:
                 drop(response)
         now = self._now()
-        self._throttle.answered(now)
+        self.throttle.answered(now)
         return Reply(body, retry_after(response), now - started, getattr(response, "wire", None))
 
     async def _read_error(self, response: aiohttp.ClientResponse, started: float) -> RunflowError:
         asked = retry_after(response)
         status = response.status
         if status == HTTPStatus.TOO_MANY_REQUESTS or (asked and status == HTTPStatus.SERVICE_UNAVAILABLE):
-            self._throttle.refused(started, self._now(), asked)
+            self.throttle.refused(started, self._now(), asked)
         try:
             async with asyncio.timeout(ERROR_BODY_TIMEOUT):
                 body = await read_up_to(response, ERROR_BODY_LIMIT)
@@ -223,14 +223,14 @@ class Transport:
         return body
 
     async def _take_turn(self, limit: float) -> None:
-        if self._throttle.is_open and not self._slots.locked():
+        if self.throttle.is_open and not self._slots.locked():
             await self._slots.acquire()  # does not suspend
             return
         try:
             async with asyncio.timeout_at(None if limit == math.inf else limit):
                 await self._slots.acquire()
                 try:
-                    await self._throttle.turn()
+                    await self.throttle.turn()
                 except BaseException:
                     self._slots.release()
                     raise

@@ -1,0 +1,116 @@
+"""The same waits on a Dask cluster, for more batches than one process polls well.
+
+from distributed import Client
+from runflow_async.distributed import SessionConfig, wait_for_batches
+
+async with Client("tcp://scheduler:8786", asynchronous=True) as client:
+    async for transition in wait_for_batches(client, batch_ids, max_rate=200.0):
+        ...
+
+The batches are dealt out to shards, coroutine tasks on the workers' own event loops. Dask decides where they run, and
+runs those of a worker that has died elsewhere; they go on from what their consumer knows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from distributed import Client
+
+from runflow_async.distributed.budget import LEAST_RATE
+from runflow_async.distributed.config import SessionConfig
+from runflow_async.distributed.coordinator import ShardPlan
+from runflow_async.distributed.shard import WaitKeywords
+from runflow_async.distributed.waits import DistributedWait, RemoteWait
+from runflow_async.errors import ConfigurationError
+from runflow_async.models import Batch
+from runflow_async.protocol import parse_batch_id
+from runflow_async.waits import check_seconds, check_strategy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from uuid import UUID
+
+    from tenacity import RetryCallState
+    from tenacity.wait import wait_base
+
+__all__ = ["DistributedWait", "RemoteWait", "SessionConfig", "wait_for_batches"]
+
+DEFAULT_SHARDS = 16
+"""Enough to be spread over as many workers, and few enough that their consumer hears each one often."""
+
+
+def wait_for_batches(
+    client: Client,
+    batch_ids: Iterable[UUID | str],
+    *,
+    shards: int | None = None,
+    max_rate: float | None = None,
+    session: SessionConfig = SessionConfig(),  # noqa: B008  # frozen
+    timeout: float | None = 3600.0,
+    interval: float | wait_base | Callable[[RetryCallState], float] | None = None,
+    max_outage: float = 300.0,
+    until: Callable[[Batch], bool] | None = None,
+    since: Iterable[Batch] = (),
+) -> DistributedWait:
+    """Wait for many batches on the workers of a Dask cluster: iterate, await, or take them `as_completed()`.
+
+    A worker that dies costs time only: its shards go on elsewhere, from what was told. Workers that join get shards of
+    those that have most. A 429 that one shard gets slows all.
+
+    Args:
+        client: of Dask, with `asynchronous=True`, on this event loop.
+        batch_ids: UUIDs or their texts; one that stands twice is one wait.
+        shards: into how many groups the batches are dealt, and so the most workers that take part; default 16, or
+            fewer where there are fewer batches, or where `max_rate` is too small for so many.
+        max_rate: requests per second, of all workers together; None sets no bound but the one learnt from 429.
+        session: how the sessions of the workers are made. The key is not in it.
+        timeout: as for `RunflowSession.wait_for_batches`; for a shard that began anew, less what went by.
+        interval: as for `RunflowSession.wait_for_batches`.
+        max_outage: as for `RunflowSession.wait_for_batches`.
+        until: as for `RunflowSession.wait_for_batches`; it runs on the workers.
+        since: as for `RunflowSession.wait_for_batches`.
+
+    Raises:
+        ConfigurationError: at once, if an argument makes no sense.
+
+    Awaiting or iterating it raises `ShardError` where a shard cannot run at all, such as without a key, and at its end
+    an `ExceptionGroup` of the errors of those waits that failed.
+    """
+    if not isinstance(client, Client) or not client.asynchronous:
+        raise ConfigurationError("client must be a dask.distributed.Client made with asynchronous=True")
+    if not isinstance(session, SessionConfig):
+        raise ConfigurationError(f"session must be a SessionConfig, not {type(session).__name__}")
+    order = [parse_batch_id(batch_id) for batch_id in batch_ids]
+    rate = None if max_rate is None else check_seconds("max_rate", max_rate, unit="requests per second")
+    check_strategy(interval)
+    plan = ShardPlan(
+        config=session,
+        keywords=WaitKeywords(interval=interval, max_outage=check_seconds("max_outage", max_outage), until=until),
+        timeout=None if timeout is None else check_seconds("timeout", timeout, zero=True),
+        max_rate=rate,
+    )
+    return DistributedWait(client, plan, order, _count_shards(shards, len(set(order)), rate), _by_id(since))
+
+
+def _count_shards(asked: int | None, batches: int, max_rate: float | None) -> int:
+    if asked is None:
+        affordable = DEFAULT_SHARDS if max_rate is None else int(max_rate / (2 * LEAST_RATE))
+        return max(1, min(DEFAULT_SHARDS, batches, affordable))
+    if isinstance(asked, bool) or not isinstance(asked, int) or asked < 1:
+        raise ConfigurationError(f"shards must be a whole number from 1, not {asked!r}")
+    if max_rate is not None and max_rate < LEAST_RATE * asked:
+        raise ConfigurationError(
+            f"max_rate={max_rate:g} is too little for {asked} shards, which need {LEAST_RATE:g} requests per second "
+            "each: pass fewer shards"
+        )
+    return asked
+
+
+def _by_id(since: Iterable[Batch]) -> dict[UUID, Batch]:
+    earlier: dict[UUID, Batch] = {}
+    for batch in since:
+        if not isinstance(batch, Batch) or batch.id is None:
+            raise ConfigurationError("since must hold snapshots with their ids, such as `delivered` of each wait")
+        earlier[batch.id] = batch
+    return earlier

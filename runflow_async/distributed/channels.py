@@ -1,0 +1,46 @@
+"""Queues of messages that the Dask scheduler keeps between a consumer and its shards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from distributed import Queue
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["Channel"]
+
+
+class Channel:
+    """A queue of bytes, first in, first out; made by `open`.
+
+    Args:
+        queue: of Dask.
+    """
+
+    def __init__(self, queue: Any) -> None:
+        self._queue = queue
+
+    @classmethod
+    async def open(cls, client: Client, name: str, *, most: int = 0) -> Self:
+        """Open the queue of this name. Who does so first sets how many messages wait in it at most; 0 is any number."""
+        return cls(await Queue(name, client=client, maxsize=most))
+
+    async def put(self, message: bytes) -> None:
+        """Add a message, once there is room for it."""
+        await self._queue.put(message)
+
+    async def get(self) -> bytes:
+        """Take the next message. Cancelled, it may take one that is then lost."""
+        message: bytes = await self._queue.get()
+        return message
+
+    async def get_waiting(self) -> list[bytes]:
+        """Take all messages that are there."""
+        messages: list[bytes] = await self._queue.get(batch=True)
+        return messages
+
+    def close(self) -> None:
+        """Let go of it; the scheduler forgets a queue that nobody holds."""
+        self._queue.close()

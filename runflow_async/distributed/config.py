@@ -1,0 +1,76 @@
+"""How the sessions of the shards are made, on whichever worker they run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from uuid import UUID
+
+from msgspec import Struct
+
+from runflow_async.errors import ConfigurationError
+from runflow_async.session import RunflowSession
+from runflow_async.waits import RetryPolicy
+
+__all__ = ["SessionConfig"]
+
+
+class SessionConfig(Struct, frozen=True, kw_only=True):
+    """What each shard opens its `RunflowSession` with.
+
+    It travels through the scheduler, so it never holds the key: workers take that from their environment's
+    `RUNFLOW_API_KEY`, or from a function that they import and call. What is None here comes from their environment too.
+
+    Attributes:
+        api_key: a function without arguments, defined in a module that workers can import, that returns the key.
+        base_url: as for `RunflowSession`.
+        organization_id: as for `RunflowSession`.
+        request_timeout: seconds, as for `RunflowSession`.
+        max_connections: requests at the same time, of each shard.
+        max_response_bytes: as for `RunflowSession`.
+        max_retry_after: seconds, as for `RunflowSession`.
+        retry: as for `RunflowSession`.
+
+    Raises:
+        ConfigurationError: if `api_key` is the key itself, or a function that would take it along.
+    """
+
+    api_key: Callable[[], str] | None = None
+    base_url: str | None = None
+    organization_id: UUID | str | None = None
+    request_timeout: float = 30.0
+    max_connections: int = 100
+    max_response_bytes: int = 33_554_432
+    max_retry_after: float = 120.0
+    retry: RetryPolicy = RetryPolicy()
+
+    def __post_init__(self) -> None:
+        if self.api_key is not None and not _is_importable(self.api_key):
+            raise ConfigurationError(
+                "api_key must be a function in a module that workers can import, so that the key itself does not "
+                "travel through the scheduler; or leave it out, and set RUNFLOW_API_KEY in the workers' environment"
+            )
+
+    def make_session(self) -> RunflowSession:
+        """Open a session, here and now.
+
+        Raises:
+            ConfigurationError: if there is no key, or something makes no sense.
+        """
+        return RunflowSession(
+            self.api_key() if self.api_key is not None else None,
+            base_url=self.base_url,
+            organization_id=self.organization_id,
+            request_timeout=self.request_timeout,
+            max_connections=self.max_connections,
+            max_response_bytes=self.max_response_bytes,
+            max_retry_after=self.max_retry_after,
+            retry=self.retry,
+        )
+
+
+def _is_importable(function: object) -> bool:
+    """Whether it is pickled as a name, with nothing of what it holds: not a lambda, a closure or the main script's."""
+    module = getattr(function, "__module__", "__main__")
+    name = getattr(function, "__qualname__", "")
+    return module != "__main__" and getattr(sys.modules.get(module), name, None) is function

@@ -1,0 +1,277 @@
+"""The consumer's side of the shards: submits them to Dask, tells them what to do, and takes in what they say.
+
+Where a shard runs, and that it runs again when its worker has died, is Dask's affair; what it goes on with is told
+here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from distributed import KilledWorker
+from msgspec import Struct
+
+from runflow_async.distributed.budget import LOAN, Budget
+from runflow_async.distributed.channels import Channel
+from runflow_async.distributed.config import SessionConfig
+from runflow_async.distributed.messages import (
+    Assignment,
+    Grant,
+    Known,
+    News,
+    Order,
+    Refused,
+    SlowDown,
+    Started,
+    Stop,
+    decode_frame,
+    encode,
+)
+from runflow_async.distributed.shard import WaitKeywords, run_shard
+from runflow_async.errors import ShardError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from uuid import UUID
+
+    from distributed import Client
+
+__all__ = ["Coordinator", "ShardPlan"]
+
+TICK = 0.5
+"""Seconds between two words to every shard, and looks at how the shards are spread over the workers."""
+FAREWELL = 5.0
+"""Seconds that shards have to end once they were told to."""
+
+
+class ShardPlan(Struct, frozen=True, kw_only=True):
+    """What all shards have in common.
+
+    Attributes:
+        config: makes their sessions.
+        keywords: of their waits.
+        timeout: seconds of each wait, or None.
+        max_rate: requests per second of all together, or None.
+    """
+
+    config: SessionConfig
+    keywords: WaitKeywords
+    timeout: float | None
+    max_rate: float | None
+
+
+class ShardRecord:
+    """A shard, as its consumer knows it.
+
+    Attributes:
+        number: of the shard.
+        unfinished: its batches that have not ended.
+        life: names its present run; None while there is none.
+        worker: where that is.
+    """
+
+    def __init__(self, number: int, batch_ids: Sequence[UUID]) -> None:
+        self.number = number
+        self.unfinished = set(batch_ids)
+        self.life: str | None = None
+        self.worker: str | None = None
+        self.began: float | None = None
+        self.orders: Channel | None = None
+        self.future: Any = None
+        self.moving_to: str | None = None
+        self.submissions = 0
+
+
+class Coordinator:
+    """Keeps the shards of one wait running.
+
+    Args:
+        client: of Dask, asynchronous.
+        plan: what the shards have in common.
+        groups: the batches of each shard.
+        known: what is known of a shard's unfinished batches, when it begins anew.
+        take: takes in news; returns once there is room for more.
+        fail: takes the error that ends everything.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        plan: ShardPlan,
+        groups: Sequence[Sequence[UUID]],
+        *,
+        known: Callable[[set[UUID]], list[Known]],
+        take: Callable[[News], Any],
+        fail: Callable[[Exception], None],
+    ) -> None:
+        self._client: Any = client  # annotated in part
+        self._plan = plan
+        self._known = known
+        self._take = take
+        self._fail = fail
+        self._run = f"runflow-{uuid4().hex[:12]}"
+        self._shards = [ShardRecord(number, group) for number, group in enumerate(groups)]
+        self._budget = None if plan.max_rate is None else Budget(plan.max_rate, len(groups))
+        self._frames: Channel | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Submit all shards."""
+        self._frames = await Channel.open(self._client, self._run, most=max(8, 2 * len(self._shards)))
+        for shard in self._shards:
+            self._submit(shard)
+        for work in (self._receive(), self._keep()):
+            task = asyncio.create_task(work)
+            task.add_done_callback(self._note_failure)
+            self._tasks.append(task)
+
+    async def stop(self) -> None:
+        """End all shards; they poll no more when this returns, unless their workers cannot be reached."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with suppress(Exception):  # a scheduler that is gone has no shards left either
+            await self._say_farewell()
+        for shard in self._shards:
+            if shard.future is not None:
+                shard.future.release()
+
+    async def _say_farewell(self) -> None:
+        async with asyncio.timeout(FAREWELL):
+            futures = [shard.future for shard in self._shards if shard.future is not None]
+            queued = [shard.future for shard in self._shards if shard.future is not None and shard.life is None]
+            if queued:
+                await self._client.cancel(queued, force=True)
+            await asyncio.gather(*(self._order(shard, Stop()) for shard in self._shards if shard.life is not None))
+            assert self._frames is not None  # noqa: S101  # set by start
+            draining = asyncio.create_task(self._drain(self._frames))
+            try:
+                running = [future for future in futures if future not in queued]
+                await asyncio.gather(*(_settled(future) for future in running))
+            finally:
+                draining.cancel()
+                await asyncio.gather(draining, return_exceptions=True)
+                await self._client.cancel(futures, force=True)
+                for queue in [self._frames, *(shard.orders for shard in self._shards if shard.orders is not None)]:
+                    queue.close()
+
+    async def _drain(self, frames: Channel) -> None:
+        """Make room for shards that wait to say something, which nobody will hear."""
+        while True:
+            await frames.get()
+
+    def _note_failure(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error if isinstance(error, Exception) else RuntimeError(str(error)))
+
+    def _submit(self, shard: ShardRecord) -> None:
+        shard.submissions += 1
+        key = f"{self._run}-{shard.number}-{shard.submissions}"
+        where: dict[str, Any] = {}
+        if shard.moving_to is not None:
+            where = {"workers": [shard.moving_to], "allow_other_workers": True}
+        shard.moving_to = None
+        shard.future = self._client.submit(
+            run_shard,
+            self._run,
+            shard.number,
+            key,
+            self._plan.config,
+            self._plan.keywords,
+            paced=self._budget is not None,
+            key=key,
+            pure=False,
+            **where,
+        )
+
+    async def _order(self, shard: ShardRecord, order: Order) -> None:
+        if shard.orders is not None:
+            await shard.orders.put(encode(order))
+
+    async def _receive(self) -> None:
+        assert self._frames is not None  # noqa: S101  # set by start
+        while True:
+            for message in [await self._frames.get(), *await self._frames.get_waiting()]:
+                frame = decode_frame(message)
+                shard = self._shards[frame.shard]
+                if isinstance(frame, Started):
+                    await self._greet(shard, frame)
+                elif frame.life == shard.life:  # else of a life that was given up
+                    await self._hear(shard, frame)
+
+    async def _greet(self, shard: ShardRecord, started: Started) -> None:
+        if shard.orders is not None:
+            shard.orders.close()
+        shard.life, shard.worker, shard.moving_to = started.life, started.worker, None
+        shard.orders = await Channel.open(self._client, f"{self._run}-{started.life}")
+        now = asyncio.get_running_loop().time()
+        shard.began = now if shard.began is None else shard.began
+        timeout = self._plan.timeout
+        left = None if timeout is None else max(0.0, timeout - (now - shard.began))
+        await self._order(shard, Assignment(self._known(shard.unfinished), left))
+        await self._grant_all()
+
+    async def _hear(self, shard: ShardRecord, frame: News | Refused) -> None:
+        if isinstance(frame, Refused):
+            others = [other for other in self._shards if other is not shard and other.life is not None]
+            await asyncio.gather(*(self._order(other, SlowDown(frame.retry_after)) for other in others))
+            return
+        if self._budget is not None:
+            self._budget.heard(frame.life, frame.grant)
+        shard.unfinished.difference_update(ended.batch_id for ended in frame.ended)
+        if not shard.unfinished and self._budget is not None:
+            self._budget.ended(frame.life)
+        await self._take(frame)
+
+    async def _keep(self) -> None:
+        """Renew the grants, submit anew what has come to an end too soon, and use workers that have joined."""
+        while True:
+            await asyncio.sleep(TICK)
+            await self._grant_all()
+            for shard in self._shards:
+                if shard.unfinished and shard.future is not None and shard.future.status != "pending":
+                    await self._revive(shard)
+            await self._spread(list(await self._client.nthreads()))
+
+    async def _grant_all(self) -> None:
+        alive = {shard.life: shard for shard in self._shards if shard.life is not None and shard.unfinished}
+        if self._budget is None:
+            await asyncio.gather(*(self._order(shard, Grant(0, None, LOAN)) for shard in alive.values()))
+            return
+        weights = {life: len(shard.unfinished) for life, shard in alive.items()}
+        loans = self._budget.lend(weights, asyncio.get_running_loop().time())
+        await asyncio.gather(
+            *(self._order(alive[life], Grant(loan.number, loan.rate, LOAN)) for life, loan in loans.items())
+        )
+
+    async def _revive(self, shard: ShardRecord) -> None:
+        if shard.future.status == "error":
+            error = await shard.future.exception()
+            if not isinstance(error, KilledWorker):
+                raise ShardError(shard.number, shard.worker, f"{type(error).__name__}: {error}") from error
+        elif shard.future.status == "finished" and shard.life is not None and self._budget is not None:
+            self._budget.ended(shard.life)
+        shard.life = shard.worker = None
+        self._submit(shard)
+
+    async def _spread(self, workers: Sequence[str]) -> None:
+        """Move a shard from the worker with the most to the one with the fewest, where that evens them out."""
+        running = [shard for shard in self._shards if shard.worker in workers and shard.unfinished]
+        if len(workers) < 2 or any(shard.moving_to for shard in running):  # noqa: PLR2004  # nowhere to go
+            return
+        counts = Counter(dict.fromkeys(workers, 0))
+        counts.update(shard.worker for shard in running if shard.worker)
+        (most, highest), *_, (fewest, lowest) = counts.most_common()
+        movable = [shard for shard in running if shard.worker == most]
+        for shard in movable[: (highest - lowest) // 2]:
+            shard.moving_to = fewest
+            await self._order(shard, Stop())
+
+
+async def _settled(future: Any) -> None:
+    with suppress(Exception):  # however it ended
+        await future

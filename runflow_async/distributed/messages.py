@@ -1,0 +1,149 @@
+"""What shards and their consumer say to each other, as bytes."""
+
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from runflow_async.errors import RunflowError
+from runflow_async.models import Batch, BatchItemHandle, WaitStats
+from runflow_async.transitions import ItemTransition
+
+if TYPE_CHECKING:
+    from runflow_async.waiting import BatchWait
+
+__all__ = [
+    "Assignment",
+    "Ended",
+    "Frame",
+    "Grant",
+    "Known",
+    "News",
+    "Order",
+    "Refused",
+    "SlowDown",
+    "Started",
+    "Stop",
+    "decode_frame",
+    "decode_order",
+    "encode",
+    "read_ended",
+    "tell_ended",
+]
+
+
+class Message(Struct, frozen=True, tag=True):
+    """Base of all messages."""
+
+
+class Started(Message, frozen=True):
+    """A shard's task runs, on some worker, and asks what to do."""
+
+    shard: int
+    life: str
+    worker: str
+
+
+class Ended(Struct, frozen=True):
+    """A wait has ended: its last batch, encoded, or its error, pickled."""
+
+    batch_id: UUID
+    stats: WaitStats
+    batch: bytes | None = None
+    error: bytes | None = None
+
+
+class News(Message, frozen=True):
+    """What came of the polls since the last news, in order; and the last grant that was heard."""
+
+    shard: int
+    life: str
+    grant: int
+    transitions: list[ItemTransition]
+    ended: list[Ended]
+
+
+class Refused(Message, frozen=True):
+    """A 429 came, with this `Retry-After` in seconds, or None."""
+
+    shard: int
+    life: str
+    retry_after: float | None
+
+
+class Known(Struct, frozen=True):
+    """A batch, and what the consumer knows of its items."""
+
+    batch_id: UUID
+    items: list[BatchItemHandle]
+
+
+class Assignment(Message, frozen=True):
+    """What the shard waits for, and for how many seconds at most."""
+
+    batches: list[Known]
+    timeout: float | None
+
+
+class Grant(Message, frozen=True):
+    """So many requests per second, None without bound, for so many seconds; also the sign that somebody listens."""
+
+    number: int
+    rate: float | None
+    seconds: float
+
+
+class SlowDown(Message, frozen=True):
+    """Another shard was refused, with this `Retry-After` in seconds, or None."""
+
+    retry_after: float | None
+
+
+class Stop(Message, frozen=True):
+    """Poll no more, and end."""
+
+
+Frame = Started | News | Refused
+Order = Assignment | Grant | SlowDown | Stop
+
+_frames = msgspec.msgpack.Decoder(Frame)
+_orders = msgspec.msgpack.Decoder(Order)
+encode = msgspec.msgpack.Encoder().encode
+
+
+def decode_frame(message: bytes) -> Frame:
+    """What a shard said."""
+    frame: Frame = _frames.decode(message)
+    return frame
+
+
+def decode_order(message: bytes) -> Order:
+    """What the consumer said."""
+    order: Order = _orders.decode(message)
+    return order
+
+
+def tell_ended(wait: BatchWait) -> Ended:
+    """How a wait has ended."""
+    error = wait.exception()
+    if error is None:
+        return Ended(wait.batch_id, wait.stats, batch=msgspec.msgpack.encode(wait.result()))
+    try:
+        return Ended(wait.batch_id, wait.stats, error=pickle.dumps(error))
+    except Exception:  # noqa: BLE001  # of the user's own `until`, perhaps; its text is what can be told
+        told = RunflowError(f"{type(error).__name__}: {error}")
+        told.batch_id = wait.batch_id
+        return Ended(wait.batch_id, wait.stats, error=pickle.dumps(told))
+
+
+def read_ended(ended: Ended) -> Batch | Exception:
+    """The last batch, or the error."""
+    if ended.error is not None:
+        error = pickle.loads(ended.error)  # noqa: S301  # from our own workers, who run our code anyway
+        assert isinstance(error, Exception)  # noqa: S101  # as they pickled it
+        return error
+    return msgspec.msgpack.decode(ended.batch or b"", type=Batch)

@@ -1,0 +1,224 @@
+"""One shard: a coroutine task on a worker's own event loop that waits for its batches and tells its consumer.
+
+What it has to wait for, from where on and at which pace, it is told; it ends when all has ended, when it is told to, or
+when nobody has spoken to it for long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from distributed import get_client, get_worker  # pyright: ignore[reportUnknownVariableType]  # partly annotated
+from distributed.worker_state_machine import SecedeEvent
+from msgspec import Struct
+
+from runflow_async.distributed.channels import Channel
+from runflow_async.distributed.messages import (
+    Assignment,
+    Grant,
+    News,
+    Refused,
+    SlowDown,
+    Started,
+    Stop,
+    decode_order,
+    encode,
+    tell_ended,
+)
+from runflow_async.models import Batch
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from runflow_async.distributed.config import SessionConfig
+    from runflow_async.fleet import BatchesWait
+    from runflow_async.session import RunflowSession
+    from runflow_async.transitions import ItemTransition
+    from runflow_async.waiting import BatchWait
+
+__all__ = ["Shard", "WaitKeywords", "run_shard"]
+
+GATHERING = 0.05
+"""Seconds between two frames at least."""
+MOST_UNTOLD = 2_000
+"""Transitions that wait to be sent; while there are so many, nothing is polled."""
+PATIENCE = 30.0
+"""Seconds without a word of the consumer after which it is taken to be gone."""
+REFUSAL_PAUSE = 0.5
+"""Seconds between two refusals that are told: what follows at once is the same one."""
+
+
+class WaitKeywords(Struct, frozen=True, kw_only=True):
+    """The keywords of the waits that all shards share; `wait_for_batches` says what each one means."""
+
+    interval: Any
+    max_outage: float
+    until: Callable[[Batch], bool] | None
+
+
+async def run_shard(
+    run: str, number: int, key: str, config: SessionConfig, keywords: WaitKeywords, *, paced: bool
+) -> None:
+    """The task: connect a shard to its consumer, and let it run.
+
+    Args:
+        run: name of the queue to the consumer.
+        number: of the shard.
+        key: of this task.
+        config: makes the session.
+        keywords: of the waits.
+        paced: whether nothing may be polled before a grant.
+    """
+    worker: Any = get_worker()
+    client: Any = get_client()
+    # It waits and hardly computes, so it takes no thread from the worker's other tasks.
+    worker.handle_stimulus(SecedeEvent(key=key, compute_duration=0.01, stimulus_id=f"secede-{time.time()}"))
+    life = uuid4().hex
+    frames = await Channel.open(client, run)
+    orders = await Channel.open(client, f"{run}-{life}")
+    try:
+        async with config.make_session() as session:
+            if paced:
+                session.throttle.grant(1.0, until=-math.inf)
+            await Shard(number, life, session, keywords, put=frames.put, get=orders.get).run(worker.address)
+    finally:
+        frames.close()
+        orders.close()
+
+
+class Shard:
+    """The shard itself.
+
+    Args:
+        number: of the shard.
+        life: names this run of it.
+        session: polls.
+        keywords: of the waits.
+        put: sends a frame; returns once there was room for it.
+        get: the next order.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        life: str,
+        session: RunflowSession,
+        keywords: WaitKeywords,
+        *,
+        put: Callable[[bytes], Awaitable[None]],
+        get: Callable[[], Awaitable[bytes]],
+    ) -> None:
+        self._number = number
+        self._life = life
+        self._session = session
+        self._keywords = keywords
+        self._put = put
+        self._get = get
+        self._grant = 0
+        self._heard_at = 0.0
+        self._assigned: asyncio.Future[Assignment] = asyncio.get_running_loop().create_future()
+        self._transitions: list[ItemTransition] = []
+        self._has_room = asyncio.Event()
+        self._refusals: asyncio.Queue[float | None] = asyncio.Queue()
+        self._refused_at = -REFUSAL_PAUSE
+
+    async def run(self, worker: str) -> None:
+        """Run until there is no more to wait for, or nobody to tell."""
+        await self._put(encode(Started(self._number, self._life, worker)))
+        self._heard_at = self._now()
+        self._session.throttle.on_refused = self._note_refusal
+        tasks = {
+            asyncio.create_task(task) for task in (self._obey(), self._watch(), self._tell_refusals(), self._wait())
+        }
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for task in done:
+            task.result()
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def _obey(self) -> None:
+        throttle = self._session.throttle
+        while True:
+            order = decode_order(await self._get())
+            self._heard_at = now = self._now()
+            match order:
+                case Assignment():
+                    if not self._assigned.done():
+                        self._assigned.set_result(order)
+                case Grant():
+                    self._grant = order.number
+                    if order.rate is not None:
+                        throttle.grant(order.rate, now + order.seconds)
+                case SlowDown():
+                    throttle.slow_down(now, now, order.retry_after)
+                case Stop():
+                    return
+
+    async def _watch(self) -> None:
+        """Return once the consumer seems to be gone."""
+        while (left := self._heard_at + PATIENCE - self._now()) > 0:  # noqa: ASYNC110  # it moves on meanwhile
+            await asyncio.sleep(left)
+
+    def _note_refusal(self, retry_after: float | None) -> None:
+        if retry_after is not None or self._now() >= self._refused_at + REFUSAL_PAUSE:
+            self._refused_at = self._now()
+            self._refusals.put_nowait(retry_after)
+
+    async def _tell_refusals(self) -> None:
+        while True:
+            await self._put(encode(Refused(self._number, self._life, await self._refusals.get())))
+
+    async def _wait(self) -> None:
+        order = await self._assigned
+        waits = self._session.wait_for_batches(
+            [known.batch_id for known in order.batches],
+            timeout=order.timeout,
+            interval=self._keywords.interval,
+            max_outage=self._keywords.max_outage,
+            until=self._keywords.until,
+            since=[Batch(id=known.batch_id, items=known.items) for known in order.batches if known.items],
+        )
+        async with waits:
+            sending = asyncio.create_task(self._send(waits))
+            try:
+                with suppress(ExceptionGroup):  # each wait tells its own
+                    async for transition in waits:
+                        self._transitions.append(transition)
+                        if len(self._transitions) >= MOST_UNTOLD:
+                            self._has_room.clear()
+                            await self._has_room.wait()
+                await sending
+            finally:
+                sending.cancel()
+                await asyncio.gather(sending, return_exceptions=True)
+
+    async def _send(self, waits: BatchesWait) -> None:
+        """Send what there is, now and then, until all waits have ended and that was told."""
+        told = sent_grant = 0
+        untold: list[BatchWait] = []
+        while True:
+            await asyncio.sleep(GATHERING)
+            untold += waits.ended[told:]
+            told = len(waits.ended)
+            ended = [wait for wait in untold if not wait.has_untold]
+            untold = [wait for wait in untold if wait.has_untold]
+            transitions, self._transitions = self._transitions, []
+            self._has_room.set()
+            if transitions or ended or self._grant != sent_grant:
+                sent_grant = self._grant
+                news = News(self._number, self._life, sent_grant, transitions, [tell_ended(wait) for wait in ended])
+                await self._put(encode(news))
+            if told == len(waits.waits) and not untold and not self._transitions:
+                return
