@@ -1,53 +1,62 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-again test-dev test-fast check format bench clean
+.PHONY: help demo test test-again test-dev test-fast test-all check format docs build bench clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-$(STAMP): pyproject.toml
+# One for each set of extras, which its name lists.
+$(VENV)/.with-%: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	touch $@
 
-$(VENV)/.runtime: pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
-	touch $@
-
-demo: $(VENV)/.runtime ## await three batches of an emulated server, with every transition
+demo: $(VENV)/.with-cli ## follow three batches of an emulated server
 	$(BIN)/python -m runflow_async demo
 
-test: $(STAMP) ## run the whole test suite, slow rows included, and gate its branch coverage
+test: $(VENV)/.with-test ## run the whole test suite, slow rows included, and gate its branch coverage
 	$(BIN)/python -m pytest -n 3 --dist worksteal --cov --cov-report=term-missing:skip-covered
 
-test-again: $(STAMP) ## run only what failed last, one after the other
+test-again: $(VENV)/.with-test ## run only what failed last, one after the other
 	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 
-test-dev: $(STAMP) ## run the quick tests in Python's and asyncio's debug modes
+test-dev: $(VENV)/.with-test ## run the quick tests in Python's and asyncio's debug modes
 	PYTHONASYNCIODEBUG=1 $(BIN)/python -X dev -m pytest -m 'not slow' -n 2 -q
 
-test-fast: $(STAMP) ## run the tests without the slow ones
+test-fast: $(VENV)/.with-test ## run the tests without the slow ones
 	$(BIN)/python -m pytest -m 'not slow' -q
 
-check: $(STAMP) ## lint, format check, types, floors
+test-all: $(VENV)/.with-release ## run the quick tests on each Python found, on uvloop, and on the oldest dependencies
+	$(BIN)/python -m nox
+
+check: $(VENV)/.with-test,lint ## lint, format check, types, floors
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-format: $(STAMP) ## format and mend what can be mended
+format: $(VENV)/.with-test,lint ## format and mend what can be mended
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(STAMP) ## run all benchmarks; figures and plots go to benchmarks/results/
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+docs: $(VENV)/.with-docs ## build the documentation into site/
+	$(BIN)/python -m mkdocs build --strict
+
+build: $(VENV)/.with-test,lint,release ## make wheel and sdist, and try both as their users will
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+	$(BIN)/python -m nox --session sdist wheel
+
+bench: $(VENV)/.with-bench ## run all benchmarks; figures and plots go to benchmarks/results/
 	$(BIN)/python -m benchmarks
 
 clean: ## remove what make made
-	rm -rf $(VENV) build dist .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .nox build dist site .coverage .coverage.* .hypothesis
+	rm -rf .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +

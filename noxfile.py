@@ -1,18 +1,33 @@
-"""The suite where others will run it: on each Python, on uvloop, on the oldest dependencies that are allowed.
+"""The suite where others will run it: on each Python, on uvloop, on the oldest dependencies; and what is published.
 
-Only the quick tests, unless arguments follow: `nox -s tests-3.13 -- tests` runs them all. A Python that is not found is
-skipped and said so.
+Only the quick tests run, unless arguments follow: `nox -s tests-3.13 -- tests` runs them all. A Python that is not
+found is skipped, and said so.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import sys
+import tarfile
+import tempfile
 from pathlib import Path
 
 import nox
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
+NOT_IN_SDIST = {".ci/run", ".gitignore"}
+PYRIGHT = {
+    name: PROJECT["tool"]["pyright"][name]
+    for name in ("typeCheckingMode", "enableTypeIgnoreComments", "reportUnnecessaryTypeIgnoreComment")
+}
+PLUGIN_TEST = """
+async def test_it(runflow_emulator, runflow_session):
+    batch_id = runflow_emulator.create_batch(items=1, duration=0)
+    batch = await runflow_session.wait_for_batch(batch_id)
+    assert batch.status_code == "succeeded"
+"""
 
 nox.options.default_venv_backend = "virtualenv"
 nox.options.download_python = "never"
@@ -60,3 +75,43 @@ def oldest(session: nox.Session) -> None:
     constraints.write_text("\n".join(lower_bounds()))
     session.install("--editable", ".[test]", "--constraint", str(constraints))
     run_tests(session)
+
+
+@nox.session(default=False, venv_backend="none")
+def sdist(session: nox.Session) -> None:
+    """The sdist holds what git has, and its tests of the package pass where it is unpacked."""
+    (packed,) = Path("dist").glob("*.tar.gz")
+    listing = session.run("git", "ls-files", "--cached", "--others", "--exclude-standard", silent=True)
+    kept = set(str(listing).split()) - NOT_IN_SDIST
+    with tempfile.TemporaryDirectory() as folder, tarfile.open(packed) as archive:
+        packed_files = {name.partition("/")[2] for name in archive.getnames()} - {"PKG-INFO"}
+        if packed_files != kept:
+            session.error(f"{packed} and git differ in {sorted(packed_files ^ kept)}")
+        archive.extractall(folder, filter="data")
+        with session.chdir(Path(folder, packed.name.removesuffix(".tar.gz"))):
+            tests = ["tests/test_package.py", "tests/test_public_api.py"]
+            session.run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests)
+
+
+@nox.session(default=False)
+def wheel(session: nox.Session) -> None:
+    """The wheel where nothing of the checkout is: imported, run, type-checked, and tested with."""
+    (built,) = Path("dist").resolve().glob("*.whl")
+    api = Path("tests/typing/api.py").read_text()
+    with tempfile.TemporaryDirectory() as outside, session.chdir(outside):
+        session.install(str(built))
+        session.run("python", "-c", "import runflow_async")
+        answer = session.run("runflow-async", "get", "a-batch", success_codes=[2], silent=True)
+        if answer is None or "pip install" not in answer:
+            session.error(f"without its extra the command line does not say what to install, but {answer!r}")
+        session.run("python", "-m", "runflow_async", "demo")
+        session.install(f"{built}[cli]")
+        session.run("runflow-async", "demo")
+        Path("api.py").write_text(api)
+        Path("pyrightconfig.json").write_text(json.dumps(PYRIGHT))
+        python = f"{session.bin}/python"
+        session.run(sys.executable, "-m", "mypy", "--strict", "--python-executable", python, "api.py", external=True)
+        session.run(sys.executable, "-m", "pyright", "--pythonpath", python, external=True)
+        session.install("pytest", "pytest-asyncio")
+        Path("test_it.py").write_text(PLUGIN_TEST)
+        session.run("python", "-m", "pytest", "-q", "-o", "asyncio_mode=auto", "-W", "error")
