@@ -17,7 +17,7 @@ import nox
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
-NOT_IN_SDIST = {".ci/run", ".gitignore"}
+NOT_IN_SDIST = {".ci/run"}
 PYRIGHT = {
     name: PROJECT["tool"]["pyright"][name]
     for name in ("typeCheckingMode", "enableTypeIgnoreComments", "reportUnnecessaryTypeIgnoreComment")
@@ -48,10 +48,10 @@ def run_tests(session: nox.Session, *options: str) -> None:
 
 
 def lower_bounds() -> list[str]:
-    """What the package and its extras ask for at least, as constraints that allow exactly that."""
+    """What the package, its extras and its tests ask for at least, as constraints that allow exactly that."""
     extras = PROJECT["project"]["optional-dependencies"]
-    asked = [*PROJECT["project"]["dependencies"], *(line for name in ("cli", "plot", "dask") for line in extras[name])]
-    return [line.replace(">=", "==") for line in asked]
+    groups = [PROJECT["project"]["dependencies"], *(extras[name] for name in ("cli", "plot", "dask", "test"))]
+    return [line.replace(">=", "==") for group in groups for line in group if ">=" in line]
 
 
 @nox.session(python=PYTHONS)
@@ -114,4 +114,4 @@ def wheel(session: nox.Session) -> None:
         session.run(sys.executable, "-m", "pyright", "--pythonpath", python, external=True)
         session.install("pytest", "pytest-asyncio")
         Path("test_it.py").write_text(PLUGIN_TEST)
-        session.run("python", "-m", "pytest", "-q", "-o", "asyncio_mode=auto", "-W", "error")
+        session.run("python", "-m", "pytest", "-q", "-o", "asyncio_mode=auto")
