@@ -304,8 +304,8 @@ PUBLIC = {name for module in MODULES.values() for name in module.__all__}
 
 
 def changes(pinned: dict[str, str], found: dict[str, str]) -> list[str]:
-    gone = [f"gone: {entry}" for name, entry in pinned.items() if name not in found]
-    new = [f"new: {entry}" for name, entry in found.items() if name not in pinned]
+    gone = [f"gone: {name}\n  was  {entry}" for name, entry in pinned.items() if name not in found]
+    new = [f"new: {name}\n  is   {entry}" for name, entry in found.items() if name not in pinned]
     other = [
         f"changed: {name}\n  from {entry}\n  to   {found[name]}"
         for name, entry in pinned.items()
