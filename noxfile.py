@@ -24,7 +24,7 @@ PYRIGHT = {
 }
 PLUGIN_TEST = """
 async def test_it(runflow_emulator, runflow_session):
-    batch_id = runflow_emulator.create_batch(items=1, duration=0)
+    batch_id = runflow_emulator.create_batch(items=1, duration=0.1)
     batch = await runflow_session.wait_for_batch(batch_id)
     assert batch.status_code == "succeeded"
 """

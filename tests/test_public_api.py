@@ -126,6 +126,7 @@ RunflowSession(api_key: str | None = None, *, base_url: str | None = None, organ
     async get_batch(batch_id: UUID | str) -> Batch
     iter_batch_items(batch_id: UUID | str, *, page_size: int = 100) -> AsyncIterator[BatchItem]
     nudge(batch_id: UUID | str) -> bool
+    throttle -> Throttle
     wait_for_batch(batch_id: UUID | str, *, timeout: float | None = 3600.0,
         interval: float | wait_base | Callable[[RetryCallState], float] | None = None, max_outage: float = 300.0,
         until: Callable[[Batch], bool] | None = None, since: Batch | None = None, expect_callback: bool = False,
@@ -136,6 +137,7 @@ RunflowSession(api_key: str | None = None, *, base_url: str | None = None, organ
         checkpoint: Checkpoint | None = None) -> BatchesWait
 ServerError < StatusError
 SessionClosedError() < RunflowError
+ShardError(shard: int, worker: str | None, reason: str) < RunflowError
 StatusError(status: int, *, code: str | None = None, message: str = '', errors: Sequence[dict[str, Any]] | None = None,
         request_id: str | None = None, retry_after: float | None = None) < RunflowError
     hint: str

@@ -47,6 +47,7 @@ from runflow_async import (
     RunflowSession,
     ServerError,
     SessionClosedError,
+    ShardError,
     StatusError,
     TransportError,
     UnprocessableError,
@@ -227,6 +228,8 @@ def errors(session: RunflowSession) -> None:
         assert_type(malformed.where, str)
     except BatchFailedError as failed:
         assert_type(failed.status, str | None)
+    except ShardError as lost:
+        assert_type(lost.worker, str | None)
     except ConfigurationError as wrong:
         value_error: ValueError = wrong
         raise value_error from None
