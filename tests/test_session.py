@@ -218,7 +218,7 @@ class TestWaits:
         started = time.monotonic()
         with pytest.raises(WaitTimeoutError, match="still running"):
             await session.wait_for_batch(batch_id, timeout=0.15, interval=60)
-        assert 0.15 <= time.monotonic() - started <= 0.2
+        assert 0.149 <= time.monotonic() - started <= 0.2  # uvloop counts whole milliseconds
 
     async def test_time_out_with_the_last_snapshot_also_in_a_hanging_request(self, emulator, session):
         batch_id = emulator.create_batch(duration=100)
