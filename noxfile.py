@@ -40,7 +40,7 @@ os.environ["PATH"] = os.pathsep.join([os.environ["PATH"], *map(str, BEHIND_SHIMS
 
 def run_tests(session: nox.Session, *options: str) -> None:
     """Run the tests; deadlines are tested to 50 ms, so what a busy machine made late is tried once more, alone."""
-    command = ("python", "-m", "pytest", "-q", "-o", f"cache_dir={session.create_tmp()}", *options)
+    command = ("python", "-m", "pytest", "-q", "-o", f"cache_dir={session.virtualenv.location}/pytest", *options)
     try:
         session.run(*command, "-n", "2", *(session.posargs or ["-m", "not slow"]))
     except nox.command.CommandFailed:
@@ -71,7 +71,7 @@ def uvloop(session: nox.Session) -> None:
 @nox.session(python=PYTHONS[0])
 def oldest(session: nox.Session) -> None:
     """The suite on the lowest versions that pyproject.toml allows."""
-    constraints = Path(session.create_tmp(), "constraints.txt")
+    constraints = Path(session.virtualenv.location, "constraints.txt")
     constraints.write_text("\n".join(lower_bounds()))
     session.install("--editable", ".[test]", "--constraint", str(constraints))
     run_tests(session)
