@@ -24,6 +24,7 @@ from runflow_async import (
     RedirectError,
     ResponseTooLargeError,
     RunflowSession,
+    ShardError,
     StatusError,
 )
 from runflow_async.emulator import Emulator
@@ -121,7 +122,7 @@ RunflowError < Exception
 RunflowSession(api_key: str | None = None, *, base_url: str | None = None, organization_id: UUID | str | None = None,
         http: aiohttp.ClientSession | None = None, request_timeout: float = 30.0, max_connections: int = 100,
         max_rate: float | None = None, max_response_bytes: int = 33554432, max_retry_after: float = 120.0,
-        retry: RetryPolicy = RetryPolicy(attempts=5, wait_initial=1.0, wait_max=32.0))
+        retry: RetryPolicy = RetryPolicy())
     async close() -> None
     async get_batch(batch_id: UUID | str) -> Batch
     iter_batch_items(batch_id: UUID | str, *, page_size: int = 100) -> AsyncIterator[BatchItem]
@@ -169,6 +170,31 @@ SQLiteCheckpoints(path: str | os.PathLike[str])
     async load(batch_id: UUID) -> Batch | None
     record(transition: ItemTransition) -> None
 """,
+    "runflow_async.distributed": """
+DistributedWait < Awaitable, AsyncIterator
+    async aclose() -> None
+    as_completed() -> RemoteCompletions
+    async settle(ended: int | None = None) -> None
+    waits -> Mapping[UUID, RemoteWait]
+RemoteWait
+    delivered -> Batch
+    done() -> bool
+    end(ended: Ended) -> None
+    exception() -> Exception | None
+    known(untold: Iterable[ItemTransition]) -> Known
+    result() -> Batch
+    stats -> WaitStats
+    take(transition: ItemTransition) -> None
+SessionConfig(*, api_key: Callable[[], str] | None = None, base_url: str | None = None,
+        organization_id: UUID | str | None = None, request_timeout: float = 30.0, max_connections: int = 100,
+        max_response_bytes: int = 33554432, max_retry_after: float = 120.0, retry: RetryPolicy = RetryPolicy())
+        < Struct
+    make_session() -> RunflowSession
+wait_for_batches(client: Client, batch_ids: Iterable[UUID | str], *, shards: int | None = None,
+        max_rate: float | None = None, session: SessionConfig = SessionConfig(), timeout: float | None = 3600.0,
+        interval: float | wait_base | Callable[[RetryCallState], float] | None = None, max_outage: float = 300.0,
+        until: Callable[[Batch], bool] | None = None, since: Iterable[Batch] = ()) -> DistributedWait
+""",
     "runflow_async.emulator": """
 BatchDetails < dict
     callback_times: int
@@ -214,7 +240,7 @@ status(status: int, *, code: str = 'INJECTED_FAULT', message: str = 'the emulato
 truncated_body(*, times: float = 1, batch_id: UUID | None = None) -> Fault
 """,
 }
-MADE_BY_A_SESSION = {"BatchWait", "BatchesWait"}
+MADE_BY_OTHERS = {"BatchWait", "BatchesWait", "DistributedWait", "RemoteWait"}
 VALUES = {"__version__", "hint"}
 HOW_ON = "If that is meant, change the table in tests/test_public_api.py, tests/typing/api.py and CHANGELOG.md."
 
@@ -275,7 +301,7 @@ def describe(name: str, thing: Any) -> str:
 
 def constructor_of(cls: type) -> str:
     has_own = "__init__" in vars(cls) or issubclass(cls, msgspec.Struct)
-    return signature_of(cls).removesuffix(" -> None") if has_own and cls.__name__ not in MADE_BY_A_SESSION else ""
+    return signature_of(cls).removesuffix(" -> None") if has_own and cls.__name__ not in MADE_BY_OTHERS else ""
 
 
 class Spelled(str):
@@ -289,16 +315,21 @@ def signature_of(thing: Any) -> str:
     signature = inspect.signature(thing)
     fields = inspect.get_annotations(thing) if isinstance(thing, type) else {}
     shown = [
-        one.replace(
-            annotation=Spelled(fields.get(name, one.annotation)),
-            default=Spelled(one.default.__name__) if isinstance(one.default, FunctionType) else one.default,
-        )
+        one.replace(annotation=Spelled(fields.get(name, one.annotation)), default=shown_default(one.default))
         for name, one in signature.parameters.items()
         if name != "self"
     ]
     answer = signature.return_annotation
     spelled = Spelled(answer) if isinstance(answer, str) else answer
     return str(signature.replace(parameters=shown, return_annotation=spelled))
+
+
+def shown_default(value: Any) -> Any:
+    if isinstance(value, FunctionType):
+        return Spelled(value.__name__)
+    if isinstance(value, msgspec.Struct) and value == type(value)():
+        return Spelled(f"{type(value).__name__}()")
+    return value
 
 
 MODULES = {name: importlib.import_module(name) for name in SURFACE}
@@ -341,12 +372,18 @@ async def test_objects_hold_nothing_else_that_is_public():
     assert attributes(Emulator()) == sorted([*asked_for, "callbacks", "faults", "requests"])
 
 
+def test_the_plugin_has_these_fixtures():
+    plugin = importlib.import_module("runflow_async.pytest_plugin")
+    assert [name for name in vars(plugin) if name.startswith("runflow_")] == ["runflow_emulator", "runflow_session"]
+
+
 @pytest.mark.parametrize(
     ("error", "held"),
     [
         (BatchFailedError(UUID(int=1), "failed"), ["batch_id", "status"]),
         (MalformedResponseError("no JSON"), ["reason", "where"]),
         (ResponseTooLargeError(1), ["limit", "reason", "where"]),
+        (ShardError(0, None, "no key"), ["shard", "worker"]),
         (StatusError(418), ["code", "errors", "message", "request_id", "retry_after", "status"]),
         (RedirectError(301), ["code", "errors", "location", "message", "request_id", "retry_after", "status"]),
     ],

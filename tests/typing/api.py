@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, assert_type
+from typing import TYPE_CHECKING, Any, assert_type
 from uuid import UUID
 
 import aiohttp
@@ -58,7 +58,11 @@ from runflow_async import (
 )
 from runflow_async.callbacks import BatchCallback, callback_application, parse_callback, verify_signature
 from runflow_async.checkpoints import SQLiteCheckpoints
+from runflow_async.distributed import DistributedWait, RemoteWait, SessionConfig, wait_for_batches
 from runflow_async.emulator import BatchDetails, Emulator, Fault, ReceivedRequest, SentCallback, faults
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 
 async def sessions(http: aiohttp.ClientSession, organization: UUID) -> None:
@@ -302,6 +306,30 @@ async def checkpoints(session: RunflowSession, batch_id: UUID) -> None:
     assert_type(await kept.close(), None)
     session.wait_for_batch(batch_id, checkpoint=Remembered())
     session.wait_for_batch(batch_id, checkpoint="taken.db")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def key_of_the_worker() -> str:
+    """Imported and called where it is needed."""
+    return "key"
+
+
+async def clusters(client: Client, batch_ids: list[UUID], seen: list[Batch]) -> None:
+    """The same on Dask."""
+    config = SessionConfig(api_key=key_of_the_worker, max_connections=10)
+    waits = wait_for_batches(client, batch_ids, shards=4, max_rate=200, session=config, timeout=None, since=seen)
+    assert_type(waits, DistributedWait)
+    assert_type(await waits, list[Batch])
+    async for transition in waits:
+        assert_type(transition, ItemTransition)
+    async for wait in waits.as_completed():
+        assert_type(wait, RemoteWait)
+        assert_type(wait.result(), Batch)
+        assert_type(wait.exception(), Exception | None)
+        assert_type(wait.delivered, Batch)
+    assert_type(waits.waits, Mapping[UUID, RemoteWait])
+    assert_type(await waits.aclose(), None)
+    SessionConfig(api_key="key")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    wait_for_batches(batch_ids)  # type: ignore[call-arg, arg-type]  # pyright: ignore[reportCallIssue]
 
 
 async def emulators(details: BatchDetails) -> None:
