@@ -1,5 +1,7 @@
 """Draw `docs/watch.svg`: one frame of the live view, in the middle of the demo. `python docs/draw_watch.py`."""
 
+# ruff: noqa: INP001  # a script
+
 from __future__ import annotations
 
 import asyncio

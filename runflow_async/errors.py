@@ -4,7 +4,7 @@
     ├── ConfigurationError             also a ValueError: key, base URL, arguments
     ├── InvalidSignatureError          a callback that nobody with the secret has signed
     ├── ShardError                     a shard of a distributed wait could not run; says where and why
-├── CheckpointError                the checkpoint's file cannot be read or written; says which and why
+    ├── CheckpointError                the checkpoint's file cannot be read or written; says which and why
     ├── SessionClosedError             the session was closed before or during the call
     ├── TransportError                 connection, DNS, protocol garbage, timeout of one request
     │   └── CertificateError           never retried

@@ -81,6 +81,8 @@ def wait_for_batches(
         raise ConfigurationError("client must be a dask.distributed.Client made with asynchronous=True")
     if not isinstance(session, SessionConfig):
         raise ConfigurationError(f"session must be a SessionConfig, not {type(session).__name__}")
+    if until is not None and not callable(until):
+        raise ConfigurationError(f"until must be a function of a Batch, not {type(until).__name__}")
     order = [parse_batch_id(batch_id) for batch_id in batch_ids]
     rate = None if max_rate is None else check_seconds("max_rate", max_rate, unit="requests per second")
     check_strategy(interval)

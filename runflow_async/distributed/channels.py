@@ -12,6 +12,14 @@ if TYPE_CHECKING:
 __all__ = ["Channel"]
 
 
+class _Queue(Queue):
+    """Dask's, but counted once by the scheduler: awaiting one opens it again, and so it would never be forgotten."""
+
+    def _maybe_start(self) -> None:
+        if not hasattr(self, "_started"):
+            super()._maybe_start()  # type: ignore[no-untyped-call]
+
+
 class Channel:
     """A queue of bytes, first in, first out; made by `open`.
 
@@ -25,7 +33,7 @@ class Channel:
     @classmethod
     async def open(cls, client: Client, name: str, *, most: int = 0) -> Self:
         """Open the queue of this name. Who does so first sets how many messages wait in it at most; 0 is any number."""
-        return cls(await Queue(name, client=client, maxsize=most))
+        return cls(await _Queue(name, client=client, maxsize=most))  # type: ignore[no-untyped-call]
 
     async def put(self, message: bytes) -> None:
         """Add a message, once there is room for it."""

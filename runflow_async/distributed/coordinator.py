@@ -83,6 +83,7 @@ class ShardRecord:
         self.orders: Channel | None = None
         self.future: Any = None
         self.moving_to: str | None = None
+        self.preferred: str | None = None
         self.submissions = 0
 
 
@@ -118,6 +119,7 @@ class Coordinator:
         self._budget = None if plan.max_rate is None else Budget(plan.max_rate, len(groups))
         self._frames: Channel | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._left_open: list[Channel] = []
 
     async def start(self) -> None:
         """Submit all shards."""
@@ -156,8 +158,9 @@ class Coordinator:
                 draining.cancel()
                 await asyncio.gather(draining, return_exceptions=True)
                 await self._client.cancel(futures, force=True)
-                for queue in [self._frames, *(shard.orders for shard in self._shards if shard.orders is not None)]:
-                    queue.close()
+                orders = [shard.orders for shard in self._shards if shard.orders is not None]
+                for channel in [self._frames, *orders, *self._left_open]:
+                    channel.close()
 
     async def _drain(self, frames: Channel) -> None:
         """Make room for shards that wait to say something, which nobody will hear."""
@@ -171,10 +174,8 @@ class Coordinator:
     def _submit(self, shard: ShardRecord) -> None:
         shard.submissions += 1
         key = f"{self._run}-{shard.number}-{shard.submissions}"
-        where: dict[str, Any] = {}
-        if shard.moving_to is not None:
-            where = {"workers": [shard.moving_to], "allow_other_workers": True}
-        shard.moving_to = None
+        shard.preferred, shard.moving_to = shard.moving_to, None
+        where = {"workers": [shard.preferred], "allow_other_workers": True} if shard.preferred else {}
         shard.future = self._client.submit(
             run_shard,
             self._run,
@@ -204,8 +205,9 @@ class Coordinator:
                     await self._hear(shard, frame)
 
     async def _greet(self, shard: ShardRecord, started: Started) -> None:
-        if shard.orders is not None:
-            shard.orders.close()
+        if shard.orders is not None and self._frames is not None:
+            await self._order(shard, Stop())
+            self._left_open += [shard.orders, shard.orders, self._frames]  # by a worker that died, perhaps
         shard.life, shard.worker, shard.moving_to = started.life, started.worker, None
         shard.orders = await Channel.open(self._client, f"{self._run}-{started.life}")
         now = asyncio.get_running_loop().time()
@@ -232,10 +234,11 @@ class Coordinator:
         while True:
             await asyncio.sleep(TICK)
             await self._grant_all()
+            workers = list(await self._client.nthreads())
             for shard in self._shards:
-                if shard.unfinished and shard.future is not None and shard.future.status != "pending":
+                if shard.unfinished and (shard.future.status != "pending" or _is_stranded(shard, workers)):
                     await self._revive(shard)
-            await self._spread(list(await self._client.nthreads()))
+            await self._spread(workers)
 
     async def _grant_all(self) -> None:
         alive = {shard.life: shard for shard in self._shards if shard.life is not None and shard.unfinished}
@@ -255,6 +258,7 @@ class Coordinator:
                 raise ShardError(shard.number, shard.worker, f"{type(error).__name__}: {error}") from error
         elif shard.future.status == "finished" and shard.life is not None and self._budget is not None:
             self._budget.ended(shard.life)
+        await self._client.cancel([shard.future], force=True)
         shard.life = shard.worker = None
         self._submit(shard)
 
@@ -270,6 +274,11 @@ class Coordinator:
         for shard in movable[: (highest - lowest) // 2]:
             shard.moving_to = fewest
             await self._order(shard, Stop())
+
+
+def _is_stranded(shard: ShardRecord, workers: Sequence[str]) -> bool:
+    """Whether Dask lets its task wait for ever: a worker that was preferred, however loosely, and that is gone."""
+    return shard.preferred is not None and not {shard.preferred, shard.worker} & {*workers}
 
 
 async def _settled(future: Any) -> None:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from distributed import get_client, get_worker  # pyright: ignore[reportUnknownVariableType]  # partly annotated
+import distributed
 from distributed.worker_state_machine import SecedeEvent
 from msgspec import Struct
 
@@ -62,6 +62,9 @@ class WaitKeywords(Struct, frozen=True, kw_only=True):
     until: Callable[[Batch], bool] | None
 
 
+_get_client: Any = getattr(distributed, "get_client")  # noqa: B009  # annotated in part
+
+
 async def run_shard(
     run: str, number: int, key: str, config: SessionConfig, keywords: WaitKeywords, *, paced: bool
 ) -> None:
@@ -75,8 +78,8 @@ async def run_shard(
         keywords: of the waits.
         paced: whether nothing may be polled before a grant.
     """
-    worker: Any = get_worker()
-    client: Any = get_client()
+    worker: Any = distributed.get_worker()
+    client = await _get_client()  # which this worker may have made just now
     # It waits and hardly computes, so it takes no thread from the worker's other tasks.
     worker.handle_stimulus(SecedeEvent(key=key, compute_duration=0.01, stimulus_id=f"secede-{time.time()}"))
     life = uuid4().hex

@@ -1,0 +1,130 @@
+"""What `wait_for_batches` on Dask refuses at the call, and that the key stays where it is."""
+
+from __future__ import annotations
+
+import functools
+import pickle
+from uuid import UUID, uuid4
+
+import msgspec
+import pytest
+
+from runflow_async import Batch, ConfigurationError, RetryPolicy, ShardError
+from runflow_async.distributed import SessionConfig, wait_for_batches
+from tests.distributed.keys import read_key
+
+CANARY = "rf_live_canary"
+
+
+class Keys:
+    def __init__(self) -> None:
+        self.key = CANARY
+
+    def __call__(self) -> str:
+        return self.key
+
+    def read(self) -> str:
+        return self.key
+
+
+def local_function():
+    key = CANARY
+
+    def read() -> str:
+        return key
+
+    return read
+
+
+@pytest.mark.parametrize(
+    "api_key", [CANARY, lambda: CANARY, local_function(), functools.partial(str, CANARY), Keys(), Keys().read]
+)
+def test_a_key_that_would_travel_along_is_refused(api_key):
+    with pytest.raises(ConfigurationError, match="RUNFLOW_API_KEY") as caught:
+        SessionConfig(api_key=api_key)
+    assert CANARY not in str(caught.value)
+
+
+def test_a_function_of_the_main_script_is_refused_for_it_is_pickled_with_all_it_uses(monkeypatch):
+    monkeypatch.setattr(read_key, "__module__", "__main__")
+    with pytest.raises(ConfigurationError):
+        SessionConfig(api_key=read_key)
+
+
+def test_a_config_pickles_as_names_and_plain_values():
+    config = SessionConfig(api_key=read_key, retry=RetryPolicy(attempts=2), organization_id=UUID(int=1))
+    assert pickle.loads(pickle.dumps(config)) == config
+
+
+def test_a_config_opens_a_session_as_it_says(monkeypatch):
+    monkeypatch.setenv("KEY_OF_THE_WORKERS", CANARY)
+    session = SessionConfig(api_key=read_key, base_url="https://example.com").make_session()
+    assert "https://example.com" in repr(session)
+    assert CANARY not in repr(session)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"shards": 0}, "shards"),
+        ({"shards": True}, "shards"),
+        ({"shards": 2.0}, "shards"),
+        ({"shards": 16, "max_rate": 10.0}, "max_rate"),
+        ({"max_rate": 0}, "max_rate"),
+        ({"max_rate": "fast"}, "max_rate"),
+        ({"timeout": -1}, "timeout"),
+        ({"interval": 0}, "interval"),
+        ({"max_outage": float("nan")}, "max_outage"),
+        ({"until": True}, "until"),
+        ({"since": [{"id": None}]}, "since"),
+        ({"since": [Batch()]}, "since"),
+        ({"session": {"base_url": None}}, "session"),
+    ],
+)
+async def test_bad_arguments_are_refused_at_the_call(client, arguments, named):
+    with pytest.raises(ConfigurationError, match=named):
+        wait_for_batches(client, [uuid4()], **arguments)
+
+
+async def test_a_bad_id_is_refused_at_the_call(client):
+    with pytest.raises(ConfigurationError, match="batch_id"):
+        wait_for_batches(client, ["../../v1/admin"])
+
+
+def test_a_client_of_another_kind_is_refused():
+    with pytest.raises(ConfigurationError, match="asynchronous=True"):
+        wait_for_batches(object(), [uuid4()])
+
+
+async def test_the_key_is_nowhere_in_the_scheduler(client, cluster, emulator, monkeypatch):
+    monkeypatch.delenv("RUNFLOW_API_KEY")
+    monkeypatch.setenv("KEY_OF_THE_WORKERS", emulator.api_key)
+    waits = wait_for_batches(
+        client,
+        [emulator.create_scripted_batch([[(0.0, "running"), (0.5, "succeeded")]])],
+        session=SessionConfig(api_key=read_key),
+        interval=0.1,
+    )
+    await anext(waits)
+    scheduler = cluster.scheduler
+    tasks = [pickle.dumps(task.run_spec) for task in scheduler.tasks.values()]
+    assert len(tasks) == 1
+    seen = b"".join(tasks) + repr([*scheduler.transition_log, *scheduler.get_events().values()]).encode()
+    assert b"runflow" in seen
+    assert emulator.api_key.encode() not in seen
+    assert [batch.status_code for batch in await waits] == ["succeeded"]
+
+
+async def test_without_a_key_on_the_workers_it_says_where_one_is_missed(client, monkeypatch):
+    monkeypatch.delenv("RUNFLOW_API_KEY")
+    with pytest.raises(ShardError, match="RUNFLOW_API_KEY") as caught:
+        await wait_for_batches(client, [uuid4()])
+    assert caught.value.shard == 0
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+async def test_waits_show_what_they_are_and_no_secret(client, emulator):
+    waits = wait_for_batches(client, [batch_id := uuid4()])
+    assert repr(waits) == "<DistributedWait of 1 batches, 1 unfinished>"
+    assert repr(waits.waits[batch_id]) == f"<RemoteWait {batch_id} waiting>"
+    assert msgspec.json.encode(waits.waits[batch_id].delivered)

@@ -1,0 +1,243 @@
+"""The faces of a wait on Dask are those of the local one; on workers in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+
+from runflow_async import NotFoundError, PermissionDeniedError, WaitTimeoutError
+from runflow_async.distributed import shard, wait_for_batches, waits
+from runflow_async.emulator import faults
+from tests.rig import eventually
+
+STEPS = [(0.0, "queued"), (0.3, "running"), (0.6, "succeeded")]
+NEVER = [[(0.0, "running")]]
+
+
+async def busy_for(emulator, seconds: float) -> int:
+    """How many requests come within this time."""
+    before = len(emulator.requests)
+    await asyncio.sleep(seconds)
+    return len(emulator.requests) - before
+
+
+def chained(transitions) -> dict:
+    """The last status of every item; each transition has to begin where the one before it ended."""
+    last: dict = {}
+    for transition in transitions:
+        assert last.get(transition.item.id) == transition.previous
+        last[transition.item.id] = transition.current
+    return last
+
+
+async def test_iterated_it_yields_each_transition_once_and_in_order(client, emulator):
+    batch_ids = [emulator.create_scripted_batch([STEPS] * 3) for _ in range(10)]
+    seen = [transition async for transition in wait_for_batches(client, batch_ids, shards=4, interval=0.05)]
+    assert len(seen) == 3 * 3 * 10
+    assert list(chained(seen).values()) == ["succeeded"] * 30
+
+
+async def test_awaited_it_returns_the_last_batches_in_input_order(client, emulator):
+    batch_ids = [emulator.create_scripted_batch([STEPS]) for _ in range(5)]
+    batch_ids.append(batch_ids[0])
+    batches = await wait_for_batches(client, batch_ids, interval=0.05)
+    assert [batch.id for batch in batches] == batch_ids
+    assert {batch.status_code for batch in batches} == {"succeeded"}
+    assert batches[0].items_succeeded == 1
+
+
+async def test_awaited_again_it_returns_the_same(client, emulator):
+    waiting = wait_for_batches(client, [emulator.create_scripted_batch([STEPS])], interval=0.05)
+    assert await waiting == await waiting
+
+
+async def test_without_batches_it_is_over_at_once(client):
+    assert await wait_for_batches(client, []) == []
+
+
+async def test_as_completed_gives_each_wait_as_it_ends(client, emulator):
+    late = emulator.create_scripted_batch([[(0.0, "running"), (1.0, "failed")]])
+    early = emulator.create_scripted_batch([STEPS])
+    refused = emulator.create_scripted_batch([STEPS])
+    emulator.faults.append(faults.status(403, batch_id=refused))
+    waiting = wait_for_batches(client, [late, early, refused], interval=0.05)
+    ended = [wait async for wait in waiting.as_completed()]
+    assert [wait.batch_id for wait in ended] == [refused, early, late]
+    assert isinstance(ended[0].exception(), PermissionDeniedError)
+    assert [wait.result().status_code for wait in ended[1:]] == ["succeeded", "failed"]
+    assert ended[1].stats.polls >= 2
+
+
+async def test_one_failure_ends_that_batch_alone_and_is_told_at_the_end(client, emulator):
+    batch_ids = [emulator.create_scripted_batch([STEPS]) for _ in range(3)]
+    emulator.faults.append(faults.status(403, batch_id=batch_ids[1]))
+    waiting = wait_for_batches(client, batch_ids, interval=0.05)
+    with pytest.raises(ExceptionGroup, match="1 of 3 batches") as caught:
+        await waiting
+    (error,) = caught.value.exceptions
+    assert isinstance(error, PermissionDeniedError)
+    assert error.batch_id == batch_ids[1]
+    assert waiting.waits[batch_ids[0]].result().status_code == "succeeded"
+
+
+async def test_a_timeout_is_each_batchs_own(client, emulator):
+    with pytest.raises(ExceptionGroup) as caught:
+        await wait_for_batches(client, [emulator.create_scripted_batch(NEVER)], timeout=0.3, interval=0.1)
+    assert caught.group_contains(WaitTimeoutError)
+
+
+@pytest.mark.slow
+async def test_an_unknown_batch_is_not_found(client):
+    with pytest.raises(ExceptionGroup) as caught:
+        await wait_for_batches(client, ["8c1f2a4e-6f0b-4c57-9d53-1b0c7f3f2a10"])
+    assert caught.group_contains(NotFoundError)
+
+
+def is_running(batch) -> bool:
+    return batch.status_code == "running"
+
+
+async def test_until_ends_it_early_on_the_worker(client, emulator):
+    (batch,) = await wait_for_batches(client, [emulator.create_scripted_batch(NEVER)], until=is_running)
+    assert batch.status_code == "running"
+
+
+def fail(_batch) -> bool:
+    raise ArithmeticError("so it is")
+
+
+async def test_an_error_of_until_comes_out(client, emulator):
+    with pytest.raises(ExceptionGroup) as caught:
+        await wait_for_batches(client, [emulator.create_scripted_batch(NEVER)], until=fail)
+    assert caught.group_contains(ArithmeticError, match="so it is")
+
+
+async def test_delivered_lets_another_one_go_on_where_it_was_cut(client, emulator):
+    batch_ids = [emulator.create_scripted_batch([STEPS] * 2) for _ in range(4)]
+    seen = []
+    async with wait_for_batches(client, batch_ids, interval=0.05) as first:
+        async for transition in first:
+            seen.append(transition)
+            if len(seen) == 11:
+                break
+    since = [wait.delivered for wait in first.waits.values()]
+    seen += [transition async for transition in wait_for_batches(client, batch_ids, interval=0.05, since=since)]
+    assert list(chained(seen).values()) == ["succeeded"] * 8
+
+
+class TestStopped:
+    async def test_by_a_cancellation_the_shards_poll_no_more_when_control_returns(self, client, emulator):
+        waiting = wait_for_batches(client, [emulator.create_scripted_batch(NEVER)], interval=0.05)
+
+        async def consume() -> None:
+            async for _ in waiting:
+                pass
+
+        task = asyncio.create_task(consume())
+        await eventually(lambda: len(emulator.requests) > 3, within=5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await busy_for(emulator, 0.3) == 0
+
+    async def test_by_a_cancellation_it_goes_on_from_what_was_yielded(self, client, emulator):
+        batch_ids = [emulator.create_scripted_batch([[*STEPS[:2], (1.2, "succeeded")]]) for _ in range(4)]
+        waiting = wait_for_batches(client, batch_ids, interval=0.05)
+        seen = []
+        for _ in range(200):
+            try:
+                async with asyncio.timeout(0.25):
+                    seen.append(await anext(waiting))
+            except TimeoutError:
+                continue
+            except StopAsyncIteration:
+                break
+        assert list(chained(seen).values()) == ["succeeded"] * 4
+
+    async def test_by_aclose_it_is_over(self, client, emulator):
+        waiting = wait_for_batches(client, [emulator.create_scripted_batch(NEVER)], interval=0.05)
+        await anext(waiting)
+        await waiting.aclose()
+        assert await busy_for(emulator, 0.3) == 0
+        assert [transition async for transition in waiting] == []
+
+    async def test_by_aclose_of_another_task_the_pending_step_ends(self, client, emulator):
+        waiting = wait_for_batches(client, [emulator.create_scripted_batch(NEVER)], interval=0.05)
+        await anext(waiting)
+        pending = asyncio.create_task(anext(waiting, "over"))
+        await asyncio.sleep(0.1)
+        await waiting.aclose()
+        assert await pending == "over"
+
+    async def test_by_its_end_it_leaves_no_task_and_no_queue_at_the_scheduler(self, client, cluster, emulator):
+        await wait_for_batches(client, [emulator.create_scripted_batch([STEPS]) for _ in range(4)], interval=0.05)
+        await eventually(lambda: not cluster.scheduler.tasks, within=5)
+        await eventually(lambda: not cluster.scheduler.extensions["queues"].queues, within=5)
+
+    async def test_by_a_consumer_that_is_gone_a_shard_ends_by_itself(self, client, emulator, monkeypatch):
+        monkeypatch.setattr(shard, "PATIENCE", 0.5)
+        waiting = wait_for_batches(client, [emulator.create_scripted_batch(NEVER)], interval=0.05)
+        await anext(waiting)
+        for task in waiting._coordinator._tasks:
+            task.cancel()
+        await asyncio.sleep(0.8)
+        assert await busy_for(emulator, 0.3) == 0
+        await waiting.aclose()
+
+
+async def test_two_tasks_cannot_use_it_at_the_same_time(client, emulator):
+    async with wait_for_batches(client, [emulator.create_scripted_batch(NEVER)], interval=0.05) as waiting:
+        await anext(waiting)
+        pending = asyncio.create_task(anext(waiting, "over"))
+        await asyncio.sleep(0.1)
+        with pytest.raises(RuntimeError, match="two tasks at the same time"):
+            await anext(waiting)
+    assert await pending == "over"
+
+
+async def test_a_slow_consumer_slows_the_polls(client, emulator, monkeypatch):
+    for module in (shard, waits):
+        monkeypatch.setattr(module, "MOST_UNTOLD", 20)
+    lively = [[(0.0, "queued"), *((n / 50, f"step {n}") for n in range(1, 500))]] * 10
+    batch_id = emulator.create_scripted_batch(lively)
+    async with wait_for_batches(client, [batch_id], interval=0.02) as waiting:
+        taken = [await anext(waiting)]
+        await eventually(lambda: len(waiting._untold) > 20, within=5)
+        await asyncio.sleep(0.5)
+        assert await busy_for(emulator, 0.5) == 0
+        assert len(waiting._untold) < 200
+        taken += [await anext(waiting) for _ in range(400)]
+    assert len(chained(taken)) == 10
+
+
+class TestPace:
+    async def test_all_workers_together_keep_to_max_rate(self, client, emulator):
+        batch_ids = [emulator.create_scripted_batch(NEVER) for _ in range(60)]
+        with pytest.raises(ExceptionGroup):
+            await wait_for_batches(client, batch_ids, shards=4, max_rate=40.0, interval=0.1, timeout=4)
+        came = [request.received_at for request in emulator.requests]
+        busiest = max(sum(start <= at < start + 1 for at in came) for start in came)
+        assert 20 <= busiest <= 40
+
+    async def test_a_429_that_one_shard_gets_holds_all(self, client, emulator):
+        batch_ids = [emulator.create_scripted_batch(NEVER) for _ in range(8)]
+        async with wait_for_batches(client, batch_ids, shards=8, interval=0.05) as waiting:
+            for _ in batch_ids:
+                await anext(waiting)
+            emulator.faults.append(faults.status(429, batch_id=batch_ids[0], headers={"Retry-After": "1"}))
+            await eventually(lambda: any(request.status == 429 for request in emulator.requests), within=5)
+            waiter = asyncio.create_task(anext(waiting, None))
+            refused = next(request.received_at for request in emulator.requests if request.status == 429)
+            await asyncio.sleep(1.5)
+            waiter.cancel()
+            await asyncio.gather(waiter, return_exceptions=True)
+        came = [request.received_at for request in emulator.requests if request.received_at >= refused]
+        assert max(later - earlier for earlier, later in pairwise(came)) > 0.7
+
+
+async def test_a_server_that_comes_back_is_polled_again(client, emulator):
+    emulator.faults.append(faults.status(503, times=2))
+    (batch,) = await wait_for_batches(client, [emulator.create_scripted_batch([STEPS])], interval=0.05)
+    assert batch.status_code == "succeeded"
