@@ -70,12 +70,14 @@ class Throttle:
             rate: requests per second.
             until: instant after which nobody gets a turn before the next grant.
         """
+        loop = asyncio.get_running_loop()
         self._max_rate = rate
         self._granted_until = until
+        self._free_at = min(self._free_at, loop.time() + 1 / rate)  # not as late as a smaller bound had it
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._set_timer(asyncio.get_running_loop())
+        self._set_timer(loop)
 
     def rate(self, now: float) -> float:
         """Requests per second that are allowed now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from itertools import pairwise
 
 import pytest
 
@@ -137,3 +138,61 @@ async def test_a_turn_cancelled_as_it_is_given_is_not_lost():
     started = now()
     await cancel_at_every_suspension(throttle.turn, late=True)
     assert now() - started == pytest.approx(1.0, abs=0.05)
+
+
+class TestAGrant:
+    """A part of a budget that somebody else divides."""
+
+    async def test_bounds_the_pace_until_it_is_over(self):
+        throttle = Throttle(None)
+        throttle.grant(10.0, until=now() + 1.05)
+        given = asyncio.create_task(turns(throttle, 30))
+        await asyncio.sleep(5)
+        assert not given.done()
+        throttle.grant(10.0, until=now() + 100)
+        instants = await given
+        began = instants[0]
+        assert sum(instant < began + 1.05 for instant in instants) == 11
+        assert sum(began + 1.06 < instant < began + 4.9 for instant in instants) == 0
+
+    async def test_that_is_over_before_it_begins_lets_nothing_through(self):
+        throttle = Throttle(None)
+        throttle.grant(10.0, until=now() - 1)
+        assert not throttle.is_open
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(throttle.turn(), 60)
+
+    async def test_of_more_is_not_as_late_as_a_smaller_one_had_it(self):
+        throttle = Throttle(None)
+        throttle.grant(0.001, until=now() + 10_000)
+        await throttle.turn()
+        throttle.grant(10.0, until=now() + 10_000)
+        before = now()
+        await throttle.turn()
+        assert now() - before == pytest.approx(0.1)
+
+    async def test_of_the_same_brings_no_turn_forward(self):
+        throttle = Throttle(None)
+        throttle.grant(1.0, until=now() + 100)
+        given = asyncio.create_task(turns(throttle, 5))
+        for _ in range(20):
+            await asyncio.sleep(0.2)
+            throttle.grant(1.0, until=now() + 100)
+        instants = await given
+        assert [later - earlier for earlier, later in pairwise(instants)] == pytest.approx([1.0] * 4, abs=0.021)
+
+
+async def test_a_refusal_of_somebody_else_slows_this_pace_too_and_is_not_told_again():
+    told = []
+    throttle = Throttle(100.0)
+    throttle.on_refused = told.append
+    for _ in range(100):
+        throttle.answered(now())
+    throttle.slow_down(now(), now(), 2.0)
+    assert throttle.rate(now()) < 100.0
+    before = now()
+    await throttle.turn()
+    assert now() - before == pytest.approx(2.0)
+    assert told == []
+    throttle.refused(now(), now(), None)
+    assert told == [None]

@@ -20,6 +20,8 @@ DELIVERY = 1.0
 """Seconds that a grant may be on its way, so that its loan ends later than was meant."""
 LEAST_RATE = 2.0
 """Requests per second that a shard has to get, for one of them may fall to the next second."""
+LEAST_LOAN = 0.001
+"""Requests per second below which a part is not worth lending; arithmetic leaves such rests."""
 LATE = 1.02
 """By how much a shard's own pace makes up for late timers."""
 
@@ -64,7 +66,7 @@ class Budget:
         for life in sorted(wanted, key=lambda life: wanted[life] - self._reserved(life)):
             free = self._usable - sum(self._reserved(other) for other in self._loans if other != life)
             rate = min(wanted[life], free)
-            if rate > 0:
+            if rate > LEAST_LOAN:
                 self._number += 1
                 lent[life] = Loan(self._number, rate, now + LOAN + DELIVERY)
                 self._loans.setdefault(life, []).append(lent[life])

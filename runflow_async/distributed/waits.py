@@ -215,9 +215,9 @@ class DistributedWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
             if self._closed:
                 raise WaitClosedError("this wait for batches was closed")
             try:
-                await self._start()
                 self._news.clear()
-                if self._error is None and not self._untold:
+                await self._start()
+                if self._error is None:
                     await self._news.wait()
             except BaseException:
                 await self._stop()

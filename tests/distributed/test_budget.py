@@ -49,6 +49,13 @@ def test_gives_what_a_shard_had_that_has_ended_at_once():
     assert budget.lend({"b": 1}, 0.1)["b"].rate == pytest.approx(USABLE)
 
 
+def test_lends_no_rest_that_arithmetic_leaves():
+    budget = Budget(100, 5)
+    for life in "abc":
+        budget.lend({life: 7}, 0.0)
+    assert all(loan.rate > 0.001 for loan in budget.lend(dict.fromkeys("abcd", 7), 0.5).values())
+
+
 @given(st.integers(1, 16), st.floats(2, 1000))
 def test_is_nothing_below_nothing(shards, rate_each):
     lent = Budget(rate_each * shards, shards).lend({str(number): 1 for number in range(shards)}, 0.0)
