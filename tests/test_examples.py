@@ -184,3 +184,11 @@ async def test_a_service_that_is_killed_goes_on_where_it_was(emulator, tmp_path)
     told = service.told()
     assert service.process.returncode == 0
     assert not set(before) & set(told[len(before) :])
+
+
+@pytest.mark.slow
+async def test_a_fleet_on_dask_tells_the_end_of_every_item_though_a_worker_is_killed(capsys):
+    ended = await example("dask_fleet").main(batches=20, workers=2, seconds=3.0)
+    assert ended.total() == 160
+    assert ended["failed"] == 20
+    assert "killing a worker" in capsys.readouterr().out

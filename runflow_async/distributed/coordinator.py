@@ -7,6 +7,7 @@ here.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,7 @@ from runflow_async.distributed.messages import (
     encode,
 )
 from runflow_async.distributed.shard import WaitKeywords, run_shard
-from runflow_async.errors import ShardError
+from runflow_async.errors import RunflowError, ShardError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,8 +43,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Coordinator", "ShardPlan"]
 
+logger = logging.getLogger("runflow_async")
+
 TICK = 0.5
 """Seconds between two words to every shard, and looks at how the shards are spread over the workers."""
+FAILURES = 3
+"""Times in a row that a shard may fail without a word in between."""
 FAREWELL = 5.0
 """Seconds that shards have to end once they were told to."""
 
@@ -85,6 +90,7 @@ class ShardRecord:
         self.moving_to: str | None = None
         self.preferred: str | None = None
         self.submissions = 0
+        self.failures = 0
 
 
 class Coordinator:
@@ -227,6 +233,7 @@ class Coordinator:
         shard.unfinished.difference_update(ended.batch_id for ended in frame.ended)
         if not shard.unfinished and self._budget is not None:
             self._budget.ended(frame.life)
+        shard.failures = 0
         await self._take(frame)
 
     async def _keep(self) -> None:
@@ -255,7 +262,10 @@ class Coordinator:
         if shard.future.status == "error":
             error = await shard.future.exception()
             if not isinstance(error, KilledWorker):
+                shard.failures += 1
+            if isinstance(error, RunflowError) or shard.failures == FAILURES:
                 raise ShardError(shard.number, shard.worker, f"{type(error).__name__}: {error}") from error
+            logger.info("shard %d failed (%r) and is submitted anew", shard.number, error)
         elif shard.future.status == "finished" and shard.life is not None and self._budget is not None:
             self._budget.ended(shard.life)
         await self._client.cancel([shard.future], force=True)
