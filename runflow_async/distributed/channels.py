@@ -9,7 +9,7 @@ from distributed import Queue
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["Channel"]
+__all__ = ["Channel", "WorkerChannel"]
 
 
 class _Queue(Queue):
@@ -21,7 +21,7 @@ class _Queue(Queue):
 
 
 class Channel:
-    """A queue of bytes, first in, first out; made by `open`.
+    """A queue of bytes, first in, first out; the consumer's end of it, made by `open`.
 
     Args:
         queue: of Dask.
@@ -50,5 +50,35 @@ class Channel:
         return messages
 
     def close(self) -> None:
-        """Let go of it; the scheduler forgets a queue that nobody holds."""
+        """Let go of it for one who has opened it; the scheduler forgets a queue that nobody holds."""
         self._queue.close()
+
+
+class WorkerChannel:
+    """A shard's end of it, over its worker's own connection to the scheduler.
+
+    A `Client` on the worker would do as well, were it not for one that fails while it connects: the worker keeps it,
+    and every later task gets that one.
+
+    Args:
+        scheduler: what the worker calls the scheduler with.
+        name: of the queue.
+    """
+
+    def __init__(self, scheduler: Any, name: str) -> None:
+        self._scheduler = scheduler
+        self._name = name
+
+    async def open(self) -> None:
+        """Open the queue; its consumer closes it for us, for a worker may die before it could."""
+        await self._scheduler.queue_create(name=self._name, maxsize=0)
+
+    async def put(self, message: bytes) -> None:
+        """Add a message, once there is room for it."""
+        await self._scheduler.queue_put(name=self._name, data=message, timeout=None)
+
+    async def get(self) -> bytes:
+        """Take the next message. Cancelled, it may take one that is then lost."""
+        record = await self._scheduler.queue_get(name=self._name, timeout=None, batch=False)
+        message: bytes = record["value"]
+        return message

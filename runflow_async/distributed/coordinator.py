@@ -125,7 +125,6 @@ class Coordinator:
         self._budget = None if plan.max_rate is None else Budget(plan.max_rate, len(groups))
         self._frames: Channel | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._left_open: list[Channel] = []
 
     async def start(self) -> None:
         """Submit all shards."""
@@ -164,9 +163,10 @@ class Coordinator:
                 draining.cancel()
                 await asyncio.gather(draining, return_exceptions=True)
                 await self._client.cancel(futures, force=True)
-                orders = [shard.orders for shard in self._shards if shard.orders is not None]
-                for channel in [self._frames, *orders, *self._left_open]:
-                    channel.close()
+                self._frames.close()
+                for shard in self._shards:
+                    if shard.orders is not None:
+                        _close(shard.orders)
 
     async def _drain(self, frames: Channel) -> None:
         """Make room for shards that wait to say something, which nobody will hear."""
@@ -211,9 +211,9 @@ class Coordinator:
                     await self._hear(shard, frame)
 
     async def _greet(self, shard: ShardRecord, started: Started) -> None:
-        if shard.orders is not None and self._frames is not None:
+        if shard.orders is not None:
             await self._order(shard, Stop())
-            self._left_open += [shard.orders, shard.orders, self._frames]  # by a worker that died, perhaps
+            _close(shard.orders)
         shard.life, shard.worker, shard.moving_to = started.life, started.worker, None
         shard.orders = await Channel.open(self._client, f"{self._run}-{started.life}")
         now = asyncio.get_running_loop().time()
@@ -284,6 +284,12 @@ class Coordinator:
         for shard in movable[: (highest - lowest) // 2]:
             shard.moving_to = fewest
             await self._order(shard, Stop())
+
+
+def _close(orders: Channel) -> None:
+    """Close it for both ends."""
+    orders.close()
+    orders.close()
 
 
 def _is_stranded(shard: ShardRecord, workers: Sequence[str]) -> bool:

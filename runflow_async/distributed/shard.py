@@ -14,11 +14,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import distributed
+from distributed import get_worker
 from distributed.worker_state_machine import SecedeEvent
 from msgspec import Struct
 
-from runflow_async.distributed.channels import Channel
+from runflow_async.distributed.channels import WorkerChannel
 from runflow_async.distributed.messages import (
     Assignment,
     Grant,
@@ -62,9 +62,6 @@ class WaitKeywords(Struct, frozen=True, kw_only=True):
     until: Callable[[Batch], bool] | None
 
 
-_get_client: Any = getattr(distributed, "get_client")  # noqa: B009  # annotated in part
-
-
 async def run_shard(
     run: str, number: int, key: str, config: SessionConfig, keywords: WaitKeywords, *, paced: bool
 ) -> None:
@@ -78,21 +75,16 @@ async def run_shard(
         keywords: of the waits.
         paced: whether nothing may be polled before a grant.
     """
-    worker: Any = distributed.get_worker()
-    client = await _get_client()  # which this worker may have made just now
+    worker: Any = get_worker()
     # It waits and hardly computes, so it takes no thread from the worker's other tasks.
     worker.handle_stimulus(SecedeEvent(key=key, compute_duration=0.01, stimulus_id=f"secede-{time.time()}"))
     life = uuid4().hex
-    frames = await Channel.open(client, run)
-    orders = await Channel.open(client, f"{run}-{life}")
-    try:
-        async with config.make_session() as session:
-            if paced:
-                session.throttle.grant(1.0, until=-math.inf)
-            await Shard(number, life, session, keywords, put=frames.put, get=orders.get).run(worker.address)
-    finally:
-        frames.close()
-        orders.close()
+    frames, orders = (WorkerChannel(worker.scheduler, name) for name in (run, f"{run}-{life}"))
+    await orders.open()
+    async with config.make_session() as session:
+        if paced:
+            session.throttle.grant(1.0, until=-math.inf)
+        await Shard(number, life, session, keywords, put=frames.put, get=orders.get).run(worker.address)
 
 
 class Shard:
