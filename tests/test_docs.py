@@ -187,6 +187,7 @@ def test_every_page_is_in_the_navigation():
         "runflow_async",
         "runflow_async.callbacks",
         "runflow_async.checkpoints",
+        "runflow_async.distributed",
         "runflow_async.emulator",
         "runflow_async.emulator.faults",
     ],
