@@ -16,6 +16,7 @@ COMMANDS = {
     "throttle": ["benchmarks.throttle", "--seconds", "75"],
     "callbacks": ["benchmarks.callbacks"],
     "restarts": ["benchmarks.restarts"],
+    "distributed": ["benchmarks.distributed"],
     "schedule": ["benchmarks.schedule", "--plot", str(RESULTS / "schedule.png")],
 }
 

@@ -20,8 +20,9 @@ from distributed import Client
 from runflow_async.distributed.budget import LEAST_RATE
 from runflow_async.distributed.config import SessionConfig
 from runflow_async.distributed.coordinator import ShardPlan
+from runflow_async.distributed.remote import RemoteWait
 from runflow_async.distributed.shard import WaitKeywords
-from runflow_async.distributed.waits import DistributedWait, RemoteWait
+from runflow_async.distributed.waits import DistributedWait
 from runflow_async.errors import ConfigurationError
 from runflow_async.models import Batch
 from runflow_async.protocol import parse_batch_id
@@ -65,7 +66,7 @@ def wait_for_batches(
             fewer where there are fewer batches, or where `max_rate` is too small for so many.
         max_rate: requests per second, of all workers together; None sets no bound but the one learnt from 429.
         session: how the sessions of the workers are made. The key is not in it.
-        timeout: as for `RunflowSession.wait_for_batches`; for a shard that began anew, less what went by.
+        timeout: seconds for the whole wait, from its first step on; None waits without end, 0 polls each batch once.
         interval: as for `RunflowSession.wait_for_batches`.
         max_outage: as for `RunflowSession.wait_for_batches`.
         until: as for `RunflowSession.wait_for_batches`; it runs on the workers.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -24,16 +25,17 @@ from runflow_async.distributed.messages import (
     Grant,
     Known,
     News,
-    Order,
     Refused,
     SlowDown,
     Started,
     Stop,
     decode_frame,
-    encode,
+    tell_error,
 )
+from runflow_async.distributed.records import ShardRecord
 from runflow_async.distributed.shard import WaitKeywords, run_shard
-from runflow_async.errors import RunflowError, ShardError
+from runflow_async.errors import RunflowError, ShardError, WaitTimeoutError
+from runflow_async.models import WaitStats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,6 +51,8 @@ TICK = 0.5
 """Seconds between two words to every shard, and looks at how the shards are spread over the workers."""
 FAILURES = 3
 """Times in a row that a shard may fail without a word in between."""
+OVERDUE = 5.0
+"""Seconds after the deadline after which a shard without a worker is not waited for any more."""
 FAREWELL = 5.0
 """Seconds that shards have to end once they were told to."""
 
@@ -69,30 +73,6 @@ class ShardPlan(Struct, frozen=True, kw_only=True):
     max_rate: float | None
 
 
-class ShardRecord:
-    """A shard, as its consumer knows it.
-
-    Attributes:
-        number: of the shard.
-        unfinished: its batches that have not ended.
-        life: names its present run; None while there is none.
-        worker: where that is.
-    """
-
-    def __init__(self, number: int, batch_ids: Sequence[UUID]) -> None:
-        self.number = number
-        self.unfinished = set(batch_ids)
-        self.life: str | None = None
-        self.worker: str | None = None
-        self.began: float | None = None
-        self.orders: Channel | None = None
-        self.future: Any = None
-        self.moving_to: str | None = None
-        self.preferred: str | None = None
-        self.submissions = 0
-        self.failures = 0
-
-
 class Coordinator:
     """Keeps the shards of one wait running.
 
@@ -100,6 +80,7 @@ class Coordinator:
         client: of Dask, asynchronous.
         plan: what the shards have in common.
         groups: the batches of each shard.
+        deadline: instant at which the wait's timeout is over; infinite without one.
         known: what is known of a shard's unfinished batches, when it begins anew.
         take: takes in news; returns once there is room for more.
         fail: takes the error that ends everything.
@@ -111,12 +92,14 @@ class Coordinator:
         plan: ShardPlan,
         groups: Sequence[Sequence[UUID]],
         *,
+        deadline: float,
         known: Callable[[set[UUID]], list[Known]],
         take: Callable[[News], Any],
         fail: Callable[[Exception], None],
     ) -> None:
         self._client: Any = client  # annotated in part
         self._plan = plan
+        self._deadline = deadline
         self._known = known
         self._take = take
         self._fail = fail
@@ -153,7 +136,7 @@ class Coordinator:
             queued = [shard.future for shard in self._shards if shard.future is not None and shard.life is None]
             if queued:
                 await self._client.cancel(queued, force=True)
-            await asyncio.gather(*(self._order(shard, Stop()) for shard in self._shards if shard.life is not None))
+            await asyncio.gather(*(shard.order(Stop()) for shard in self._shards if shard.life is not None))
             assert self._frames is not None  # noqa: S101  # set by start
             draining = asyncio.create_task(self._drain(self._frames))
             try:
@@ -165,8 +148,7 @@ class Coordinator:
                 await self._client.cancel(futures, force=True)
                 self._frames.close()
                 for shard in self._shards:
-                    if shard.orders is not None:
-                        _close(shard.orders)
+                    shard.close_orders()
 
     async def _drain(self, frames: Channel) -> None:
         """Make room for shards that wait to say something, which nobody will hear."""
@@ -195,10 +177,6 @@ class Coordinator:
             **where,
         )
 
-    async def _order(self, shard: ShardRecord, order: Order) -> None:
-        if shard.orders is not None:
-            await shard.orders.put(encode(order))
-
     async def _receive(self) -> None:
         assert self._frames is not None  # noqa: S101  # set by start
         while True:
@@ -211,22 +189,18 @@ class Coordinator:
                     await self._hear(shard, frame)
 
     async def _greet(self, shard: ShardRecord, started: Started) -> None:
-        if shard.orders is not None:
-            await self._order(shard, Stop())
-            _close(shard.orders)
+        await shard.order(Stop())
+        shard.close_orders()
         shard.life, shard.worker, shard.moving_to = started.life, started.worker, None
         shard.orders = await Channel.open(self._client, f"{self._run}-{started.life}")
-        now = asyncio.get_running_loop().time()
-        shard.began = now if shard.began is None else shard.began
-        timeout = self._plan.timeout
-        left = None if timeout is None else max(0.0, timeout - (now - shard.began))
-        await self._order(shard, Assignment(self._known(shard.unfinished), left))
+        left = max(0.0, self._deadline - asyncio.get_running_loop().time())
+        await shard.order(Assignment(self._known(shard.unfinished), left if left < math.inf else None))
         await self._grant_all()
 
     async def _hear(self, shard: ShardRecord, frame: News | Refused) -> None:
         if isinstance(frame, Refused):
             others = [other for other in self._shards if other is not shard and other.life is not None]
-            await asyncio.gather(*(self._order(other, SlowDown(frame.retry_after)) for other in others))
+            await asyncio.gather(*(other.order(SlowDown(frame.retry_after)) for other in others))
             return
         if self._budget is not None:
             self._budget.heard(frame.life, frame.grant)
@@ -243,20 +217,19 @@ class Coordinator:
             await self._grant_all()
             workers = list(await self._client.nthreads())
             for shard in self._shards:
-                if shard.unfinished and (shard.future.status != "pending" or _is_stranded(shard, workers)):
+                if shard.unfinished and (shard.future.status != "pending" or shard.is_stranded(workers)):
                     await self._revive(shard)
             await self._spread(workers)
+            await self._end_overdue(workers)
 
     async def _grant_all(self) -> None:
         alive = {shard.life: shard for shard in self._shards if shard.life is not None and shard.unfinished}
         if self._budget is None:
-            await asyncio.gather(*(self._order(shard, Grant(0, None, LOAN)) for shard in alive.values()))
+            await asyncio.gather(*(shard.order(Grant(0, None, LOAN)) for shard in alive.values()))
             return
         weights = {life: len(shard.unfinished) for life, shard in alive.items()}
         loans = self._budget.lend(weights, asyncio.get_running_loop().time())
-        await asyncio.gather(
-            *(self._order(alive[life], Grant(loan.number, loan.rate, LOAN)) for life, loan in loans.items())
-        )
+        await asyncio.gather(*(alive[life].order(Grant(loan.number, loan.rate, LOAN)) for life, loan in loans.items()))
 
     async def _revive(self, shard: ShardRecord) -> None:
         if shard.future.status == "error":
@@ -272,6 +245,16 @@ class Coordinator:
         shard.life = shard.worker = None
         self._submit(shard)
 
+    async def _end_overdue(self, workers: Sequence[str]) -> None:
+        """End the waits whose time is up and whose shard, for want of a worker, cannot tell it."""
+        if asyncio.get_running_loop().time() < self._deadline + OVERDUE:
+            return
+        for shard in self._shards:
+            if shard.unfinished and shard.worker not in workers:
+                ended = [tell_error(batch_id, _timeout_of(batch_id), WaitStats()) for batch_id in shard.unfinished]
+                shard.unfinished.clear()
+                await self._take(News(shard.number, "", 0, [], ended))
+
     async def _spread(self, workers: Sequence[str]) -> None:
         """Move a shard from the worker with the most to the one with the fewest, where that evens them out."""
         running = [shard for shard in self._shards if shard.worker in workers and shard.unfinished]
@@ -283,18 +266,15 @@ class Coordinator:
         movable = [shard for shard in running if shard.worker == most]
         for shard in movable[: (highest - lowest) // 2]:
             shard.moving_to = fewest
-            await self._order(shard, Stop())
+            await shard.order(Stop())
 
 
-def _close(orders: Channel) -> None:
-    """Close it for both ends."""
-    orders.close()
-    orders.close()
-
-
-def _is_stranded(shard: ShardRecord, workers: Sequence[str]) -> bool:
-    """Whether Dask lets its task wait for ever: a worker that was preferred, however loosely, and that is gone."""
-    return shard.preferred is not None and not {shard.preferred, shard.worker} & {*workers}
+def _timeout_of(batch_id: UUID) -> WaitTimeoutError:
+    return WaitTimeoutError(
+        f"batch {batch_id} may be still running; there was no worker to wait for it when the timeout was over: wait "
+        "again, with workers and a longer timeout",
+        batch_id=batch_id,
+    )
 
 
 async def _settled(future: Any) -> None:

@@ -33,6 +33,7 @@ __all__ = [
     "encode",
     "read_ended",
     "tell_ended",
+    "tell_error",
 ]
 
 
@@ -130,14 +131,19 @@ def decode_order(message: bytes) -> Order:
 def tell_ended(wait: BatchWait) -> Ended:
     """How a wait has ended."""
     error = wait.exception()
-    if error is None:
-        return Ended(wait.batch_id, wait.stats, batch=msgspec.msgpack.encode(wait.result()))
+    if error is not None:
+        return tell_error(wait.batch_id, error, wait.stats)
+    return Ended(wait.batch_id, wait.stats, batch=msgspec.msgpack.encode(wait.result()))
+
+
+def tell_error(batch_id: UUID, error: Exception, stats: WaitStats) -> Ended:
+    """That a wait has ended with an error."""
     try:
-        return Ended(wait.batch_id, wait.stats, error=pickle.dumps(error))
+        return Ended(batch_id, stats, error=pickle.dumps(error))
     except Exception:  # noqa: BLE001  # of the user's own `until`, perhaps; its text is what can be told
         told = RunflowError(f"{type(error).__name__}: {error}")
-        told.batch_id = wait.batch_id
-        return Ended(wait.batch_id, wait.stats, error=pickle.dumps(told))
+        told.batch_id = batch_id
+        return Ended(batch_id, stats, error=pickle.dumps(told))
 
 
 def read_ended(ended: Ended) -> Batch | Exception:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from runflow_async import NotFoundError, PermissionDeniedError, WaitTimeoutError
-from runflow_async.distributed import shard, wait_for_batches, waits
+from runflow_async.distributed import coordinator, shard, wait_for_batches, waits
 from runflow_async.emulator import faults
 from tests.rig import eventually
 
@@ -85,6 +85,19 @@ async def test_one_failure_ends_that_batch_alone_and_is_told_at_the_end(client, 
 async def test_a_timeout_is_each_batchs_own(client, emulator):
     with pytest.raises(ExceptionGroup) as caught:
         await wait_for_batches(client, [emulator.create_scripted_batch(NEVER)], timeout=0.3, interval=0.1)
+    assert caught.group_contains(WaitTimeoutError)
+
+
+async def test_a_timeout_holds_without_any_worker(client, cluster, emulator, monkeypatch):
+    monkeypatch.setattr(coordinator, "OVERDUE", 0.2)
+    batch_ids = [emulator.create_scripted_batch(NEVER) for _ in range(3)]
+    waiting = wait_for_batches(client, batch_ids, timeout=1.5, interval=0.1)
+    await anext(waiting)
+    cluster.scale(0)
+    with pytest.raises(ExceptionGroup) as caught:
+        async with asyncio.timeout(10):
+            await waiting
+    assert {error.batch_id for error in caught.value.exceptions} == set(batch_ids)
     assert caught.group_contains(WaitTimeoutError)
 
 
@@ -220,6 +233,12 @@ class TestPace:
         came = [request.received_at for request in emulator.requests]
         busiest = max(sum(start <= at < start + 1 for at in came) for start in came)
         assert 20 <= busiest <= 40
+
+    async def test_may_be_less_than_one_request_per_second(self, client, emulator):
+        batch_ids = [emulator.create_scripted_batch(NEVER) for _ in range(4)]
+        with pytest.raises(ExceptionGroup):
+            await wait_for_batches(client, batch_ids, max_rate=0.9, interval=0.1, timeout=2.5)
+        assert 1 <= len(emulator.requests) <= 3
 
     async def test_a_429_that_one_shard_gets_holds_all(self, client, emulator):
         batch_ids = [emulator.create_scripted_batch(NEVER) for _ in range(8)]
