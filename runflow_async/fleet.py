@@ -11,25 +11,27 @@ import asyncio
 import math
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from runflow_async.agenda import SLACK
 from runflow_async.errors import WaitClosedError
 from runflow_async.models import Batch
 from runflow_async.timetable import Timetable
 from runflow_async.transitions import ItemTransition
-from runflow_async.waiting import BatchWait
 
 if TYPE_CHECKING:
     from types import TracebackType
     from uuid import UUID
 
     from runflow_async.scopes import Scope
+    from runflow_async.waiting import BatchWait
 
-__all__ = ["BatchesWait"]
+__all__ = ["BatchesWait", "Completions", "raise_failures"]
+
+Ended = TypeVar("Ended")
 
 CLOSED = "this wait for batches was closed"
 PROMPT = 20
@@ -105,7 +107,7 @@ class BatchesWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
             self._ring()
         return self._waits[wait.batch_id]
 
-    def as_completed(self) -> Completions:
+    def as_completed(self) -> Completions[BatchWait]:
         """Iterate the waits as they end, good or bad; `wait.result()` raises what went wrong."""
         return Completions(self)
 
@@ -182,9 +184,7 @@ class BatchesWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
             self._forget_untold()
 
     def _raise_failures(self) -> None:
-        failures = [error for wait in self._waits.values() if (error := wait.exception()) is not None]
-        if failures:
-            raise ExceptionGroup(f"{len(failures)} of {len(self._waits)} batches could not be awaited", failures)
+        raise_failures([wait.exception() for wait in self._waits.values()])
 
     async def _turn(self) -> None:
         """Start the polls that are due, and return when one was answered or something changed."""
@@ -262,16 +262,32 @@ class BatchesWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
             self._alarm.set_result(None)
 
 
-class Completions(AsyncIterator[BatchWait]):
-    """The waits of a `BatchesWait` in the order in which they end."""
+class Completable(Protocol[Ended]):
+    """Many waits that end one after the other."""
 
-    def __init__(self, waits: BatchesWait) -> None:
+    ended: list[Ended]
+
+    async def settle(self, ended: int | None = None) -> None:
+        """Return once so many have ended, by default all."""
+
+
+class Completions(AsyncIterator[Ended]):
+    """The waits of many in the order in which they end."""
+
+    def __init__(self, waits: Completable[Ended]) -> None:
         self._waits = waits
         self._given = 0
 
-    async def __anext__(self) -> BatchWait:
+    async def __anext__(self) -> Ended:
         await self._waits.settle(self._given + 1)
         if self._given == len(self._waits.ended):
             raise StopAsyncIteration
         self._given += 1
         return self._waits.ended[self._given - 1]
+
+
+def raise_failures(errors: Sequence[Exception | None]) -> None:
+    """Raise the errors of those waits that have one together, if there are any."""
+    failures = [error for error in errors if error is not None]
+    if failures:
+        raise ExceptionGroup(f"{len(failures)} of {len(errors)} batches could not be awaited", failures)

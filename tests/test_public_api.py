@@ -90,7 +90,7 @@ BatchWaitError(message: str, *, batch_id: UUID | None = None, batch: Batch | Non
 BatchesWait < Awaitable, AsyncIterator
     async aclose() -> None
     add(batch_id: UUID | str) -> BatchWait
-    as_completed() -> Completions
+    as_completed() -> Completions[BatchWait]
     async settle(ended: int | None = None) -> None
     waits -> Mapping[UUID, BatchWait]
 CertificateError < TransportError
@@ -173,7 +173,7 @@ SQLiteCheckpoints(path: str | os.PathLike[str])
     "runflow_async.distributed": """
 DistributedWait < Awaitable, AsyncIterator
     async aclose() -> None
-    as_completed() -> RemoteCompletions
+    as_completed() -> Completions[RemoteWait]
     async settle(ended: int | None = None) -> None
     waits -> Mapping[UUID, RemoteWait]
 RemoteWait

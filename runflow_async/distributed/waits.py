@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 from runflow_async.distributed.coordinator import Coordinator, ShardPlan
 from runflow_async.distributed.remote import RemoteWait
 from runflow_async.errors import WaitClosedError
+from runflow_async.fleet import Completions, raise_failures
 from runflow_async.models import Batch
 from runflow_async.scopes import Scope
 from runflow_async.transitions import ItemTransition
@@ -82,9 +83,9 @@ class DistributedWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
         """The wait of every batch, by its id."""
         return MappingProxyType(self._waits)
 
-    def as_completed(self) -> RemoteCompletions:
+    def as_completed(self) -> Completions[RemoteWait]:
         """Iterate the waits as they end, good or bad; `wait.result()` raises what went wrong."""
-        return RemoteCompletions(self)
+        return Completions(self)
 
     async def __anext__(self) -> ItemTransition:
         self._scope.check_free()
@@ -207,21 +208,4 @@ class DistributedWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
         self._news.set()
 
     def _raise_failures(self) -> None:
-        failures = [error for wait in self._waits.values() if (error := wait.exception()) is not None]
-        if failures:
-            raise ExceptionGroup(f"{len(failures)} of {len(self._waits)} batches could not be awaited", failures)
-
-
-class RemoteCompletions(AsyncIterator[RemoteWait]):
-    """The waits of a `DistributedWait` in the order in which they end."""
-
-    def __init__(self, waits: DistributedWait) -> None:
-        self._waits = waits
-        self._given = 0
-
-    async def __anext__(self) -> RemoteWait:
-        await self._waits.settle(self._given + 1)
-        if self._given == len(self._waits.ended):
-            raise StopAsyncIteration
-        self._given += 1
-        return self._waits.ended[self._given - 1]
+        raise_failures([wait.exception() for wait in self._waits.values()])
