@@ -55,11 +55,16 @@ class StateFile:
         since: what was shown earlier.
         path: where to keep it; None keeps nothing.
 
+    Raises:
+        ConfigurationError: if something else than a file is there.
+
     Attributes:
         items: the items shown, by batch and id.
     """
 
     def __init__(self, since: Iterable[Batch], path: Path | None) -> None:
+        if path is not None and path.exists() and not path.is_file():
+            raise ConfigurationError(f"cannot save to {path}: it is no regular file, and would be replaced by one")
         self.items: dict[UUID, dict[UUID, BatchItemHandle]] = {
             batch.id: {item.id: item for item in batch.items or []} for batch in since if batch.id is not None
         }

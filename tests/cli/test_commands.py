@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import sys
 from uuid import UUID, uuid4
 
@@ -265,6 +266,14 @@ class TestAStateFile:
         ran = await run("watch", uuid4(), "--since", tmp_path / "s")
         assert ran.status == 2
         assert "holds no snapshots as --save writes them" in ran.err
+
+    @pytest.mark.parametrize("place", ["pipe", "folder"])
+    async def test_takes_the_place_of_files_only(self, run, tmp_path, place):
+        os.mkfifo(tmp_path / "pipe")
+        (tmp_path / "folder").mkdir()
+        ran = await run("watch", uuid4(), "--save", tmp_path / place)
+        assert ran.status == 2
+        assert (tmp_path / "pipe").is_fifo()
 
     async def test_that_cannot_be_written_ends_the_watch_with_a_clear_error(self, emulator, run, tmp_path):
         batch_id = emulator.create_scripted_batch(ended("succeeded"))
