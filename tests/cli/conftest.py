@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -24,6 +25,14 @@ def connection(emulator, monkeypatch):
     """Commands find the emulator as a person's shell would have it."""
     monkeypatch.setenv("RUNFLOW_API_KEY", emulator.api_key)
     monkeypatch.setenv("RUNFLOW_BASE_URL", emulator.url)
+
+
+@pytest.fixture(autouse=True)
+def heard_interrupts():
+    """Commands hear Ctrl-C, also where the shell that started these tests in its background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
