@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -45,25 +44,18 @@ async def demo_batches(duration: float = DEMO_SECONDS) -> AsyncGenerator[tuple[R
 async def run_demo(duration: float = DEMO_SECONDS) -> None:
     """Print the demo line by line; ends by itself a little after `duration` seconds."""
     async with demo_batches(duration) as (session, names):
-        waits = {
-            name: session.wait_for_batch(batch_id, timeout=60, interval=DEMO_INTERVAL)
-            for batch_id, name in names.items()
-        }
-        async with asyncio.TaskGroup() as group:
-            for name, wait in waits.items():
-                group.create_task(_follow(name, wait))
+        waits = session.wait_for_batches(names, timeout=60, interval=DEMO_INTERVAL)
+        async for transition in waits:
+            elapsed = waits.waits[transition.batch_id].stats.elapsed
+            label = transition.item.client_ref or f"item {transition.item.sequence_index}"
+            print(
+                f"{elapsed:6.2f} s  {names[transition.batch_id]:<9}  {label:<10}  "
+                f"{transition.previous or '(new)':<11} -> {transition.current}",
+                flush=True,
+            )
         print()
-        for name, wait in waits.items():
-            print(_summarise(name, wait))
-
-
-async def _follow(name: str, wait: BatchWait) -> None:
-    async for transition in wait:
-        label = transition.item.client_ref or f"item {transition.item.sequence_index}"
-        print(
-            f"{wait.stats.elapsed:6.2f} s  {name:<9}  {label:<10}  "
-            f"{transition.previous or '(new)':<11} -> {transition.current}"
-        )
+        for batch_id, name in names.items():
+            print(_summarise(name, waits.waits[batch_id]), flush=True)
 
 
 def _summarise(name: str, wait: BatchWait) -> str:

@@ -372,11 +372,6 @@ async def test_objects_hold_nothing_else_that_is_public():
     assert attributes(Emulator()) == sorted([*asked_for, "callbacks", "faults", "requests"])
 
 
-def test_the_plugin_has_these_fixtures():
-    plugin = importlib.import_module("runflow_async.pytest_plugin")
-    assert [name for name in vars(plugin) if name.startswith("runflow_")] == ["runflow_emulator", "runflow_session"]
-
-
 @pytest.mark.parametrize(
     ("error", "held"),
     [

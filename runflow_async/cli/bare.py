@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,14 @@ def run_bare(arguments: Sequence[str]) -> int:
     emulator.add_argument("--port", type=int, default=8080, help="port to listen on (default: %(default)s)")
     emulator.add_argument("--seed", type=int, default=0, help="seed of the emulated batches (default: %(default)s)")
     options = parser.parse_args(arguments)
-    with contextlib.suppress(KeyboardInterrupt):
+    try:
         asyncio.run(run_demo() if options.command == "demo" else serve(options.port, seed=options.seed))
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.BROKEN_PIPE
+    except (OSError, OverflowError) as error:
+        print(f"error: {error}; pass another --port", file=sys.stderr)
+        return Exit.USAGE
     return Exit.SUCCEEDED

@@ -120,17 +120,30 @@ def timeline(events: BinaryIO, output: Path) -> int:
 
 
 @runflow_async.command()
-@click.option("--port", default=8080, show_default=True, help="Port to listen on; 0 takes a free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8080,
+    show_default=True,
+    help="Port to listen on; 0 takes a free one.",
+)
 @click.option("--seed", default=0, show_default=True, help="Seed of the emulated batches.")
-@click.option("--latency", default=0.0, show_default=True, metavar="SECONDS", help="How late each answer is.")
-@click.option("--rate-limit", type=float, metavar="N", help="Requests let in within a second.")
+@click.option(
+    "--latency",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How late each answer is.",
+)
+@click.option("--rate-limit", type=click.FloatRange(min=1), metavar="N", help="Requests let in within a second.")
 @debug_option
 def emulator(port: int, seed: int, latency: float, rate_limit: float | None) -> int:
     """Serve an emulated API on loopback, with three batches on their way, until interrupted."""
 
     async def listen() -> int:
         try:
-            await serve(port, seed=seed, latency=latency, rate_limit=rate_limit, show=_show_at_once)
+            await serve(port, seed=seed, latency=latency, rate_limit=rate_limit)
         except OSError as error:
             raise click.ClickException(
                 f"cannot listen on port {port}: {error.strerror}; pass another --port"
@@ -138,10 +151,6 @@ def emulator(port: int, seed: int, latency: float, rate_limit: float | None) -> 
         return Exit.SUCCEEDED
 
     return run_async(listen())
-
-
-def _show_at_once(line: str) -> None:
-    print(line, flush=True)  # what the command is for
 
 
 @runflow_async.command()

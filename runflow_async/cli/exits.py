@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Exit", "about", "explain", "status_of_batch", "status_of_error"]
 
+OPTION_OF = {
+    "api_key": "--api-key-file",
+    "base_url": "--base-url",
+    "batch_id": "ID",
+    "interval": "--interval",
+    "max_outage": "--max-outage",
+    "organization_id": "--organization-id",
+    "timeout": "--timeout",
+}
+"""What the command line calls the library's arguments."""
+ARGUMENT = re.compile(rf"\b({'|'.join(OPTION_OF)})\b")
 MOST_IDS = 3
 """Ids that one error names."""
 
@@ -87,8 +99,12 @@ def explain(error: BaseException) -> str:
             text = str(error).removesuffix(error.hint) + hint
         case RunflowError() if status_of_error(error) is Exit.OUTAGE:
             text = f"{error}; check the network and RUNFLOW_BASE_URL, or try again later"
+        case ConfigurationError():
+            text = ARGUMENT.sub(lambda found: OPTION_OF[found[0]], str(error))
         case RunflowError():
             text = str(error)
+        case OSError():
+            text = f"cannot use {error.filename or 'the output'}: {error.strerror}; see to it and run the command again"
         case _:
             text = f"{type(error).__name__}: {error}"
     batch_id = getattr(error, "batch_id", None)

@@ -74,7 +74,7 @@ def draw_frame(scene: Scene, width: int, height: int | None) -> list[Text]:
     most_recent = 0 if height is None else min(MOST_RECENT, room - len(waits) - 1)
     if len(waits) > max(room, 1):
         most_recent = 0 if height is None else min(MOST_RECENT, room // 3)
-        head += [_overall(scene, width), Text("the slowest:" if height else "last of all:", style="bright_black")]
+        head += [_overall(scene, width), Text("the slowest:", style="bright_black")]
         slowest = sorted(waits, key=lambda wait: _slowness(scene, wait), reverse=True)
         waits = slowest[: max(room - 2 - (most_recent + 1 if most_recent > 0 else 0), 0)]
     recent = list(scene.board.recent)[-most_recent:] if most_recent > 0 else []
@@ -107,7 +107,8 @@ def _head(scene: Scene, width: int) -> list[Text]:
     polls = sum(wait.stats.polls for wait in waits.values())
     elapsed = seconds_text(scene.now - scene.board.began)
     what = "1 batch" if len(waits) == 1 else f"{len(waits):,} batches"
-    text = f"{what}: {overall.ended:,} of {overall.total:,} items ended, {polls:,} polls in {elapsed}"
+    polled = "1 poll" if polls == 1 else f"{polls:,} polls"
+    text = f"{what}: {overall.ended:,} of {overall.total:,} items ended, {polled} in {elapsed}"
     lines = [Text(text, style="bold")]
     if len(waits) > 1:
         lines.append(_states(scene))

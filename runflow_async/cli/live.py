@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -67,7 +69,7 @@ class LiveView(logging.Handler):
             logger.removeHandler(other)
         logger.addHandler(self)
         try:
-            with self._console.screen() as self._screen:
+            with self._console.screen() as self._screen, self._stoppable():
                 yield
         finally:
             logger.removeHandler(self)
@@ -75,6 +77,24 @@ class LiveView(logging.Handler):
                 logger.addHandler(other)
             self._screen = None
             self._console.print(self._draw(self._console.width, None))
+
+    @contextmanager
+    def _stoppable(self) -> Generator[None]:
+        """Give the terminal back while Ctrl-Z has us stopped."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTSTP, self._stop)
+        try:
+            yield
+        finally:
+            loop.remove_signal_handler(signal.SIGTSTP)
+
+    def _stop(self) -> None:
+        self._console.set_alt_screen(False)
+        self._console.show_cursor(True)
+        os.kill(os.getpid(), signal.SIGSTOP)  # and here it goes on
+        self._console.set_alt_screen(True)
+        self._console.show_cursor(False)
+        self.refresh()
 
     def tell(self, transition: ItemTransition) -> None:
         """Take it in; the next picture shows it."""

@@ -6,6 +6,8 @@ It is a checkpoint for the waits, so what was shown, and nothing else, is what i
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -63,6 +65,7 @@ class StateFile:
     """
 
     def __init__(self, since: Iterable[Batch], path: Path | None) -> None:
+        path = None if path is None else path.resolve()
         if path is not None and path.exists() and not path.is_file():
             raise ConfigurationError(f"cannot save to {path}: it is no regular file, and would be replaced by one")
         self.items: dict[UUID, dict[UUID, BatchItemHandle]] = {
@@ -101,10 +104,12 @@ class StateFile:
             self._timer = None
         if self._path is None:
             return
-        part = self._path.with_name(self._path.name + ".part")
+        part = self._path.with_name(f"{self._path.name}.{os.getpid()}.part")
         snapshots = (Batch(id=batch_id, items=list(items.values())) for batch_id, items in self.items.items())
         try:
             part.write_bytes(b"".join(msgspec.json.encode(snapshot) + b"\n" for snapshot in snapshots))
+            if self._path.exists():
+                shutil.copymode(self._path, part)
             part.replace(self._path)
         except OSError as error:
             raise CheckpointError(f"cannot write {self._path}: {error.strerror}") from error

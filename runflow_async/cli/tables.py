@@ -37,7 +37,8 @@ def items_table(items: Iterable[BatchItem]) -> Table:
     """One row per item."""
     table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
     table.add_column("#", justify="right", no_wrap=True)
-    for heading in ("client_ref", "status", "cost", "took"):
+    table.add_column("client_ref", no_wrap=True, max_width=24)
+    for heading in ("status", "cost", "took"):
         table.add_column(heading, no_wrap=True)
     table.add_column("result", ratio=1, overflow="ellipsis", no_wrap=True)
     for item in items:

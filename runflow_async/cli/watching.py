@@ -13,12 +13,13 @@ import click
 from rich.console import Console
 
 from runflow_async.cli.connecting import connection_options, is_debugging, open_session
-from runflow_async.cli.exits import MOST_IDS, Exit, about, explain
+from runflow_async.cli.exits import Exit, about, explain
 from runflow_async.cli.following import follow, outcome
 from runflow_async.cli.lines import JsonLines, PlainLines, summarise
 from runflow_async.cli.live import LiveView
 from runflow_async.cli.running import run_async, say_error, say_hint
 from runflow_async.cli.statefile import StateFile, read_snapshots
+from runflow_async.errors import CheckpointError
 from runflow_async.protocol import parse_batch_id
 
 if TYPE_CHECKING:
@@ -108,8 +109,12 @@ def watch(
     An ID of - reads ids from standard input. The file of --since may be that of --save, and missing at first.
     """
     ids = read_ids(batch_ids)
-    first_time = since is not None and since == save and not since.exists()
+    first_time = since and save and since.resolve() == save.resolve() and not since.exists()
     state = StateFile([] if since is None or first_time else read_snapshots(since), save)
+    try:
+        state.write()  # what cannot be written is said before anything is shown
+    except CheckpointError as error:
+        raise click.UsageError(f"{error}; name another file for --save") from error
 
     async def show() -> int:
         async with open_session() as session:
@@ -122,7 +127,7 @@ def watch(
                 state.write()
         return _report(waits)
 
-    return _run_until_interrupted(show, lambda: _go_on(ids, save))
+    return _run_until_interrupted(show, _go_on(since, save))
 
 
 @click.command()
@@ -145,8 +150,7 @@ def wait(batch_ids: tuple[str, ...], timeout: float | None, interval: float | No
                 click.echo(f"{one.batch_id}  {summarise(one)}")
         return _report(waits)
 
-    again = "the batches go on at the server; run the command again to wait on"
-    return _run_until_interrupted(settle, lambda: again)
+    return _run_until_interrupted(settle, "run the same command again to wait on")
 
 
 def read_ids(given: Sequence[str]) -> list[UUID]:
@@ -156,7 +160,7 @@ def read_ids(given: Sequence[str]) -> list[UUID]:
         ConfigurationError: if one is no UUID.
         click.UsageError: if there are none.
     """
-    texts = [text for one in given for text in (sys.stdin.read().split() if one == "-" else [one])]
+    texts = [text for one in given for text in (sys.stdin.read().lstrip("\ufeff").split() if one == "-" else [one])]
     if not texts:
         raise click.UsageError("no batch to wait for: pass one ID or more, or - to read them from standard input")
     return [parse_batch_id(text) for text in texts]
@@ -171,24 +175,22 @@ def _choose_view(as_json: bool, state: StateFile) -> View:
     return LiveView(console, earlier=state.items, names={})
 
 
-def _run_until_interrupted(main: Callable[[], Coroutine[Any, Any, int]], how_to_go_on: Callable[[], str]) -> int:
+def _run_until_interrupted(main: Callable[[], Coroutine[Any, Any, int]], how_to_go_on: str) -> int:
     try:
         status = run_async(main())
     except KeyboardInterrupt:
         status = Exit.INTERRUPTED
     if status in (Exit.INTERRUPTED, Exit.TERMINATED):
-        say_hint(f"interrupted; {how_to_go_on()}")
+        say_hint(f"interrupted; the batches go on at the server: {how_to_go_on}")
     return status
 
 
-def _go_on(ids: Sequence[UUID], save: Path | None) -> str:
+def _go_on(since: Path | None, save: Path | None) -> str:
     if save is None:
-        return (
-            "the batches go on at the server; run the command again to go on, "
-            "with --save FILE --since FILE to be shown only what is new from then on"
-        )
-    named = " ".join(str(one) for one in ids) if len(ids) <= MOST_IDS else "ID..."
-    return f"to go on: runflow-async watch {named} --since {shlex.quote(str(save))} --save {shlex.quote(str(save))}"
+        return "run the same command again, with --save FILE --since FILE to be shown only what is new from then on"
+    if since is not None and since.resolve() == save.resolve():
+        return "run the same command again to go on"
+    return f"to go on, run the same command again with --since {shlex.quote(str(save))}"
 
 
 def _report(waits: BatchesWait) -> int:

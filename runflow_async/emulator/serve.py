@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 __all__ = ["serve"]
 
 
+def print_at_once(line: str) -> None:
+    """Print a line also where a pipe would hold it back."""
+    print(line, flush=True)  # noqa: T201  # what the command is for
+
+
 async def serve(
     port: int = 8080,
     host: str = "127.0.0.1",
@@ -22,7 +27,7 @@ async def serve(
     seed: int = 0,
     latency: float = 0.0,
     rate_limit: float | None = None,
-    show: Callable[[str], object] = print,
+    show: Callable[[str], object] = print_at_once,
 ) -> None:
     """Listen until interrupted or cancelled, and first show the URL, the key and the ids of three example batches.
 

@@ -275,11 +275,20 @@ class TestAStateFile:
         assert ran.status == 2
         assert (tmp_path / "pipe").is_fifo()
 
-    async def test_that_cannot_be_written_ends_the_watch_with_a_clear_error(self, emulator, run, tmp_path):
+    async def test_that_cannot_be_written_is_said_before_anything_is_shown(self, emulator, run, tmp_path):
         batch_id = emulator.create_scripted_batch(ended("succeeded"))
         ran = await run("watch", batch_id, "--save", tmp_path / "missing" / "s")
-        assert ran.status == 7
+        assert (ran.status, ran.out) == (2, "")
         assert "cannot write" in ran.err
+
+    async def test_that_is_a_link_stays_one_and_keeps_who_may_read_it(self, emulator, run, tmp_path):
+        (tmp_path / "state").touch(0o600)
+        (tmp_path / "link").symlink_to(tmp_path / "state")
+        batch_id = emulator.create_scripted_batch(ended("succeeded"))
+        assert (await run("watch", batch_id, "--save", tmp_path / "link")).status == 0
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "state").stat().st_mode & 0o777 == 0o600
+        assert str(batch_id) in (tmp_path / "state").read_text()
 
 
 class TestIdsFromStandardInput:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 
 import aiohttp
@@ -15,6 +16,7 @@ import pytest
 
 from runflow_async import ItemTransition
 from runflow_async.cli.bare import run_bare
+from runflow_async.emulator import faults
 from tests.cli.terminal import COMMAND
 
 NEVER = [[(0.0, "running")]]
@@ -81,6 +83,84 @@ async def test_a_watch_that_is_killed_again_and_again_shows_everything(emulator,
         shown.add(transition.current)
 
 
+class TestBadStreams:
+    """What the shell hands to the command cannot be used; tried buffered, as Python is by default."""
+
+    @staticmethod
+    async def run(redirection: str, *arguments: object) -> tuple[int, str, str]:
+        """The exit status and what came, with `redirection` as in a shell."""
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        process = await asyncio.create_subprocess_exec(
+            *("bash", "-c", f'"$@" {redirection}', "bash", *COMMAND, *map(str, arguments)),
+            stdout=PIPE,
+            stderr=PIPE,
+            env=environment,
+        )
+        out, errors = await asyncio.wait_for(process.communicate(), 20)
+        return process.returncode, out.decode("latin-1"), errors.decode()
+
+    @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-"])
+    async def test_notes_that_nobody_can_read_cost_nothing(self, emulator, redirection):
+        batch_id = emulator.create_scripted_batch([[(0.0, "succeeded")]])
+        emulator.faults.append(faults.status(503))
+        status, out, _ = await self.run(redirection, "watch", batch_id)
+        assert status == 0
+        assert "succeeded, 1 of 1 succeeded" in out
+
+    async def test_an_error_that_nobody_can_read_keeps_its_status(self):
+        assert (await self.run("2>/dev/full", "get", "nope"))[0] == 2
+
+    @pytest.mark.parametrize("command", [("watch", "--json"), ("wait",), ("get",)])
+    async def test_a_full_disk_is_one_clear_error(self, emulator, command):
+        batch_id = emulator.create_scripted_batch([[(0.0, "succeeded")]])
+        status, _, errors = await self.run(">/dev/full", *command, batch_id)
+        assert status == 7
+        assert errors.splitlines() == [
+            "error: cannot use the output: No space left on device; see to it and run the command again"
+        ]
+
+    @pytest.mark.parametrize("command", ["wait", "get"])
+    async def test_a_closed_output_is_as_good_as_none(self, emulator, command):
+        batch_id = emulator.create_scripted_batch([[(0.0, "succeeded")]])
+        assert await self.run(">&-", command, batch_id) == (0, "", "")
+
+    async def test_a_closed_input_holds_no_ids(self):
+        status, _, errors = await self.run("<&-", "wait", "-")
+        assert status == 2
+        assert "no batch to wait for" in errors
+
+    async def test_what_an_encoding_cannot_show_is_escaped(self, emulator):
+        batch_id = emulator.create_scripted_batch([[(0.0, "succeeded")]], client_refs=["größe"])
+        status, out, _ = await self.run("", "watch", batch_id, "--json")
+        assert (status, '"größe"'.encode().decode("latin-1") in out) == (0, True)
+        status, out, _ = await self.run("| cat; exit ${PIPESTATUS[0]}", "watch", batch_id)
+        assert status == 0
+        os.environ["PYTHONIOENCODING"] = "ascii"
+        try:
+            status, out, _ = await self.run("", "watch", batch_id)
+        finally:
+            del os.environ["PYTHONIOENCODING"]
+        assert status == 0
+        assert "gr\\xf6\\xdfe" in out
+
+    async def test_help_that_nobody_reads_ends_as_a_broken_pipe(self):
+        assert (await self.run("| true; exit ${PIPESTATUS[0]}", "--help"))[0] == 141
+
+
+@pytest.mark.slow
+async def test_a_watch_whose_reader_stalls_is_ended_by_a_second_sigterm(emulator):
+    batch_id = emulator.create_scripted_batch([[(0.0, "queued")]] * 3000)
+    # asyncio's own subprocesses count as running while something is in their pipes.
+    with subprocess.Popen([*COMMAND, "watch", "--json", str(batch_id)], stdout=PIPE) as process:
+        await asyncio.to_thread(process.stdout.read, 1)
+        await asyncio.sleep(1)  # until the pipe is full
+        process.terminate()
+        await asyncio.sleep(0.5)
+        assert process.poll() is None
+        process.terminate()
+        assert await asyncio.to_thread(process.wait, 5) == -signal.SIGTERM
+
+
 async def test_ids_come_from_standard_input(emulator):
     batch_ids = [emulator.create_scripted_batch([[(0.0, "succeeded")]]) for _ in range(3)]
     process = await start("wait", "-", stdin=PIPE)
@@ -141,6 +221,13 @@ class TestWithoutTheExtra:
         _, errors = await process.communicate()
         assert process.returncode == 2
         assert b"runflow-async[cli]" in errors
+
+    async def test_a_port_that_is_taken_is_said_to_be(self, emulator):
+        process = await self.start("emulator", "--port", emulator.url.rsplit(":", 1)[1])
+        _, errors = await process.communicate()
+        assert process.returncode == 2
+        assert b"pass another --port" in errors
+        assert len(errors.splitlines()) == 1
 
     async def test_the_emulator_runs(self):
         process = await self.start("emulator", "--port", "0")

@@ -11,6 +11,7 @@ import pytest
 from runflow_async import Batch
 from runflow_async.emulator import faults
 from tests.cli.terminal import terminal
+from tests.rig import eventually
 
 NEVER = [[(0.0, "running")]]
 
@@ -114,9 +115,7 @@ class TestInterrupted:
             await screen.shows(" 0/1 ")
             screen.press(b"\x03")
             assert await screen.end() == 130
-            assert (
-                f"interrupted; to go on: runflow-async watch {batch_id} --since {state} --save {state}" in screen.text
-            )
+            assert f"run the same command again with --since {state}" in screen.text
             assert b"\x1b[?1049l" in screen.received
             assert "Traceback" not in screen.text
         assert [item.status_code for item in msgspec.json.decode(state.read_bytes(), type=Batch).items] == ["running"]
@@ -137,11 +136,21 @@ class TestInterrupted:
         assert state.exists()
 
 
+async def test_ctrl_z_gives_the_terminal_back_until_the_watch_goes_on(emulator):
+    async with terminal("watch", str(emulator.create_scripted_batch(NEVER)), "--interval", "0.1") as screen:
+        await screen.shows(" 0/1 ")
+        screen.process.send_signal(signal.SIGTSTP)
+        await eventually(lambda: screen.received.endswith(b"\x1b[?1049l\x1b[?25h"), within=5)
+        screen.process.send_signal(signal.SIGCONT)
+        await eventually(lambda: screen.received.count(b"\x1b[?1049h") == 2, within=5)
+        await screen.shows(" 0/1 ")
+
+
 async def test_an_error_is_one_red_line(emulator):
     async with terminal("get", "8c1f", columns=120) as screen:
         assert await screen.end() == 2
-        assert screen.text.strip() == "error: batch_id must be a UUID or its text, not '8c1f'"
-        assert screen.colours("error: batch_id must") == {"red"}
+        assert screen.text.strip() == "error: ID must be a UUID or its text, not '8c1f'"
+        assert screen.colours("error: ID must") == {"red"}
 
 
 async def test_an_error_is_not_red_where_no_colour_is_wanted(emulator):
