@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import signal
 import sys
 from datetime import UTC, datetime
 from functools import partial
@@ -28,12 +27,6 @@ def main_threads_loop() -> Iterator[None]:
     yield
     asyncio.set_event_loop(None)
     loop.close()
-
-
-@pytest.fixture(autouse=True, scope="session")
-def interruptible_programs() -> None:
-    """A shell lets its background jobs ignore Ctrl-C, and the programs that tests start and interrupt would, too."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
