@@ -151,7 +151,7 @@ class TestBadStreams:
 async def test_a_watch_whose_reader_stalls_is_ended_by_a_second_sigterm(emulator):
     batch_id = emulator.create_scripted_batch([[(0.0, "queued")]] * 3000)
     # asyncio's own subprocesses count as running while something is in their pipes.
-    with subprocess.Popen([*COMMAND, "watch", "--json", str(batch_id)], stdout=PIPE) as process:
+    with subprocess.Popen([*COMMAND, "watch", "--json", str(batch_id)], stdout=PIPE) as process:  # noqa: ASYNC220
         await asyncio.to_thread(process.stdout.read, 1)
         await asyncio.sleep(1)  # until the pipe is full
         process.terminate()
