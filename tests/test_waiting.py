@@ -673,3 +673,9 @@ class TestExpectingACallback:
         wait = self.wait(transport)
         await wait
         assert wait.stats.elapsed <= 680
+
+
+async def test_a_wait_that_is_closed_before_its_first_answer_misses_no_item(caplog):
+    since = msgspec.json.decode(body("running", ["running"]), type=Batch)
+    await play(body()).wait(since=since).aclose()
+    assert caplog.records == []
