@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import copyreg
 import gc
 import sys
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ import aiohttp
 import pytest
 from aioresponses import aioresponses
 
-from runflow_async import RunflowSession
+from runflow_async import RunflowError, RunflowSession
 from runflow_async.emulator import Emulator
 
 if TYPE_CHECKING:
@@ -60,6 +61,13 @@ async def session(emulator: Emulator) -> AsyncIterator[RunflowSession]:
 def now_utc() -> datetime:
     """An instant for what is observed at some time."""
     return datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+@pytest.fixture
+def own_pickling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once it is imported, distributed has every exception pickled with all its causes and contexts."""
+    for kind in [kind for kind in copyreg.dispatch_table if issubclass(kind, RunflowError)]:
+        monkeypatch.delitem(copyreg.dispatch_table, kind)
 
 
 class MockedResponse(aiohttp.ClientResponse):

@@ -12,6 +12,8 @@ import runflow_async
 from runflow_async import Batch, WaitStats, errors
 from runflow_async.errors import RunflowError, ServerError, StatusError, Verdict
 
+pytestmark = pytest.mark.usefixtures("own_pickling")
+
 BATCH_ID = uuid4()
 SNAPSHOT = Batch(id=BATCH_ID, status_code="running", items=[])
 TREE = {name: kind for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, RunflowError)}
@@ -32,6 +34,8 @@ def make(kind: type[RunflowError]) -> RunflowError:
         return kind("reason", where="$.x", verdict=Verdict.TRANSIENT)
     if kind is errors.BatchFailedError:
         return kind(BATCH_ID, "failed", "why")
+    if kind is errors.ShardError:
+        return kind(3, "tcp://10.0.0.1:1", "why")
     return kind("message")
 
 
