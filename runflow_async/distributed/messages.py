@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -139,11 +140,20 @@ def tell_ended(wait: BatchWait) -> Ended:
 def tell_error(batch_id: UUID, error: Exception, stats: WaitStats) -> Ended:
     """That a wait has ended with an error."""
     try:
-        return Ended(batch_id, stats, error=pickle.dumps(error))
+        return Ended(batch_id, stats, error=_pickle(error))
     except Exception:  # noqa: BLE001  # of the user's own `until`, perhaps; its text is what can be told
         told = RunflowError(f"{type(error).__name__}: {error}")
         told.batch_id = batch_id
-        return Ended(batch_id, stats, error=pickle.dumps(told))
+        return Ended(batch_id, stats, error=_pickle(told))
+
+
+def _pickle(error: Exception) -> bytes:
+    """As the error itself has it: Dask has all of them pickled with whatever caused them, other libraries' too."""
+    file = io.BytesIO()
+    pickler = pickle.Pickler(file)
+    pickler.dispatch_table = {}
+    pickler.dump(error)
+    return file.getvalue()
 
 
 def read_ended(ended: Ended) -> Batch | Exception:

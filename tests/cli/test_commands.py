@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import math
@@ -13,10 +14,10 @@ import msgspec
 import pytest
 
 import runflow_async
-from runflow_async import Batch, BatchItem, ItemTransition
-from runflow_async.cli import main
+from runflow_async import Batch, BatchItem, CheckpointError, ItemTransition, RunflowSession
+from runflow_async.cli import main, statefile
 from runflow_async.emulator import faults
-from tests.rig import refused_port
+from tests.rig import eventually, refused_port
 
 QUICK = [[(0.0, "queued"), (0.1, "running"), (0.3, "succeeded")]]
 NEVER = [[(0.0, "running")]]
@@ -352,3 +353,70 @@ def main_in_thread(arguments: list[str]) -> int:
 
     with ThreadPoolExecutor() as threads:
         return threads.submit(main, arguments).result()
+
+
+class TestTimeline:
+    @pytest.fixture
+    async def events(self, emulator, run, tmp_path):
+        """What a watch printed, in a file."""
+        batch_id = emulator.create_scripted_batch([[(0.0, "queued"), (0.1, "running"), (0.3, "failed")]] * 3)
+        file = tmp_path / "events.ndjson"
+        file.write_text((await run("watch", "--json", batch_id, "--interval", 0.05)).out)
+        return file
+
+    @pytest.mark.parametrize("ending", ["svg", "png", "html"])
+    async def test_draws_what_a_watch_printed(self, run, events, tmp_path, ending):
+        picture = tmp_path / f"timeline.{ending}"
+        assert await run("timeline", events, "-o", picture) == (0, "", "")
+        assert picture.stat().st_size > 1000
+
+    async def test_says_that_a_line_was_cut_and_draws_the_others(self, run, events, tmp_path):
+        events.write_text(events.read_text()[:-40])
+        ran = await run("timeline", events, "-o", tmp_path / "timeline.svg")
+        assert ran.status == 0
+        assert "cut" in ran.err
+        assert (tmp_path / "timeline.svg").exists()
+
+    async def test_names_the_endings_that_it_can_write(self, run, events, tmp_path):
+        ran = await run("timeline", events, "-o", tmp_path / "timeline.pdf")
+        assert ran.status == 2
+        assert ".svg" in ran.err
+
+    async def test_without_matplotlib_says_what_to_install(self, run, events, tmp_path, monkeypatch):
+        for name in [name for name in sys.modules if name.startswith("runflow_async.cli.timeline")]:
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.setitem(sys.modules, "matplotlib", None)
+        ran = await run("timeline", events, "-o", tmp_path / "timeline.svg")
+        assert ran.status == 2
+        assert ran.err == "error: the timeline needs matplotlib: pip install 'runflow-async[plot]'\n"
+
+
+async def test_a_key_file_that_is_no_text_is_refused(run, tmp_path):
+    (tmp_path / "key").write_bytes(b"\xff\xfe")
+    ran = await run("get", uuid4(), "--api-key-file", tmp_path / "key")
+    assert ran.status == 2
+    assert "cannot read the key" in ran.err
+
+
+async def test_state_is_written_while_the_watch_goes_on(emulator, tmp_path, monkeypatch):
+    monkeypatch.setattr(statefile, "PAUSE", 0.05)
+    state = statefile.StateFile([], tmp_path / "state")
+    async with RunflowSession(emulator.api_key, base_url=emulator.url) as session:
+        waits = session.wait_for_batches([emulator.create_scripted_batch(NEVER)], interval=0.05, checkpoint=state)
+        await anext(waits)
+        pending = asyncio.ensure_future(anext(waits))
+        await eventually((tmp_path / "state").exists, within=5)
+        pending.cancel()
+        await asyncio.gather(pending, return_exceptions=True)
+    assert len(statefile.read_snapshots(tmp_path / "state")[0].items) == 1
+
+
+async def test_state_that_can_no_longer_be_written_ends_the_watch(emulator, tmp_path, monkeypatch):
+    monkeypatch.setattr(statefile, "PAUSE", 0.05)
+    state = statefile.StateFile([], tmp_path / "missing" / "state")
+    lively = [[(0.0, "queued"), *((n / 20, f"step {n}") for n in range(1, 100))]]
+    async with RunflowSession(emulator.api_key, base_url=emulator.url) as session:
+        waits = session.wait_for_batches([emulator.create_scripted_batch(lively)], interval=0.05, checkpoint=state)
+        with pytest.raises(CheckpointError, match="cannot write"):
+            async for _ in waits:
+                pass

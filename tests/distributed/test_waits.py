@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from itertools import pairwise
+from uuid import UUID
 
 import pytest
 
-from runflow_async import NotFoundError, PermissionDeniedError, WaitTimeoutError
-from runflow_async.distributed import coordinator, shard, wait_for_batches, waits
+from runflow_async import NotFoundError, OutageError, PermissionDeniedError, TransportError, WaitTimeoutError
+from runflow_async.distributed import SessionConfig, coordinator, shard, wait_for_batches, waits
 from runflow_async.emulator import faults
-from tests.rig import eventually
+from tests.rig import eventually, refused_port
 
 STEPS = [(0.0, "queued"), (0.3, "running"), (0.6, "succeeded")]
 NEVER = [[(0.0, "running")]]
@@ -106,6 +107,36 @@ async def test_an_unknown_batch_is_not_found(client):
     with pytest.raises(ExceptionGroup) as caught:
         await wait_for_batches(client, ["8c1f2a4e-6f0b-4c57-9d53-1b0c7f3f2a10"])
     assert caught.group_contains(NotFoundError)
+
+
+async def test_an_outage_is_told_with_its_cause_but_nothing_of_other_libraries(client):
+    with refused_port() as port:
+        config = SessionConfig(base_url=f"http://127.0.0.1:{port}")
+        with pytest.raises(ExceptionGroup) as caught:
+            await wait_for_batches(client, [UUID(int=1)], session=config, max_outage=0.2)
+    (error,) = caught.value.exceptions
+    assert isinstance(error, OutageError)
+    assert isinstance(error.__cause__, TransportError)
+    assert error.__cause__.__cause__ is None
+    assert error.batch_id == UUID(int=1)
+
+
+class UnpicklableError(Exception):
+    def __reduce__(self) -> str:
+        raise TypeError("no")
+
+
+def fail_badly(_batch) -> bool:
+    raise UnpicklableError("so it is")
+
+
+async def test_an_error_that_cannot_be_pickled_is_told_by_its_text(client, emulator):
+    batch_id = emulator.create_scripted_batch(NEVER)
+    with pytest.raises(ExceptionGroup) as caught:
+        await wait_for_batches(client, [batch_id], until=fail_badly)
+    (error,) = caught.value.exceptions
+    assert str(error) == "UnpicklableError: so it is"
+    assert error.batch_id == batch_id
 
 
 def is_running(batch) -> bool:
