@@ -67,12 +67,13 @@ class LiveView(logging.Handler):
         others = list(logger.handlers)
         for other in others:
             logger.removeHandler(other)
-        logger.addHandler(self)
+        everything = logging.getLogger()  # asyncio's warnings would tear the picture, too
+        everything.addHandler(self)
         try:
             with self._console.screen() as self._screen, self._stoppable():
                 yield
         finally:
-            logger.removeHandler(self)
+            everything.removeHandler(self)
             for other in others:
                 logger.addHandler(other)
             self._screen = None

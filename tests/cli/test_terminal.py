@@ -84,7 +84,7 @@ class TestTheLiveView:
     async def test_says_why_there_is_no_answer(self, emulator):
         emulator.faults.append(faults.status(503, times=100))
         async with terminal("watch", str(emulator.create_scripted_batch(NEVER))) as screen:
-            await screen.shows("attempt 1 failed (HTTP 503")
+            await screen.shows("failed (HTTP 503")
 
     async def test_without_colour_still_tells_states_apart(self, emulator):
         batch_id = emulator.create_scripted_batch(ended("succeeded", "failed") + NEVER)
