@@ -1,6 +1,7 @@
 """The same waits on a Dask cluster, for more batches than one process polls well.
 
 from distributed import Client
+from distributed.protocol import pickle
 from runflow_async.distributed import SessionConfig, wait_for_batches
 
 async with Client("tcp://scheduler:8786", asynchronous=True) as client:
@@ -16,6 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from distributed import Client
+from distributed.protocol import pickle
 
 from runflow_async.distributed.budget import LEAST_RATE
 from runflow_async.distributed.config import SessionConfig
@@ -80,6 +82,10 @@ def wait_for_batches(
     """
     if not isinstance(client, Client) or not client.asynchronous:
         raise ConfigurationError("client must be a dask.distributed.Client made with asynchronous=True")
+    if client.status not in ("running", "connecting"):
+        raise ConfigurationError(
+            f"the client is {client.status}: use one that is connected, with `async with Client(...)`"
+        )
     if not isinstance(session, SessionConfig):
         raise ConfigurationError(f"session must be a SessionConfig, not {type(session).__name__}")
     if until is not None and not callable(until):
@@ -87,6 +93,7 @@ def wait_for_batches(
     order = [parse_batch_id(batch_id) for batch_id in batch_ids]
     rate = None if max_rate is None else check_seconds("max_rate", max_rate, unit="requests per second")
     check_strategy(interval)
+    _check_pickles(interval=interval, until=until)
     plan = ShardPlan(
         config=session,
         keywords=WaitKeywords(interval=interval, max_outage=check_seconds("max_outage", max_outage), until=until),
@@ -108,6 +115,14 @@ def _count_shards(asked: int | None, batches: int, max_rate: float | None) -> in
             "each: pass fewer shards"
         )
     return asked
+
+
+def _check_pickles(**arguments: object) -> None:
+    for name, value in arguments.items():
+        try:
+            pickle.dumps(value)  # pyright: ignore[reportUnknownMemberType]  # annotated in part
+        except Exception as error:
+            raise ConfigurationError(f"{name} cannot be sent to workers: {error}") from error
 
 
 def _by_id(since: Iterable[Batch]) -> dict[UUID, Batch]:

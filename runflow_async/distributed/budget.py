@@ -43,8 +43,8 @@ class Loan(Struct):
 class Budget:
     """So many requests per second, for so many shards at most.
 
-    Each of several shards spaces its requests, so that in any second it makes one more than its rate at most; that much
-    is kept back.
+    Each shard spaces its requests, so that in any second it makes one more than its rate at most; that much is kept
+    back, unless so little is allowed that nothing would be left.
 
     Args:
         max_rate: requests per second, of all together.
@@ -52,7 +52,7 @@ class Budget:
     """
 
     def __init__(self, max_rate: float, shards: int) -> None:
-        self._usable = max_rate if shards == 1 else (max_rate - shards) / LATE
+        self._usable = (max_rate - shards) / LATE if max_rate >= LEAST_RATE * shards else max_rate
         self._loans: dict[str, list[Loan]] = {}
         self._number = 0
 

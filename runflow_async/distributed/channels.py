@@ -33,7 +33,12 @@ class Channel:
     @classmethod
     async def open(cls, client: Client, name: str, *, most: int = 0) -> Self:
         """Open the queue of this name. Who does so first sets how many messages wait in it at most; 0 is any number."""
-        return cls(await _Queue(name, client=client, maxsize=most))  # type: ignore[no-untyped-call]
+        queue: Any = _Queue(name, client=client, maxsize=most)  # type: ignore[no-untyped-call]
+        try:
+            return cls(await queue)
+        except BaseException:
+            queue.close()
+            raise
 
     async def put(self, message: bytes) -> None:
         """Add a message, once there is room for it."""

@@ -51,10 +51,18 @@ TICK = 0.5
 """Seconds between two words to every shard, and looks at how the shards are spread over the workers."""
 FAILURES = 3
 """Times in a row that a shard may fail without a word in between."""
+NOTHING_MORE = b""
+"""Ends the receiver; a request to the queue that is given up would wait at the scheduler for ever."""
+UNWILLING = 60.0
+"""Seconds for which nothing is moved to a worker that was to run a shard and left it to another one."""
 OVERDUE = 5.0
 """Seconds after the deadline after which a shard without a worker is not waited for any more."""
 FAREWELL = 5.0
 """Seconds that shards have to end once they were told to."""
+UNHEARD = 0.3
+"""Seconds in which a task that ran already, though that was not heard, says so and is stopped."""
+CLEARING = 2.0
+"""Seconds that the scheduler has to forget what was theirs."""
 
 
 class ShardPlan(Struct, frozen=True, kw_only=True):
@@ -107,53 +115,56 @@ class Coordinator:
         self._shards = [ShardRecord(number, group) for number, group in enumerate(groups)]
         self._budget = None if plan.max_rate is None else Budget(plan.max_rate, len(groups))
         self._frames: Channel | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._receiving: asyncio.Task[None] | None = None
+        self._keeping: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._unwilling: dict[str, float] = {}
 
     async def start(self) -> None:
         """Submit all shards."""
         self._frames = await Channel.open(self._client, self._run, most=max(8, 2 * len(self._shards)))
         for shard in self._shards:
             self._submit(shard)
-        for work in (self._receive(), self._keep()):
-            task = asyncio.create_task(work)
+        self._receiving = asyncio.create_task(self._receive(self._frames))
+        self._keeping = asyncio.create_task(self._keep())
+        for task in (self._receiving, self._keeping):
             task.add_done_callback(self._note_failure)
-            self._tasks.append(task)
 
     async def stop(self) -> None:
         """End all shards; they poll no more when this returns, unless their workers cannot be reached."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._stopping = True
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
         with suppress(Exception):  # a scheduler that is gone has no shards left either
-            await self._say_farewell()
-        for shard in self._shards:
-            if shard.future is not None:
-                shard.future.release()
+            async with asyncio.timeout(FAREWELL):
+                await self._say_farewell()
+        with suppress(Exception):
+            async with asyncio.timeout(CLEARING):
+                await self._clear_away()
+        if self._receiving is not None:
+            self._receiving.cancel()
+            await asyncio.gather(self._receiving, return_exceptions=True)
 
     async def _say_farewell(self) -> None:
-        async with asyncio.timeout(FAREWELL):
-            futures = [shard.future for shard in self._shards if shard.future is not None]
-            queued = [shard.future for shard in self._shards if shard.future is not None and shard.life is None]
-            if queued:
-                await self._client.cancel(queued, force=True)
-            await asyncio.gather(*(shard.order(Stop()) for shard in self._shards if shard.life is not None))
-            assert self._frames is not None  # noqa: S101  # set by start
-            draining = asyncio.create_task(self._drain(self._frames))
-            try:
-                running = [future for future in futures if future not in queued]
-                await asyncio.gather(*(_settled(future) for future in running))
-            finally:
-                draining.cancel()
-                await asyncio.gather(draining, return_exceptions=True)
-                await self._client.cancel(futures, force=True)
-                self._frames.close()
-                for shard in self._shards:
-                    shard.close_orders()
+        running = [shard for shard in self._shards if shard.future is not None]
+        queued = [shard.future for shard in running if shard.life is None]
+        if queued:
+            await self._client.cancel(queued, force=True)
+            await asyncio.sleep(UNHEARD)
+        await asyncio.gather(*(shard.order(Stop()) for shard in running))
+        # What is still on its way is heard, and left aside, by the receiver.
+        await asyncio.gather(*(_settled(shard.future) for shard in running))
 
-    async def _drain(self, frames: Channel) -> None:
-        """Make room for shards that wait to say something, which nobody will hear."""
-        while True:
-            await frames.get()
+    async def _clear_away(self) -> None:
+        await self._client.cancel([shard.future for shard in self._shards if shard.future is not None], force=True)
+        for shard in self._shards:
+            await shard.close_orders()
+        if self._frames is not None:
+            await self._frames.put(NOTHING_MORE)
+            if self._receiving is not None:
+                await asyncio.gather(self._receiving, return_exceptions=True)
+            self._frames.close()
 
     def _note_failure(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -177,23 +188,29 @@ class Coordinator:
             **where,
         )
 
-    async def _receive(self) -> None:
-        assert self._frames is not None  # noqa: S101  # set by start
+    async def _receive(self, frames: Channel) -> None:
         while True:
-            for message in [await self._frames.get(), *await self._frames.get_waiting()]:
+            for message in [await frames.get(), *await frames.get_waiting()]:
+                if message == NOTHING_MORE:
+                    return
                 frame = decode_frame(message)
                 shard = self._shards[frame.shard]
                 if isinstance(frame, Started):
                     await self._greet(shard, frame)
-                elif frame.life == shard.life:  # else of a life that was given up
+                elif frame.life == shard.life and not self._stopping:  # else of a life that was given up
                     await self._hear(shard, frame)
 
     async def _greet(self, shard: ShardRecord, started: Started) -> None:
-        await shard.order(Stop())
-        shard.close_orders()
-        shard.life, shard.worker, shard.moving_to = started.life, started.worker, None
-        shard.orders = await Channel.open(self._client, f"{self._run}-{started.life}")
-        left = max(0.0, self._deadline - asyncio.get_running_loop().time())
+        await shard.close_orders()
+        orders = await Channel.open(self._client, f"{self._run}-{started.life}")
+        now = asyncio.get_running_loop().time()
+        if shard.preferred is not None and shard.preferred != started.worker:
+            self._unwilling[shard.preferred] = now + UNWILLING
+        shard.life, shard.worker, shard.orders, shard.moving_to = started.life, started.worker, orders, None
+        if self._stopping:
+            await shard.order(Stop())
+            return
+        left = max(0.0, self._deadline - now)
         await shard.order(Assignment(self._known(shard.unfinished), left if left < math.inf else None))
         await self._grant_all()
 
@@ -257,14 +274,18 @@ class Coordinator:
 
     async def _spread(self, workers: Sequence[str]) -> None:
         """Move a shard from the worker with the most to the one with the fewest, where that evens them out."""
+        now = asyncio.get_running_loop().time()
         running = [shard for shard in self._shards if shard.worker in workers and shard.unfinished]
-        if len(workers) < 2 or any(shard.moving_to for shard in running):  # noqa: PLR2004  # nowhere to go
+        willing = [worker for worker in workers if self._unwilling.get(worker, now) <= now]
+        if not willing or any(shard.moving_to for shard in running):
             return
-        counts = Counter(dict.fromkeys(workers, 0))
+        counts = Counter({worker: 0 for worker in workers})  # noqa: C420  # a Counter of them would count each once
         counts.update(shard.worker for shard in running if shard.worker)
-        (most, highest), *_, (fewest, lowest) = counts.most_common()
-        movable = [shard for shard in running if shard.worker == most]
-        for shard in movable[: (highest - lowest) // 2]:
+        most, highest = counts.most_common(1)[0]
+        fewest = min(willing, key=counts.__getitem__)
+        # To a worker that has none one goes ahead, for it may have other things to do.
+        count = (highest - counts[fewest]) // 2 if counts[fewest] else min(1, highest // 2)
+        for shard in [shard for shard in running if shard.worker == most][:count]:
             shard.moving_to = fewest
             await shard.order(Stop())
 

@@ -140,11 +140,17 @@ def tell_ended(wait: BatchWait) -> Ended:
 def tell_error(batch_id: UUID, error: Exception, stats: WaitStats) -> Ended:
     """That a wait has ended with an error."""
     try:
-        return Ended(batch_id, stats, error=_pickle(error))
+        told = _pickle(error)
+        pickle.loads(told)  # noqa: S301  # ours, of a moment ago; an error that asks for more than its text can't be read
+        return Ended(batch_id, stats, error=told)
     except Exception:  # noqa: BLE001  # of the user's own `until`, perhaps; its text is what can be told
-        told = RunflowError(f"{type(error).__name__}: {error}")
-        told.batch_id = batch_id
-        return Ended(batch_id, stats, error=_pickle(told))
+        return Ended(batch_id, stats, error=_pickle(_stand_in(batch_id, f"{type(error).__name__}: {error}")))
+
+
+def _stand_in(batch_id: UUID, text: str) -> RunflowError:
+    error = RunflowError(text)
+    error.batch_id = batch_id
+    return error
 
 
 def _pickle(error: Exception) -> bytes:
@@ -159,7 +165,10 @@ def _pickle(error: Exception) -> bytes:
 def read_ended(ended: Ended) -> Batch | Exception:
     """The last batch, or the error."""
     if ended.error is not None:
-        error = pickle.loads(ended.error)  # noqa: S301  # from our own workers, who run our code anyway
+        try:
+            error = pickle.loads(ended.error)  # noqa: S301  # from our own workers, who run our code anyway
+        except Exception as unreadable:  # noqa: BLE001  # its class is not here, say
+            return _stand_in(ended.batch_id, f"an error of the worker that cannot be read here: {unreadable}")
         assert isinstance(error, Exception)  # noqa: S101  # as they pickled it
         return error
     return msgspec.msgpack.decode(ended.batch or b"", type=Batch)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from runflow_async.distributed.messages import encode
+from runflow_async.distributed.messages import Stop, encode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,12 +49,13 @@ class ShardRecord:
         if self.orders is not None:
             await self.orders.put(encode(order))
 
-    def close_orders(self) -> None:
-        """Let the scheduler forget what was not read, for both ends."""
-        if self.orders is not None:
-            self.orders.close()
-            self.orders.close()
-            self.orders = None
+    async def close_orders(self) -> None:
+        """Stop whoever still listens, and let the scheduler forget the queue, for both ends."""
+        orders, self.orders = self.orders, None
+        if orders is not None:
+            await orders.put(encode(Stop()))
+            orders.close()
+            orders.close()
 
     def is_stranded(self, workers: Sequence[str]) -> bool:
         """Whether Dask lets its task wait for ever: a worker that was preferred, however loosely, and that is gone."""

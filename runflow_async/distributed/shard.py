@@ -81,10 +81,11 @@ async def run_shard(
     life = uuid4().hex
     frames, orders = (WorkerChannel(worker.scheduler, name) for name in (run, f"{run}-{life}"))
     await orders.open()
+    await frames.put(encode(Started(number, life, worker.address)))
     async with config.make_session() as session:
         if paced:
             session.throttle.grant(1.0, until=-math.inf)
-        await Shard(number, life, session, keywords, put=frames.put, get=orders.get).run(worker.address)
+        await Shard(number, life, session, keywords, put=frames.put, get=orders.get).run()
 
 
 class Shard:
@@ -123,9 +124,8 @@ class Shard:
         self._refusals: asyncio.Queue[float | None] = asyncio.Queue()
         self._refused_at = -REFUSAL_PAUSE
 
-    async def run(self, worker: str) -> None:
+    async def run(self) -> None:
         """Run until there is no more to wait for, or nobody to tell."""
-        await self._put(encode(Started(self._number, self._life, worker)))
         self._heard_at = self._now()
         self._session.throttle.on_refused = self._note_refusal
         tasks = {

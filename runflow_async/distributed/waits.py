@@ -10,7 +10,7 @@ import math
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Generator, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from runflow_async.distributed.coordinator import Coordinator, ShardPlan
 from runflow_async.distributed.remote import RemoteWait
@@ -68,15 +68,21 @@ class DistributedWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
         self.ended: list[RemoteWait] = []
         self._untold: deque[ItemTransition] = deque()
         self._coordinator: Coordinator | None = None
+        self._stopping: asyncio.Future[None] | None = None
         self._deadline: float | None = None
         self._error: Exception | None = None
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._closed = False
-        self._scope = Scope(set(), "the wait for batches", lambda: None)
+        self._scope = Scope(set(), "the wait for batches", self._check_loop)
 
     def __repr__(self) -> str:
         return f"<DistributedWait of {len(self._waits)} batches, {self._unfinished} unfinished>"
+
+    def _check_loop(self) -> None:
+        loop: Any = self._client.loop  # annotated in part
+        if loop.asyncio_loop is not asyncio.get_running_loop():
+            raise RuntimeError("the client belongs to another event loop; wait for batches on that one")
 
     @property
     def waits(self) -> Mapping[UUID, RemoteWait]:
@@ -159,6 +165,7 @@ class DistributedWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
     async def _start(self) -> None:
         if self._coordinator is not None:
             return
+        await self._stop()
         self._error = None
         if self._deadline is None:
             timeout = self._plan.timeout
@@ -175,9 +182,15 @@ class DistributedWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
         await self._coordinator.start()
 
     async def _stop(self) -> None:
+        self._begin_to_stop()
+        if self._stopping is not None:
+            await asyncio.shield(self._stopping)
+
+    def _begin_to_stop(self) -> None:
         coordinator, self._coordinator = self._coordinator, None
         if coordinator is not None:
-            await asyncio.shield(asyncio.ensure_future(coordinator.stop()))
+            self._stopping = asyncio.ensure_future(coordinator.stop())
+            self._room.set()  # for a receiver that waits to be done with
 
     def _groups(self) -> list[list[UUID]]:
         unfinished = [batch_id for batch_id, wait in self._waits.items() if not wait.done()]
@@ -199,7 +212,9 @@ class DistributedWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
                 self.ended.append(wait)
                 self._unfinished -= 1
         self._news.set()
-        while len(self._untold) > MOST_UNTOLD:
+        if not self._unfinished:
+            self._begin_to_stop()
+        while len(self._untold) > MOST_UNTOLD and self._coordinator is not None:
             self._room.clear()
             await self._room.wait()
 

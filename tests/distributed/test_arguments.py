@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import pickle
+import threading
 from uuid import UUID, uuid4
 
 import msgspec
 import pytest
+from distributed import Client
 
 from runflow_async import Batch, ConfigurationError, RetryPolicy, ShardError
 from runflow_async.distributed import SessionConfig, wait_for_batches
@@ -76,6 +79,7 @@ def test_a_config_opens_a_session_as_it_says(monkeypatch):
         ({"interval": 0}, "interval"),
         ({"max_outage": float("nan")}, "max_outage"),
         ({"until": True}, "until"),
+        ({"until": threading.Lock().acquire}, "until cannot be sent to workers"),
         ({"since": [{"id": None}]}, "since"),
         ({"since": [Batch()]}, "since"),
         ({"session": {"base_url": None}}, "session"),
@@ -94,6 +98,19 @@ async def test_a_bad_id_is_refused_at_the_call(client):
 def test_a_client_of_another_kind_is_refused():
     with pytest.raises(ConfigurationError, match="asynchronous=True"):
         wait_for_batches(object(), [uuid4()])
+
+
+async def test_a_client_that_is_closed_is_refused(cluster):
+    async with Client(cluster, asynchronous=True) as client:
+        pass
+    with pytest.raises(ConfigurationError, match="closed"):
+        wait_for_batches(client, [uuid4()])
+
+
+async def test_another_event_loop_than_the_clients_is_refused(client):
+    async with wait_for_batches(client, [uuid4()]) as waiting:
+        with pytest.raises(RuntimeError, match="another event loop"):
+            await asyncio.to_thread(lambda: asyncio.run(anext(waiting)))
 
 
 async def test_the_key_is_nowhere_in_the_scheduler(client, cluster, emulator, monkeypatch):

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from itertools import pairwise
 from uuid import UUID
 
 import pytest
 
-from runflow_async import NotFoundError, OutageError, PermissionDeniedError, TransportError, WaitTimeoutError
+from runflow_async import (
+    NotFoundError,
+    OutageError,
+    PermissionDeniedError,
+    ShardError,
+    TransportError,
+    WaitTimeoutError,
+)
 from runflow_async.distributed import SessionConfig, coordinator, shard, wait_for_batches, waits
 from runflow_async.emulator import faults
+from runflow_async.throttle import Throttle
 from tests.rig import eventually, refused_port
 
 STEPS = [(0.0, "queued"), (0.3, "running"), (0.6, "succeeded")]
@@ -139,6 +148,26 @@ async def test_an_error_that_cannot_be_pickled_is_told_by_its_text(client, emula
     assert error.batch_id == batch_id
 
 
+class TwoArgumentsError(Exception):
+    """Pickles, and cannot be read again."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(f"{code}: {text}")
+
+
+def fail_with_two(_batch) -> bool:
+    raise TwoArgumentsError(7, "so it is")
+
+
+async def test_an_error_that_cannot_be_read_again_spoils_no_other_batch(client, emulator):
+    good, bad = (emulator.create_scripted_batch(script) for script in ([[(0.0, "succeeded")]], NEVER))
+    waiting = wait_for_batches(client, [good, bad], until=fail_with_two)
+    with pytest.raises(ExceptionGroup, match="1 of 2") as caught:
+        await waiting
+    assert str(caught.value.exceptions[0]) == "TwoArgumentsError: 7: so it is"
+    assert waiting.waits[good].result().status_code == "succeeded"
+
+
 def is_running(batch) -> bool:
     return batch.status_code == "running"
 
@@ -220,11 +249,51 @@ class TestStopped:
         await eventually(lambda: not cluster.scheduler.tasks, within=5)
         await eventually(lambda: not cluster.scheduler.extensions["queues"].queues, within=5)
 
+    @pytest.mark.parametrize("after", [0.001, 0.005, 0.02, 0.05, 0.08, 0.15, 0.4])
+    async def test_by_a_cancellation_at_any_moment_it_leaves_nothing_either(self, client, cluster, emulator, after):
+        waiting = wait_for_batches(client, [emulator.create_scripted_batch(NEVER) for _ in range(20)], interval=0.05)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(after):
+                await waiting
+        assert loop.time() - began < 3
+        await eventually(lambda: not cluster.scheduler.tasks, within=5)
+        await eventually(lambda: not cluster.scheduler.extensions["queues"].queues, within=5)
+        assert await busy_for(emulator, 0.2) == 0
+
+    async def test_by_its_end_though_nobody_takes_what_is_left(self, client, cluster, emulator):
+        waiting = wait_for_batches(client, [emulator.create_scripted_batch([STEPS])], interval=0.05)
+        await anext(waiting)
+        await eventually(lambda: not cluster.scheduler.tasks, within=5)
+        await eventually(lambda: not cluster.scheduler.extensions["queues"].queues, within=5)
+        assert [transition.current async for transition in waiting][-1] == "succeeded"
+
+    async def test_by_aclose_while_a_cancellation_stops_them(self, client, cluster, emulator):
+        waiting = wait_for_batches(client, [emulator.create_scripted_batch(NEVER)], interval=0.05)
+        await anext(waiting)
+        task = asyncio.create_task(anext(waiting))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        await asyncio.sleep(0)
+        await waiting.aclose()
+        assert await busy_for(emulator, 0.3) == 0
+        await asyncio.gather(task, return_exceptions=True)
+        assert not cluster.scheduler.extensions["queues"].queues
+
+    async def test_again_and_again_they_leave_no_request_at_the_scheduler(self, client, emulator):
+        batch_id = emulator.create_scripted_batch([[(0.0, "succeeded")]])
+        await wait_for_batches(client, [batch_id])
+        before = len(asyncio.all_tasks())
+        for _ in range(5):
+            await wait_for_batches(client, [batch_id])
+        await eventually(lambda: len(asyncio.all_tasks()) <= before + 2, within=5)
+
     async def test_by_a_consumer_that_is_gone_a_shard_ends_by_itself(self, client, emulator, monkeypatch):
         monkeypatch.setattr(shard, "PATIENCE", 0.5)
         waiting = wait_for_batches(client, [emulator.create_scripted_batch(NEVER)], interval=0.05)
         await anext(waiting)
-        for task in waiting._coordinator._tasks:
+        for task in (waiting._coordinator._receiving, waiting._coordinator._keeping):
             task.cancel()
         await asyncio.sleep(0.8)
         assert await busy_for(emulator, 0.3) == 0
@@ -285,6 +354,55 @@ class TestPace:
             await asyncio.gather(waiter, return_exceptions=True)
         came = [request.received_at for request in emulator.requests if request.received_at >= refused]
         assert max(later - earlier for earlier, later in pairwise(came)) > 0.7
+
+    async def test_a_429_without_a_header_is_told_to_every_other_shard(self, client, emulator, monkeypatch):
+        slowed = set()
+        slow_down = Throttle.slow_down
+        monkeypatch.setattr(
+            Throttle, "slow_down", lambda throttle, *rest: (slowed.add(throttle), slow_down(throttle, *rest))
+        )
+        batch_ids = [emulator.create_scripted_batch(NEVER) for _ in range(4)]
+        async with wait_for_batches(client, batch_ids, shards=4, interval=0.05) as waiting:
+            for _ in batch_ids:
+                await anext(waiting)
+            emulator.faults.append(faults.status(429, batch_id=batch_ids[0]))
+            await eventually(lambda: len(slowed) == 4, within=5)
+
+    async def test_what_a_shard_had_is_lent_anew_as_soon_as_it_has_ended(self, client, emulator):
+        ended, other = (emulator.create_scripted_batch(script) for script in ([[(0.0, "succeeded")]], NEVER))
+        async with wait_for_batches(client, [ended, other], shards=2, max_rate=40.0, interval=0.05) as waiting:
+            async for wait in waiting.as_completed():
+                assert wait.batch_id == ended
+                break
+            loans = waiting._coordinator._budget._loans
+            await eventually(lambda: len(loans) == 1, within=1.5)  # long before the loan is over
+            await eventually(lambda: next(iter(loans.values()))[-1].rate > 30, within=1.5)
+
+
+@pytest.mark.slow
+async def test_a_worker_that_is_busy_otherwise_has_no_shards_moved_back_and_forth(client, cluster, emulator):
+    batch_ids = [emulator.create_scripted_batch(NEVER) for _ in range(16)]
+    busy = client.submit(time.sleep, 8, workers=[cluster.workers[0].address], pure=False)
+    async with wait_for_batches(client, batch_ids, shards=8, interval=0.1) as waiting:
+        await anext(waiting)
+        await asyncio.sleep(6)
+        submissions = sum(shard.submissions for shard in waiting._coordinator._shards)
+    assert submissions <= 8 + 4
+    await busy
+
+
+async def test_a_shard_that_fails_again_and_again_is_given_up(client, emulator, monkeypatch):
+    calls = []
+
+    def fail(_config) -> None:
+        calls.append(1)
+        raise ArithmeticError("so it is")
+
+    monkeypatch.setattr(SessionConfig, "make_session", fail)
+    with pytest.raises(ShardError, match="ArithmeticError: so it is") as caught:
+        await wait_for_batches(client, [emulator.create_scripted_batch(NEVER)])
+    assert len(calls) == 3
+    assert caught.value.worker is not None
 
 
 async def test_a_server_that_comes_back_is_polled_again(client, emulator):
