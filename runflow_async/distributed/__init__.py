@@ -21,7 +21,7 @@ from distributed.protocol import pickle
 
 from runflow_async.distributed.budget import LEAST_RATE
 from runflow_async.distributed.config import SessionConfig
-from runflow_async.distributed.coordinator import ShardPlan
+from runflow_async.distributed.records import ShardPlan
 from runflow_async.distributed.remote import RemoteWait
 from runflow_async.distributed.shard import WaitKeywords
 from runflow_async.distributed.waits import DistributedWait

@@ -9,17 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from distributed import KilledWorker
-from msgspec import Struct
 
 from runflow_async.distributed.budget import LOAN, Budget
 from runflow_async.distributed.channels import Channel
-from runflow_async.distributed.config import SessionConfig
 from runflow_async.distributed.messages import (
     Assignment,
     Grant,
@@ -32,9 +29,9 @@ from runflow_async.distributed.messages import (
     decode_frame,
     tell_error,
 )
-from runflow_async.distributed.records import ShardRecord
-from runflow_async.distributed.shard import WaitKeywords, run_shard
-from runflow_async.errors import RunflowError, ShardError, WaitTimeoutError
+from runflow_async.distributed.records import ShardPlan, ShardRecord, choose_moves, no_worker_in_time
+from runflow_async.distributed.shard import run_shard
+from runflow_async.errors import RunflowError, ShardError
 from runflow_async.models import WaitStats
 
 if TYPE_CHECKING:
@@ -43,7 +40,7 @@ if TYPE_CHECKING:
 
     from distributed import Client
 
-__all__ = ["Coordinator", "ShardPlan"]
+__all__ = ["Coordinator"]
 
 logger = logging.getLogger("runflow_async")
 
@@ -63,22 +60,6 @@ UNHEARD = 0.3
 """Seconds in which a task that ran already, though that was not heard, says so and is stopped."""
 CLEARING = 2.0
 """Seconds that the scheduler has to forget what was theirs."""
-
-
-class ShardPlan(Struct, frozen=True, kw_only=True):
-    """What all shards have in common.
-
-    Attributes:
-        config: makes their sessions.
-        keywords: of their waits.
-        timeout: seconds of each wait, or None.
-        max_rate: requests per second of all together, or None.
-    """
-
-    config: SessionConfig
-    keywords: WaitKeywords
-    timeout: float | None
-    max_rate: float | None
 
 
 class Coordinator:
@@ -268,34 +249,20 @@ class Coordinator:
             return
         for shard in self._shards:
             if shard.unfinished and shard.worker not in workers:
-                ended = [tell_error(batch_id, _timeout_of(batch_id), WaitStats()) for batch_id in shard.unfinished]
+                ended = [
+                    tell_error(batch_id, no_worker_in_time(batch_id), WaitStats()) for batch_id in shard.unfinished
+                ]
                 shard.unfinished.clear()
                 await self._take(News(shard.number, "", 0, [], ended))
 
     async def _spread(self, workers: Sequence[str]) -> None:
-        """Move a shard from the worker with the most to the one with the fewest, where that evens them out."""
+        """Move shards from the worker with the most to the one with the fewest, where that evens them out."""
         now = asyncio.get_running_loop().time()
         running = [shard for shard in self._shards if shard.worker in workers and shard.unfinished]
         willing = [worker for worker in workers if self._unwilling.get(worker, now) <= now]
-        if not willing or any(shard.moving_to for shard in running):
-            return
-        counts = Counter({worker: 0 for worker in workers})  # noqa: C420  # a Counter of them would count each once
-        counts.update(shard.worker for shard in running if shard.worker)
-        most, highest = counts.most_common(1)[0]
-        fewest = min(willing, key=counts.__getitem__)
-        # To a worker that has none one goes ahead, for it may have other things to do.
-        count = (highest - counts[fewest]) // 2 if counts[fewest] else min(1, highest // 2)
-        for shard in [shard for shard in running if shard.worker == most][:count]:
-            shard.moving_to = fewest
-            await shard.order(Stop())
-
-
-def _timeout_of(batch_id: UUID) -> WaitTimeoutError:
-    return WaitTimeoutError(
-        f"batch {batch_id} may be still running; there was no worker to wait for it when the timeout was over: wait "
-        "again, with workers and a longer timeout",
-        batch_id=batch_id,
-    )
+        if willing and not any(shard.moving_to for shard in running):
+            for shard in choose_moves(running, workers, willing):
+                await shard.order(Stop())
 
 
 async def _settled(future: Any) -> None:

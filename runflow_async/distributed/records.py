@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
+
+from runflow_async.distributed.config import SessionConfig
 from runflow_async.distributed.messages import Stop, encode
+from runflow_async.distributed.shard import WaitKeywords
+from runflow_async.errors import WaitTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,7 +19,23 @@ if TYPE_CHECKING:
     from runflow_async.distributed.channels import Channel
     from runflow_async.distributed.messages import Order
 
-__all__ = ["ShardRecord"]
+__all__ = ["ShardPlan", "ShardRecord", "choose_moves", "no_worker_in_time"]
+
+
+class ShardPlan(Struct, frozen=True, kw_only=True):
+    """What all shards have in common.
+
+    Attributes:
+        config: makes their sessions.
+        keywords: of their waits.
+        timeout: seconds of each wait, or None.
+        max_rate: requests per second of all together, or None.
+    """
+
+    config: SessionConfig
+    keywords: WaitKeywords
+    timeout: float | None
+    max_rate: float | None
 
 
 class ShardRecord:
@@ -60,3 +82,28 @@ class ShardRecord:
     def is_stranded(self, workers: Sequence[str]) -> bool:
         """Whether Dask lets its task wait for ever: a worker that was preferred, however loosely, and that is gone."""
         return self.preferred is not None and not {self.preferred, self.worker} & {*workers}
+
+
+def choose_moves(
+    running: Sequence[ShardRecord], workers: Sequence[str], willing: Sequence[str]
+) -> Sequence[ShardRecord]:
+    """Choose the shards that have to move so that the workers have equally many, and note where to."""
+    counts = Counter({worker: 0 for worker in workers})  # noqa: C420  # a Counter of them would count each once
+    counts.update(shard.worker for shard in running if shard.worker)
+    most, highest = counts.most_common(1)[0]
+    fewest = min(willing, key=counts.__getitem__)
+    # To a worker that has none one goes ahead, for it may have other things to do.
+    count = (highest - counts[fewest]) // 2 if counts[fewest] else min(1, highest // 2)
+    chosen = [shard for shard in running if shard.worker == most][:count]
+    for shard in chosen:
+        shard.moving_to = fewest
+    return chosen
+
+
+def no_worker_in_time(batch_id: UUID) -> WaitTimeoutError:
+    """The error of a batch that nobody could wait for to the end."""
+    return WaitTimeoutError(
+        f"batch {batch_id} may be still running; there was no worker to wait for it when the timeout was over: wait "
+        "again, with workers and a longer timeout",
+        batch_id=batch_id,
+    )

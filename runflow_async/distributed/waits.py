@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Generator, Mapping, Sequen
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
-from runflow_async.distributed.coordinator import Coordinator, ShardPlan
+from runflow_async.distributed.coordinator import Coordinator
 from runflow_async.distributed.remote import RemoteWait
 from runflow_async.errors import WaitClosedError
 from runflow_async.fleet import Completions, raise_failures
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from runflow_async.distributed.messages import Known, News
+    from runflow_async.distributed.records import ShardPlan
 
 __all__ = ["DistributedWait"]
 
