@@ -29,7 +29,7 @@ test-dev: $(VENV)/.with-test ## run the quick tests in Python's and asyncio's de
 test-fast: $(VENV)/.with-test ## run the tests without the slow ones
 	$(BIN)/python -m pytest -m 'not slow' -q
 
-test-all: $(VENV)/.with-release ## run the quick tests on each Python found, on uvloop, and on the oldest dependencies
+test-all: $(VENV)/.with-release ## run the quick tests on the other Pythons found, on uvloop, and on the oldest dependencies
 	$(BIN)/python -m nox
 
 check: $(VENV)/.with-test,lint ## lint, format check, types, floors

@@ -1,4 +1,4 @@
-"""The suite where others will run it: on each Python, on uvloop, on the oldest dependencies; and what is published.
+"""The suite where others will run it: on other Pythons, on uvloop, on the oldest dependencies; and what is published.
 
 Only the quick tests run, unless arguments follow: `nox -s tests-3.13 -- tests` runs them all. A Python that is not
 found is skipped, and said so.
@@ -17,6 +17,7 @@ import nox
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
+HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 NOT_IN_SDIST = {".ci/run"}
 PYRIGHT = {
     name: PROJECT["tool"]["pyright"][name]
@@ -54,9 +55,9 @@ def lower_bounds() -> list[str]:
     return [line.replace(">=", "==") for group in groups for line in group if ">=" in line]
 
 
-@nox.session(python=PYTHONS)
+@nox.session(python=[version for version in PYTHONS if version != HERE])
 def tests(session: nox.Session) -> None:
-    """The suite on one Python."""
+    """The suite on another Python than this one, on which `make test` runs it."""
     session.install("--editable", ".[test]")
     run_tests(session)
 
