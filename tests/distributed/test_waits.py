@@ -33,6 +33,13 @@ async def busy_for(emulator, seconds: float) -> int:
     return len(emulator.requests) - before
 
 
+async def no_requests_come(emulator) -> None:
+    """Return once none has come for a while."""
+    async with asyncio.timeout(10):
+        while await busy_for(emulator, 0.3):
+            pass
+
+
 def chained(transitions) -> dict:
     """The last status of every item; each transition has to begin where the one before it ended."""
     last: dict = {}
@@ -295,8 +302,7 @@ class TestStopped:
         await anext(waiting)
         for task in (waiting._coordinator._receiving, waiting._coordinator._keeping):
             task.cancel()
-        await asyncio.sleep(0.8)
-        assert await busy_for(emulator, 0.3) == 0
+        await no_requests_come(emulator)
         await waiting.aclose()
 
 
@@ -318,9 +324,7 @@ async def test_a_slow_consumer_slows_the_polls(client, emulator, monkeypatch):
     async with wait_for_batches(client, [batch_id], interval=0.02) as waiting:
         taken = [await anext(waiting)]
         await eventually(lambda: len(waiting._untold) > 20, within=5)
-        async with asyncio.timeout(10):
-            while await busy_for(emulator, 0.3):
-                pass
+        await no_requests_come(emulator)
         assert len(waiting._untold) < 200
         taken += [await anext(waiting) for _ in range(400)]
     assert len(chained(taken)) == 10
