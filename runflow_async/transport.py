@@ -26,6 +26,7 @@ from runflow_async.protocol import error_for_status, printable
 from runflow_async.scopes import Scope
 from runflow_async.wire import (
     DroppedConnectionError,
+    Request,
     Response,
     close_with_the_loop,
     drop,
@@ -156,7 +157,7 @@ class Transport:
             self._slots.release()
 
     async def _send(self, http: aiohttp.ClientSession, url: URL, deadline: float, sent: Callable[[], None]) -> Reply:
-        for pooled in range(self._max_connections, -1, -1):
+        for repeats in range(self._max_connections + 1):
             try:
                 sent()
                 return await self._exchange(http, url, deadline)
@@ -167,9 +168,8 @@ class Transport:
             except (aiohttp.ClientError, OSError, ValueError) as error:
                 if http.closed:
                     raise SessionClosedError from error
-                # aiohttp writes to a closing connection only where that was a reused one.
-                stale = isinstance(error, (DroppedConnectionError, aiohttp.ClientConnectionResetError))
-                if not (stale and getattr(error, "reused", True) and pooled and deadline > self._now()):
+                pooled = repeats < self._max_connections
+                if not (_is_stale(error, repeats) and pooled and deadline > self._now()):
                     raise translate(error, url) from error
             except asyncio.CancelledError:
                 task = asyncio.current_task()
@@ -244,6 +244,7 @@ class Transport:
             self._http = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=self._max_connections, keepalive_timeout=KEEPALIVE_TIMEOUT),
                 cookie_jar=aiohttp.DummyCookieJar(),
+                request_class=Request,
                 response_class=Response,
                 timeout=aiohttp.ClientTimeout(total=None),
             )
@@ -288,6 +289,14 @@ class Transport:
         if self._keeper is not None:
             self._keeper = None
             await keeper.aclose()
+
+
+def _is_stale(error: Exception, repeats: int) -> bool:
+    """Whether it was a reused connection that the server had closed meanwhile, so that the request may go again."""
+    if isinstance(error, DroppedConnectionError):
+        return error.reused
+    # A user's own aiohttp session does not tell; most often it was.
+    return isinstance(error, aiohttp.ClientConnectionResetError) and repeats == 0
 
 
 def _room_in(http: aiohttp.ClientSession | None) -> int:

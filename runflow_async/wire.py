@@ -70,6 +70,18 @@ class Response(aiohttp.ClientResponse):
         return response
 
 
+class Request(aiohttp.ClientRequest):
+    """Knows whether the connection that it could not be written to was a reused one."""
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        """Write the request."""
+        reused = conn.protocol in Response.answered
+        try:
+            return await super().send(conn)
+        except aiohttp.ClientConnectionResetError as error:
+            raise DroppedConnectionError(reused=reused) from error
+
+
 async def respond_as_ours(request: aiohttp.ClientRequest, handler: Any) -> aiohttp.ClientResponse:
     """Client middleware that gives a user's own session our response class."""
     request.response_class = Response
