@@ -33,6 +33,7 @@ THREE_LINES = """
 def run(pytester, monkeypatch):
     """Run a test module with the plugins of `arguments` and ours, every warning an error, and return the result."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.delitem(sys.modules, "runflow_async.pytest_plugin", raising=False)  # other tests import it, too
 
     def run(source, *arguments):
         pytester.makepyfile(f"import asyncio\nimport os\nimport pytest\n{dedent(source)}")
