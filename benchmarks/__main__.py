@@ -17,6 +17,7 @@ COMMANDS = {
     "callbacks": ["benchmarks.callbacks"],
     "restarts": ["benchmarks.restarts"],
     "distributed": ["benchmarks.distributed"],
+    "imports": ["benchmarks.imports"],
     "schedule": ["benchmarks.schedule", "--plot", str(RESULTS / "schedule.png")],
 }
 

@@ -31,6 +31,9 @@ LEAST_BAR = 12
 LEAST_WIDTHS = (8, 5, 6, 13, 19)
 """Cells of the columns of a row but the bar, so that bars keep their length while numbers change theirs."""
 LONGEST_NAME = 36
+SHORT_ID = 8
+WIDE = 120
+"""Cells from which on ids are shown whole."""
 MOST_RECENT = 8
 """Transitions shown at most."""
 LEFT_BEHIND = 12
@@ -87,19 +90,21 @@ def draw_frame(scene: Scene, width: int, height: int | None) -> list[Text]:
 
 def seconds_text(seconds: float) -> str:
     """A length of time as people say it."""
-    if seconds < 10:  # noqa: PLR2004
+    if seconds < 10:  # noqa: PLR2004  # one digit
         return f"{seconds:.1f} s"
     whole = round(seconds)
-    if whole < 60:  # noqa: PLR2004
+    if whole < 60:  # noqa: PLR2004  # a minute
         return f"{whole} s"
-    if whole < 3600:  # noqa: PLR2004
+    if whole < 3600:  # noqa: PLR2004  # an hour
         return f"{whole // 60} min {whole % 60:02} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
 
 
 def _name(scene: Scene, batch_id: UUID, width: int) -> str:
     name = scene.names.get(batch_id)
-    return printable(name, LONGEST_NAME) if name else str(batch_id)[: 8 if width < 120 else LONGEST_NAME]  # noqa: PLR2004
+    if name:
+        return printable(name, LONGEST_NAME)
+    return str(batch_id)[: LONGEST_NAME if width >= WIDE else SHORT_ID]
 
 
 def _head(scene: Scene, width: int) -> list[Text]:
