@@ -20,6 +20,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta, Struct
 
+from runflow_async.arguments import check_count
 from runflow_async.errors import (
     ConfigurationError,
     InvalidSignatureError,
@@ -151,8 +152,7 @@ def callback_application(
     Raises:
         ConfigurationError: if there is no secret, or an empty one, or `max_body` is no whole number from 1.
     """
-    if isinstance(max_body, bool) or not isinstance(max_body, int) or max_body < 1:
-        raise ConfigurationError(f"max_body must be a whole number from 1, not {max_body!r}")
+    max_body = check_count("max_body", max_body)
     application = web.Application()
     application.router.add_post(path, _Receiver(session, _check_secrets(secrets), max_body).receive)
     return application

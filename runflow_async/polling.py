@@ -6,9 +6,10 @@ Knows nothing of HTTP but "get bytes or raise", and nothing of items but what th
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from tenacity import RetryCallState
 from runflow_async.agenda import SLACK, Agenda
 from runflow_async.decoding import decode_poll
 from runflow_async.errors import (
+    ConfigurationError,
     MalformedResponseError,
     NotFoundError,
     OutageError,
@@ -212,7 +214,7 @@ class Polling:
         self._state.answered(now, self.ledger.tally)
         if self._terminal:
             self._settle(now)
-        elif self._options.until is not None and (batch := self.ledger.batch) and self._options.until(batch):
+        elif self._options.until is not None and (batch := self.ledger.batch) and _holds(self._options.until, batch):
             self.end()
         else:
             delay = self._state.delay(self._strategy)
@@ -291,6 +293,15 @@ class Polling:
             self._sent_at = self._now()
         if self._first_sent_at is None:
             self._first_sent_at = self._sent_at
+
+
+def _holds(until: Callable[[Batch], bool], batch: Batch) -> bool:
+    verdict = until(batch)
+    if verdict is not True and verdict is not False and inspect.isawaitable(verdict):
+        if isinstance(verdict, Coroutine):
+            verdict.close()
+        raise ConfigurationError("until must return True or False, not an awaitable: make it a plain `def`")
+    return bool(verdict)
 
 
 def _ring(alarm: asyncio.Future[None]) -> None:

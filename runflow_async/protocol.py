@@ -15,7 +15,7 @@ from uuid import UUID
 
 from runflow_async import errors
 from runflow_async._version import __version__
-from runflow_async.decoding import UUID_TEXT, decode_error
+from runflow_async.decoding import decode_error
 from runflow_async.errors import ConfigurationError, MalformedResponseError, RunflowError
 from runflow_async.models import ErrorDetail
 
@@ -31,7 +31,6 @@ __all__ = [
     "items_path",
     "parse_api_key",
     "parse_base_url",
-    "parse_batch_id",
     "parse_organization_id",
     "parse_retry_after",
     "printable",
@@ -51,20 +50,6 @@ class Secret(str):
 
     def __repr__(self) -> str:
         return "'***'"
-
-
-def parse_batch_id(value: UUID | str) -> UUID:
-    """Return the batch id as a UUID, which leaves no room for path tricks in the request line.
-
-    Raises:
-        ConfigurationError: if `value` is neither a UUID nor the text of one.
-    """
-    if isinstance(value, UUID):
-        return value
-    if isinstance(value, str) and UUID_TEXT.fullmatch(value):
-        return UUID(value)
-    shown = printable(value, 60) if isinstance(value, str) else type(value).__name__
-    raise ConfigurationError(f"batch_id must be a UUID or its text, not {shown!r}")
 
 
 def parse_api_key(value: str) -> Secret:

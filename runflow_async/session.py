@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet, WeakValueDictionary
 
 from tenacity import wait_random
 
+from runflow_async.arguments import (
+    check_checkpoint,
+    check_count,
+    check_function,
+    check_number,
+    check_seconds,
+    check_type,
+    parse_batch_id,
+    parse_batch_ids,
+    parse_since,
+    parse_since_of_many,
+)
 from runflow_async.decoding import decode_batch, decode_items, decode_poll
 from runflow_async.errors import ConfigurationError, MalformedResponseError, RunflowError
 from runflow_async.fleet import BatchesWait
-from runflow_async.models import Batch
 from runflow_async.paging import iter_pages
 from runflow_async.polling import WaitOptions
 from runflow_async.protocol import (
@@ -21,17 +32,17 @@ from runflow_async.protocol import (
     items_path,
     parse_api_key,
     parse_base_url,
-    parse_batch_id,
     parse_organization_id,
     request_headers,
 )
 from runflow_async.throttle import Throttle
 from runflow_async.transport import Transport
 from runflow_async.waiting import BatchWait
-from runflow_async.waits import RetryPolicy, check_seconds, check_strategy, retrying
+from runflow_async.waits import RetryPolicy, check_strategy, retrying
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
+    from datetime import timedelta
     from types import TracebackType
     from uuid import UUID
 
@@ -41,12 +52,10 @@ if TYPE_CHECKING:
     from yarl import URL
 
     from runflow_async.decoding import ItemsPage
-    from runflow_async.models import BatchItem
+    from runflow_async.models import Batch, BatchItem
     from runflow_async.waiting import Checkpoint
 
 __all__ = ["RunflowSession"]
-
-T = TypeVar("T")
 
 CALLBACK_PATIENCE = wait_random(162.0, 180.0)
 """Seconds between polls while a callback is expected."""
@@ -84,11 +93,11 @@ class RunflowSession:
         base_url: str | None = None,
         organization_id: UUID | str | None = None,
         http: aiohttp.ClientSession | None = None,
-        request_timeout: float = 30.0,
+        request_timeout: float | timedelta = 30.0,
         max_connections: int = 100,
         max_rate: float | None = None,
         max_response_bytes: int = 33_554_432,
-        max_retry_after: float = 120.0,
+        max_retry_after: float | timedelta = 120.0,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008  # frozen
     ) -> None:
         key = api_key if api_key is not None else os.environ.get("RUNFLOW_API_KEY")
@@ -96,17 +105,17 @@ class RunflowSession:
             raise ConfigurationError("no API key: pass api_key or set the environment variable RUNFLOW_API_KEY")
         organization = organization_id or os.environ.get("RUNFLOW_ORGANIZATION_ID") or None
         self._base_url = parse_base_url(base_url or os.environ.get("RUNFLOW_BASE_URL") or DEFAULT_BASE_URL)
-        self._retry = _check_type("retry", retry, RetryPolicy)
+        self._retry = check_type("retry", retry, RetryPolicy)
         self._max_retry_after = check_seconds("max_retry_after", max_retry_after)
-        self._max_connections = _check_count("max_connections", max_connections)
+        self._max_connections = check_count("max_connections", max_connections)
         self._transport = Transport(
             base_url=self._base_url,
             headers=request_headers(parse_api_key(key), parse_organization_id(organization)),
             http=http,
             request_timeout=check_seconds("request_timeout", request_timeout),
             max_connections=self._max_connections,
-            max_response_bytes=_check_count("max_response_bytes", max_response_bytes),
-            throttle=Throttle(_check_rate(max_rate), self._max_retry_after),
+            max_response_bytes=check_count("max_response_bytes", max_response_bytes),
+            throttle=Throttle(_rate(max_rate), self._max_retry_after),
         )
         self._waits: WeakValueDictionary[UUID, BatchWait] = WeakValueDictionary()
         self._twins: WeakSet[BatchWait] = WeakSet()
@@ -171,7 +180,7 @@ class RunflowSession:
               before stays right.
         """
         asked = parse_batch_id(batch_id)
-        if _check_count("page_size", page_size) > LARGEST_PAGE:
+        if check_count("page_size", page_size) > LARGEST_PAGE:
             raise ConfigurationError(f"page_size must be at most {LARGEST_PAGE}, not {page_size}")
         self._transport.check_open()
 
@@ -204,9 +213,9 @@ class RunflowSession:
         self,
         batch_id: UUID | str,
         *,
-        timeout: float | None = 3600.0,
-        interval: float | wait_base | Callable[[RetryCallState], float] | None = None,
-        max_outage: float = 300.0,
+        timeout: float | timedelta | None = 3600.0,
+        interval: float | timedelta | wait_base | Callable[[RetryCallState], float] | None = None,
+        max_outage: float | timedelta = 300.0,
         until: Callable[[Batch], bool] | None = None,
         since: Batch | None = None,
         expect_callback: bool = False,
@@ -218,10 +227,12 @@ class RunflowSession:
             batch_id: a UUID or its text.
             timeout: seconds for the whole wait from its first step on, holding in the middle of a request, a body or
                 a sleep; None waits without end, 0 is exactly one poll. A poll that would come too late is drawn
-                forward once, so that its answer is in time.
+                forward once, so that its answer is in time. This and every other length of time is a real number of
+                seconds or a `timedelta`.
             interval: seconds between polls, or any tenacity wait strategy; default `wait_adaptive()`.
             max_outage: seconds without a good answer that are borne; every good answer starts them anew.
-            until: ends the wait early once it says True of a snapshot; a terminal batch ends it in any case.
+            until: a plain function that ends the wait early once it returns True for a snapshot; a terminal batch ends
+                it in any case.
             since: a `Batch` seen earlier, such as `delivered` of a wait that was cut; only what changed after it is
                 yielded.
             expect_callback: somebody calls `nudge` when the batch has ended, such as `callback_application`; until
@@ -241,20 +252,18 @@ class RunflowSession:
             Each of them carries `batch_id`, the last `batch` and `stats`.
         """
         asked = parse_batch_id(batch_id)
-        if since is not None and _check_type("since", since, Batch).id not in (None, asked):
-            raise ConfigurationError(f"since is a snapshot of batch {since.id}, not of {asked}")
-        if since is not None and checkpoint is not None:
-            raise ConfigurationError("since and checkpoint both say where to go on: pass one of them")
+        earlier = parse_since(since, asked)
+        resumes = _one_of(earlier is not None, checkpoint)
         options = self._options(timeout, interval, max_outage, until, expect_callback)
-        return self._make_wait(asked, options, since, checkpoint)
+        return self._make_wait(asked, options, earlier, resumes)
 
     def wait_for_batches(
         self,
         batch_ids: Iterable[UUID | str],
         *,
-        timeout: float | None = 3600.0,
-        interval: float | wait_base | Callable[[RetryCallState], float] | None = None,
-        max_outage: float = 300.0,
+        timeout: float | timedelta | None = 3600.0,
+        interval: float | timedelta | wait_base | Callable[[RetryCallState], float] | None = None,
+        max_outage: float | timedelta = 300.0,
         until: Callable[[Batch], bool] | None = None,
         since: Iterable[Batch] = (),
         expect_callback: bool = False,
@@ -265,7 +274,7 @@ class RunflowSession:
         The first polls are spread, all polls share the session's pace, and one batch's failure ends that batch alone.
 
         Args:
-            batch_ids: UUIDs or their texts; one that stands twice is one wait.
+            batch_ids: several UUIDs or their texts, such as a list; one that stands twice is one wait.
             timeout: as for `wait_for_batch`, for each batch from its own first poll on.
             interval: as for `wait_for_batch`; a strategy is shared by all waits.
             max_outage: as for `wait_for_batch`.
@@ -281,39 +290,35 @@ class RunflowSession:
         Awaiting or iterating it to its end raises an `ExceptionGroup` of the errors of those waits that failed.
         """
         options = self._options(timeout, interval, max_outage, until, expect_callback)
-        earlier = {_check_type("since", batch, Batch).id: batch for batch in since}
-        if earlier and checkpoint is not None:
-            raise ConfigurationError("since and checkpoint both say where to go on: pass one of them")
+        asked = parse_batch_ids(batch_ids)
+        earlier = parse_since_of_many(since)
+        resumes = _one_of(bool(earlier), checkpoint)
         waits = BatchesWait(
-            lambda batch_id: self._make_wait(
-                asked := parse_batch_id(batch_id), options, earlier.get(asked), checkpoint
-            ),
+            lambda batch_id: self._make_wait(one := parse_batch_id(batch_id), options, earlier.get(one), resumes),
             self._transport.scope("the wait for batches"),
             2 * self._max_connections,
         )
-        for batch_id in batch_ids:
+        for batch_id in asked:
             waits.add(batch_id)
         return waits
 
     def _options(
         self,
-        timeout: float | None,
-        interval: float | wait_base | Callable[[RetryCallState], float] | None,
-        max_outage: float,
+        timeout: float | timedelta | None,
+        interval: float | timedelta | wait_base | Callable[[RetryCallState], float] | None,
+        max_outage: float | timedelta,
         until: Callable[[Batch], bool] | None,
         expect_callback: bool,
     ) -> WaitOptions:
         self._transport.check_open()
-        if until is not None and not callable(until):
-            raise ConfigurationError(f"until must be a function of a Batch, not {type(until).__name__}")
-        if expect_callback and interval is not None:
+        if check_type("expect_callback", expect_callback, bool) and interval is not None:
             raise ConfigurationError("expect_callback sets the interval: pass one of the two")
         return WaitOptions(
             patience=CALLBACK_PATIENCE if expect_callback else None,
             timeout=None if timeout is None else check_seconds("timeout", timeout, zero=True),
             strategy=check_strategy(interval),
             max_outage=check_seconds("max_outage", max_outage),
-            until=until,
+            until=check_function("until", until, "a function of a Batch"),
             retry=self._retry,
             max_retry_after=self._max_retry_after,
         )
@@ -347,17 +352,11 @@ def _uncounted() -> None:
     """Nobody counts the requests of a single call."""
 
 
-def _check_rate(value: float | None) -> float | None:
-    return None if value is None else check_seconds("max_rate", value, unit="requests per second")
+def _rate(value: float | None) -> float | None:
+    return None if value is None else check_number("max_rate", value, unit="number of requests per second")
 
 
-def _check_count(name: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigurationError(f"{name} must be a whole number from 1, not {value!r}")
-    return value
-
-
-def _check_type(name: str, value: T, expected: type[T]) -> T:
-    if not isinstance(value, expected):
-        raise ConfigurationError(f"{name} must be a {expected.__name__}, not {type(value).__name__}")
-    return value
+def _one_of(has_since: bool, checkpoint: Checkpoint | None) -> Checkpoint | None:
+    if has_since and checkpoint is not None:
+        raise ConfigurationError("since and checkpoint both say where to go on: pass one of them")
+    return check_checkpoint(checkpoint)

@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 import builtins
 import logging
-import math
 import random
-from typing import TYPE_CHECKING, Any, cast
+from datetime import timedelta  # of a struct
+from typing import TYPE_CHECKING, Any
 
 import tenacity
 from msgspec import Struct
 from tenacity import AsyncRetrying, RetryCallState
 from tenacity.wait import wait_base, wait_fixed, wait_random_exponential
 
+from runflow_async.arguments import check_count, check_function, check_number, check_seconds
 from runflow_async.errors import ConfigurationError, RunflowError, Verdict
 from runflow_async.progress import Progress, Tally
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = [
     "PollState",
     "RetryPolicy",
-    "check_seconds",
     "check_strategy",
     "error_of",
     "retrying",
@@ -47,24 +47,6 @@ GROWTH = 5.0
 """... this share of the time waited, so that no batch is seen absurdly late for its length."""
 
 
-def check_seconds(name: str, value: float, *, zero: bool = False, unit: str = "seconds") -> float:
-    """Return a length of time, or another quantity of that kind, as a float.
-
-    Raises:
-        ConfigurationError: if it is no finite number above zero (or zero, where that is allowed).
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ConfigurationError(f"{name} must be a number of {unit}, not {type(value).__name__}")
-    try:
-        seconds = float(value)
-    except OverflowError:
-        seconds = math.inf
-    if not math.isfinite(seconds) or seconds < 0 or (seconds == 0 and not zero):
-        bound = "0 or more" if zero else "more than 0"
-        raise ConfigurationError(f"{name} must be a finite number of {unit}, {bound}, not {seconds}")
-    return seconds
-
-
 class RetryPolicy(Struct, frozen=True, kw_only=True):
     """How failed requests are tried again: exponential backoff with full jitter.
 
@@ -79,12 +61,11 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
     """
 
     attempts: int = 5
-    wait_initial: float = 1.0
-    wait_max: float = 32.0
+    wait_initial: float | timedelta = 1.0
+    wait_max: float | timedelta = 32.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.attempts, bool) or not isinstance(self.attempts, int) or self.attempts < 1:
-            raise ConfigurationError(f"attempts must be a whole number from 1, not {self.attempts!r}")
+        check_count("attempts", self.attempts)
         check_seconds("wait_initial", self.wait_initial)
         check_seconds("wait_max", self.wait_max)
 
@@ -154,17 +135,17 @@ class wait_adaptive(wait_base):  # noqa: N801  # tenacity's own spelling of stra
     def __init__(
         self,
         *,
-        min: float = 0.5,  # noqa: A002  # tenacity's names
-        max: float = 10.0,  # noqa: A002  # tenacity's names
+        min: float | timedelta = 0.5,  # noqa: A002  # tenacity's names
+        max: float | timedelta = 10.0,  # noqa: A002  # tenacity's names
         eagerness: float = 1.0,
         jitter: float = 0.1,
     ) -> None:
         self.min = check_seconds("min", min)
         self.max = check_seconds("max", max)
         if self.max < self.min:
-            raise ConfigurationError(f"max ({max}) must not be less than min ({min})")
-        self.eagerness = check_seconds("eagerness", eagerness, unit="polls for one")
-        self.jitter = check_seconds("jitter", jitter, zero=True, unit="the interval")
+            raise ConfigurationError(f"max ({self.max:g} s) must not be less than min ({self.min:g} s)")
+        self.eagerness = check_number("eagerness", eagerness)
+        self.jitter = check_number("jitter", jitter, zero=True)
         if self.jitter >= 1:
             raise ConfigurationError(f"jitter is a share below 1, not {jitter}")
 
@@ -182,7 +163,7 @@ class wait_adaptive(wait_base):  # noqa: N801  # tenacity's own spelling of stra
 
 
 def check_strategy(
-    interval: float | Callable[[RetryCallState], float] | None,
+    interval: float | timedelta | Callable[[RetryCallState], float] | None,
 ) -> Callable[[RetryCallState], float]:
     """The strategy that `interval=` stands for: a number is a fixed interval, None the adaptive one.
 
@@ -191,9 +172,10 @@ def check_strategy(
     """
     if interval is None:
         return wait_adaptive()
-    if callable(interval) and not isinstance(interval, type):
+    if callable(interval):
+        check_function("interval", interval, "seconds or an instance of a wait strategy")
         return interval
-    return wait_fixed(check_seconds("interval", cast("float", interval)))
+    return wait_fixed(check_seconds("interval", interval))
 
 
 class _RetryWorthwhile(tenacity.retry_base):
@@ -214,7 +196,8 @@ class _WaitAfterFailure(wait_base):
     """Full jitter, and never sooner than the server's `Retry-After` asks, up to a cap."""
 
     def __init__(self, policy: RetryPolicy, max_retry_after: float) -> None:
-        self._backoff = wait_random_exponential(multiplier=policy.wait_initial, max=policy.wait_max)
+        first = check_seconds("wait_initial", policy.wait_initial)
+        self._backoff = wait_random_exponential(multiplier=first, max=policy.wait_max)
         self._max_retry_after = max_retry_after
 
     def __call__(self, retry_state: RetryCallState) -> float:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from runflow_async import Batch, CheckpointError, ConfigurationError, ItemTransition
+from runflow_async.arguments import parse_batch_id
 from runflow_async.fleet import BatchesWait
-from runflow_async.protocol import parse_batch_id
 from tests.test_fleet import IDS, FleetTransport
 from tests.virtual import BATCH_ID, perform
 

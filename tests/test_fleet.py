@@ -10,8 +10,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from runflow_async import AuthenticationError, ServerError, SessionClosedError, WaitClosedError
+from runflow_async.arguments import parse_batch_id
 from runflow_async.fleet import BatchesWait
-from runflow_async.protocol import parse_batch_id
 from runflow_async.transport import Reply
 from tests.virtual import VirtualTransport, body, line, status_at
 

@@ -113,27 +113,30 @@ RedirectError(status: int, *, location: str | None = None, **details: Any) < Sta
     hint: str
 ResponseTooLargeError(limit: int) < MalformedResponseError
     verdict = 'final'
-RetryPolicy(*, attempts: int = 5, wait_initial: float = 1.0, wait_max: float = 32.0) < Struct
+RetryPolicy(*, attempts: int = 5, wait_initial: float | timedelta = 1.0, wait_max: float | timedelta = 32.0) < Struct
 RunflowError < Exception
     batch: Batch | None
     batch_id: UUID | None
     stats: WaitStats | None
     verdict: Verdict
 RunflowSession(api_key: str | None = None, *, base_url: str | None = None, organization_id: UUID | str | None = None,
-        http: aiohttp.ClientSession | None = None, request_timeout: float = 30.0, max_connections: int = 100,
-        max_rate: float | None = None, max_response_bytes: int = 33554432, max_retry_after: float = 120.0,
+        http: aiohttp.ClientSession | None = None, request_timeout: float | timedelta = 30.0,
+        max_connections: int = 100,
+        max_rate: float | None = None, max_response_bytes: int = 33554432, max_retry_after: float | timedelta = 120.0,
         retry: RetryPolicy = RetryPolicy())
     async close() -> None
     async get_batch(batch_id: UUID | str) -> Batch
     iter_batch_items(batch_id: UUID | str, *, page_size: int = 100) -> AsyncIterator[BatchItem]
     nudge(batch_id: UUID | str) -> bool
     throttle -> Throttle
-    wait_for_batch(batch_id: UUID | str, *, timeout: float | None = 3600.0,
-        interval: float | wait_base | Callable[[RetryCallState], float] | None = None, max_outage: float = 300.0,
+    wait_for_batch(batch_id: UUID | str, *, timeout: float | timedelta | None = 3600.0,
+        interval: float | timedelta | wait_base | Callable[[RetryCallState], float] | None = None,
+        max_outage: float | timedelta = 300.0,
         until: Callable[[Batch], bool] | None = None, since: Batch | None = None, expect_callback: bool = False,
         checkpoint: Checkpoint | None = None) -> BatchWait
-    wait_for_batches(batch_ids: Iterable[UUID | str], *, timeout: float | None = 3600.0,
-        interval: float | wait_base | Callable[[RetryCallState], float] | None = None, max_outage: float = 300.0,
+    wait_for_batches(batch_ids: Iterable[UUID | str], *, timeout: float | timedelta | None = 3600.0,
+        interval: float | timedelta | wait_base | Callable[[RetryCallState], float] | None = None,
+        max_outage: float | timedelta = 300.0,
         until: Callable[[Batch], bool] | None = None, since: Iterable[Batch] = (), expect_callback: bool = False,
         checkpoint: Checkpoint | None = None) -> BatchesWait
 ServerError < StatusError
@@ -149,7 +152,8 @@ WaitClosedError < BatchWaitError
 WaitStats(*, polls: int = 0, requests: int = 0, retries: int = 0, transitions: int = 0, elapsed: float = 0.0) < Struct
 WaitTimeoutError < BatchWaitError, TimeoutError
 __version__: str
-wait_adaptive(*, min: float = 0.5, max: float = 10.0, eagerness: float = 1.0, jitter: float = 0.1) < wait_base
+wait_adaptive(*, min: float | timedelta = 0.5, max: float | timedelta = 10.0, eagerness: float = 1.0,
+        jitter: float = 0.1) < wait_base
 """,
     "runflow_async.callbacks": """
 BatchCallback(*, event: str, batch_id: UUID, status: str | None = None, output: dict[str, Any] | None = None,
@@ -186,13 +190,17 @@ RemoteWait
     stats -> WaitStats
     take(transition: ItemTransition) -> None
 SessionConfig(*, api_key: Callable[[], str] | None = None, base_url: str | None = None,
-        organization_id: UUID | str | None = None, request_timeout: float = 30.0, max_connections: int = 100,
-        max_response_bytes: int = 33554432, max_retry_after: float = 120.0, retry: RetryPolicy = RetryPolicy())
+        organization_id: UUID | str | None = None, request_timeout: float | timedelta = 30.0,
+        max_connections: int = 100,
+        max_response_bytes: int = 33554432, max_retry_after: float | timedelta = 120.0,
+        retry: RetryPolicy = RetryPolicy())
         < Struct
     make_session() -> RunflowSession
 wait_for_batches(client: Client, batch_ids: Iterable[UUID | str], *, shards: int | None = None,
-        max_rate: float | None = None, session: SessionConfig = SessionConfig(), timeout: float | None = 3600.0,
-        interval: float | wait_base | Callable[[RetryCallState], float] | None = None, max_outage: float = 300.0,
+        max_rate: float | None = None, session: SessionConfig = SessionConfig(),
+        timeout: float | timedelta | None = 3600.0,
+        interval: float | timedelta | wait_base | Callable[[RetryCallState], float] | None = None,
+        max_outage: float | timedelta = 300.0,
         until: Callable[[Batch], bool] | None = None, since: Iterable[Batch] = ()) -> DistributedWait
 """,
     "runflow_async.emulator": """

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from runflow_async.arguments import parse_batch_id
 from runflow_async.cli.connecting import connection_options, is_debugging, open_session
 from runflow_async.cli.exits import Exit, about, explain
 from runflow_async.cli.following import follow, outcome
@@ -20,7 +21,6 @@ from runflow_async.cli.live import LiveView
 from runflow_async.cli.running import run_async, say_error, say_hint
 from runflow_async.cli.statefile import StateFile, read_snapshots
 from runflow_async.errors import CheckpointError
-from runflow_async.protocol import parse_batch_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence

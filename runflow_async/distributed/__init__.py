@@ -19,6 +19,15 @@ from typing import TYPE_CHECKING
 from distributed import Client
 from distributed.protocol import pickle
 
+from runflow_async.arguments import (
+    check_count,
+    check_function,
+    check_number,
+    check_seconds,
+    check_type,
+    parse_batch_ids,
+    parse_since_of_many,
+)
 from runflow_async.distributed.budget import LEAST_RATE
 from runflow_async.distributed.config import SessionConfig
 from runflow_async.distributed.records import ShardPlan
@@ -26,16 +35,17 @@ from runflow_async.distributed.remote import RemoteWait
 from runflow_async.distributed.shard import WaitKeywords
 from runflow_async.distributed.waits import DistributedWait
 from runflow_async.errors import ConfigurationError
-from runflow_async.models import Batch
-from runflow_async.protocol import parse_batch_id
-from runflow_async.waits import check_seconds, check_strategy
+from runflow_async.waits import check_strategy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from datetime import timedelta
     from uuid import UUID
 
     from tenacity import RetryCallState
     from tenacity.wait import wait_base
+
+    from runflow_async.models import Batch
 
 __all__ = ["DistributedWait", "RemoteWait", "SessionConfig", "wait_for_batches"]
 
@@ -50,9 +60,9 @@ def wait_for_batches(
     shards: int | None = None,
     max_rate: float | None = None,
     session: SessionConfig = SessionConfig(),  # noqa: B008  # frozen
-    timeout: float | None = 3600.0,
-    interval: float | wait_base | Callable[[RetryCallState], float] | None = None,
-    max_outage: float = 300.0,
+    timeout: float | timedelta | None = 3600.0,
+    interval: float | timedelta | wait_base | Callable[[RetryCallState], float] | None = None,
+    max_outage: float | timedelta = 300.0,
     until: Callable[[Batch], bool] | None = None,
     since: Iterable[Batch] = (),
 ) -> DistributedWait:
@@ -86,12 +96,10 @@ def wait_for_batches(
         raise ConfigurationError(
             f"the client is {client.status}: use one that is connected, with `async with Client(...)`"
         )
-    if not isinstance(session, SessionConfig):
-        raise ConfigurationError(f"session must be a SessionConfig, not {type(session).__name__}")
-    if until is not None and not callable(until):
-        raise ConfigurationError(f"until must be a function of a Batch, not {type(until).__name__}")
-    order = [parse_batch_id(batch_id) for batch_id in batch_ids]
-    rate = None if max_rate is None else check_seconds("max_rate", max_rate, unit="requests per second")
+    check_type("session", session, SessionConfig)
+    check_function("until", until, "a function of a Batch")
+    order = parse_batch_ids(batch_ids)
+    rate = None if max_rate is None else check_number("max_rate", max_rate, unit="number of requests per second")
     check_strategy(interval)
     _check_pickles(interval=interval, until=until)
     plan = ShardPlan(
@@ -100,15 +108,15 @@ def wait_for_batches(
         timeout=None if timeout is None else check_seconds("timeout", timeout, zero=True),
         max_rate=rate,
     )
-    return DistributedWait(client, plan, order, _count_shards(shards, len(set(order)), rate), _by_id(since))
+    earlier = parse_since_of_many(since)
+    return DistributedWait(client, plan, order, _count_shards(shards, len(set(order)), rate), earlier)
 
 
 def _count_shards(asked: int | None, batches: int, max_rate: float | None) -> int:
     if asked is None:
         affordable = DEFAULT_SHARDS if max_rate is None else int(max_rate / (2 * LEAST_RATE))
         return max(1, min(DEFAULT_SHARDS, batches, affordable))
-    if isinstance(asked, bool) or not isinstance(asked, int) or asked < 1:
-        raise ConfigurationError(f"shards must be a whole number from 1, not {asked!r}")
+    asked = check_count("shards", asked)
     if max_rate is not None and max_rate < LEAST_RATE * asked:
         raise ConfigurationError(
             f"max_rate={max_rate:g} is too little for {asked} shards, which need {LEAST_RATE:g} requests per second "
@@ -123,12 +131,3 @@ def _check_pickles(**arguments: object) -> None:
             pickle.dumps(value)  # pyright: ignore[reportUnknownMemberType]  # annotated in part
         except Exception as error:
             raise ConfigurationError(f"{name} cannot be sent to workers: {error}") from error
-
-
-def _by_id(since: Iterable[Batch]) -> dict[UUID, Batch]:
-    earlier: dict[UUID, Batch] = {}
-    for batch in since:
-        if not isinstance(batch, Batch) or batch.id is None:
-            raise ConfigurationError("since must hold snapshots with their ids, such as `delivered` of each wait")
-        earlier[batch.id] = batch
-    return earlier

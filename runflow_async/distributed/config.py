@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from uuid import UUID
 
 from msgspec import Struct
@@ -32,16 +33,17 @@ class SessionConfig(Struct, frozen=True, kw_only=True):
         retry: as for `RunflowSession`.
 
     Raises:
-        ConfigurationError: if `api_key` is the key itself, or a function that would take it along.
+        ConfigurationError: if `api_key` is the key itself, or a function that would take it along; or if a session
+            would refuse another setting.
     """
 
     api_key: Callable[[], str] | None = None
     base_url: str | None = None
     organization_id: UUID | str | None = None
-    request_timeout: float = 30.0
+    request_timeout: float | timedelta = 30.0
     max_connections: int = 100
     max_response_bytes: int = 33_554_432
-    max_retry_after: float = 120.0
+    max_retry_after: float | timedelta = 120.0
     retry: RetryPolicy = RetryPolicy()
 
     def __post_init__(self) -> None:
@@ -50,6 +52,7 @@ class SessionConfig(Struct, frozen=True, kw_only=True):
                 "api_key must be a function in a module that workers can import, so that the key itself does not "
                 "travel through the scheduler; or leave it out, and set RUNFLOW_API_KEY in the workers' environment"
             )
+        self._open("checked-here-not-sent")
 
     def make_session(self) -> RunflowSession:
         """Open a session, here and now.
@@ -57,8 +60,11 @@ class SessionConfig(Struct, frozen=True, kw_only=True):
         Raises:
             ConfigurationError: if there is no key, or something makes no sense.
         """
+        return self._open(self.api_key() if self.api_key is not None else None)
+
+    def _open(self, api_key: str | None) -> RunflowSession:
         return RunflowSession(
-            self.api_key() if self.api_key is not None else None,
+            api_key,
             base_url=self.base_url,
             organization_id=self.organization_id,
             request_timeout=self.request_timeout,

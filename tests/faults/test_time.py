@@ -354,7 +354,7 @@ class TestOutcomes:
             assert task.cancelled() != wait.done()
 
 
-NONSENSE = [-1, -0.001, math.nan, math.inf, -math.inf, True, False, "5", b"5", [5], 5j, Decimal(5), 10**400]
+NONSENSE = [-1, -0.001, math.nan, math.inf, -math.inf, True, False, "5", b"5", [5], 5j, Decimal("NaN"), 10**400]
 MADE_WITH: dict[str, Callable[[Any], object]] = {
     "timeout": lambda value: RunflowSession(KEY).wait_for_batch(BATCH_ID, timeout=value),
     "interval": lambda value: RunflowSession(KEY).wait_for_batch(BATCH_ID, interval=value),

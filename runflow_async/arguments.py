@@ -1,0 +1,220 @@
+"""Every check of an argument, once: what is accepted, what it becomes, and an error that says what to pass instead.
+
+Knows nothing of what the arguments are for. Whatever is wrong is raised at the call, before anything is sent.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from datetime import timedelta
+from decimal import Decimal
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, TypeVar
+from uuid import UUID
+
+from runflow_async.decoding import UUID_TEXT
+from runflow_async.errors import ConfigurationError
+from runflow_async.models import Batch
+from runflow_async.protocol import printable
+
+if TYPE_CHECKING:
+    from runflow_async.waiting import Checkpoint
+
+__all__ = [
+    "check_checkpoint",
+    "check_count",
+    "check_function",
+    "check_number",
+    "check_seconds",
+    "check_type",
+    "parse_batch_id",
+    "parse_batch_ids",
+    "parse_since",
+    "parse_since_of_many",
+]
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def check_seconds(name: str, value: float | timedelta, *, zero: bool = False) -> float:
+    """Return a length of time in seconds.
+
+    Raises:
+        ConfigurationError: if it is neither a finite number above zero (or zero, where that is allowed) nor a
+            `timedelta` of such a length.
+    """
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    return check_number(name, value, zero=zero, unit="number of seconds", otherwise=" or a timedelta")
+
+
+def check_number(name: str, value: float, *, zero: bool = False, unit: str = "number", otherwise: str = "") -> float:
+    """Return a real number of any kind (numpy's, `Decimal`, `Fraction`) as a float.
+
+    Raises:
+        ConfigurationError: if it is not finite, or not above zero (or zero, where that is allowed).
+    """
+    if isinstance(value, bool) or not isinstance(value, (Real, Decimal)):
+        raise ConfigurationError(f"{name} must be a {unit}{otherwise}, not {_kind(value)}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    except ValueError:  # of a signalling Decimal
+        number = math.nan
+    if not math.isfinite(number) or number < 0 or (number == 0 and not zero):
+        bound = "0 or more" if zero else "more than 0"
+        raise ConfigurationError(f"{name} must be a finite {unit}, {bound}, not {number}")
+    return number
+
+
+def check_count(name: str, value: int) -> int:
+    """Return a whole number from 1.
+
+    Raises:
+        ConfigurationError: for anything else.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise ConfigurationError(f"{name} must be a whole number from 1, not {value!r}")
+    return int(value)
+
+
+def check_type(name: str, value: T, expected: type[T]) -> T:
+    """Return the value if it is of the expected class.
+
+    Raises:
+        ConfigurationError: if it is not.
+    """
+    if not isinstance(value, expected):
+        raise ConfigurationError(f"{name} must be {_article(expected.__name__)}, not {_kind(value)}")
+    return value
+
+
+def check_function(name: str, value: F | None, purpose: str) -> F | None:
+    """Return a plain function, or None.
+
+    What an `async def` or a generator returns when it is called is always true and never a number.
+
+    Raises:
+        ConfigurationError: if it cannot be called, or is a class, a coroutine function or a generator function.
+    """
+    if value is None:
+        return None
+    if isinstance(value, type) or not callable(value):
+        raise ConfigurationError(f"{name} must be {purpose}, not {_kind(value)}")
+    if _is_deferred(value):
+        raise ConfigurationError(f"{name} must be {purpose}, and a plain `def`: this one returns before its body runs")
+    return value
+
+
+def _is_deferred(function: Callable[..., object]) -> bool:
+    kinds = (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction)
+    bodies = (inspect.unwrap(function), getattr(function, "__call__", None))  # noqa: B004  # an object's own method
+    return any(is_kind(body) for is_kind in kinds for body in bodies)
+
+
+def check_checkpoint(value: Checkpoint | None) -> Checkpoint | None:
+    """Return an object that can load and record, or None.
+
+    Raises:
+        ConfigurationError: if it has no `async def load` and plain `def record`.
+        CheckpointError: if it says itself that it cannot be used yet, or any more.
+    """
+    if value is None:
+        return None
+    load, record = getattr(value, "load", None), getattr(value, "record", None)
+    if isinstance(value, type) or not (callable(load) and callable(record)):
+        raise ConfigurationError(
+            "checkpoint must be an object with `async def load` and `def record`, such as the one that "
+            f"`async with SQLiteCheckpoints(path) as checkpoint` gives, not {_kind(value)}"
+        )
+    if inspect.isroutine(load) and not inspect.iscoroutinefunction(inspect.unwrap(load)):
+        raise ConfigurationError("checkpoint.load must be an `async def`: it is awaited")
+    check_function("checkpoint.record", record, "a function of an ItemTransition")
+    check_open = getattr(value, "check_open", None)
+    if check_open is not None:
+        check_open()
+    return value
+
+
+def parse_batch_id(value: UUID | str) -> UUID:
+    """Return the batch id as a UUID, which leaves no room for path tricks in the request line.
+
+    White space around a text is dropped: ids are often read from files.
+
+    Raises:
+        ConfigurationError: if `value` is neither a UUID nor the text of one.
+    """
+    if isinstance(value, UUID):
+        return value
+    if isinstance(value, str) and UUID_TEXT.fullmatch(text := value.strip()):
+        return UUID(text)
+    if isinstance(value, Batch):
+        raise ConfigurationError("batch_id must be a UUID or its text, not a Batch: pass its `id`")
+    shown = repr(printable(value, 60)) if isinstance(value, str) else _kind(value)
+    raise ConfigurationError(f"batch_id must be a UUID or its text, not {shown}")
+
+
+def parse_batch_ids(values: Iterable[UUID | str]) -> list[UUID]:
+    """Return many batch ids as UUIDs, in their order.
+
+    Raises:
+        ConfigurationError: if `values` is no iterable of them; one id, a text and a `Batch` are none.
+    """
+    if isinstance(values, (str, bytes, bytearray, UUID, Batch)):
+        raise ConfigurationError(f"batch_ids must be several ids, such as a list, not {_kind(values)}: pass [batch_id]")
+    _check_iterable("batch_ids", values, "ids")
+    return [parse_batch_id(value) for value in values]
+
+
+def parse_since(value: Batch | None, batch_id: UUID) -> Batch | None:
+    """Return an earlier snapshot of a batch, or None.
+
+    Raises:
+        ConfigurationError: if it is no `Batch`, or one of another batch.
+    """
+    if value is not None and check_type("since", value, Batch).id not in (None, batch_id):
+        raise ConfigurationError(f"since is a snapshot of batch {value.id}, not of {batch_id}")
+    return value
+
+
+def parse_since_of_many(values: Iterable[Batch]) -> dict[UUID, Batch]:
+    """Return earlier snapshots by their ids.
+
+    Raises:
+        ConfigurationError: if `values` is no iterable of `Batch`, or one of them has no id.
+    """
+    if isinstance(values, Batch):
+        raise ConfigurationError("since must be several snapshots, such as a list, not a Batch: pass [batch]")
+    if isinstance(values, Mapping):
+        raise ConfigurationError("since must be snapshots, not a mapping to them: pass its `values()`")
+    _check_iterable("since", values, "snapshots")
+    earlier: dict[UUID, Batch] = {}
+    for batch in values:
+        batch_id = check_type("each of since", batch, Batch).id
+        if batch_id is None:
+            raise ConfigurationError("since must hold snapshots with their ids, such as `delivered` of each wait")
+        earlier[batch_id] = batch
+    return earlier
+
+
+def _check_iterable(name: str, values: object, what: str) -> None:
+    if isinstance(values, AsyncIterable):
+        raise ConfigurationError(f"{name} must be an iterable of {what}, not an async one: pass [x async for x in it]")
+    if not isinstance(values, Iterable):
+        raise ConfigurationError(f"{name} must be an iterable of {what}, such as a list, not {_kind(values)}")
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "None"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    return _article(type(value).__name__)
+
+
+def _article(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "aeioAEIO" else f"a {noun}"
