@@ -82,7 +82,7 @@ async def test_two_share_a_file(tmp_path):
 
 
 async def test_what_cannot_be_written_is_told_and_written_later(tmp_path, monkeypatch):
-    monkeypatch.setattr("runflow_async.checkpoints.BUSY", 0.01)
+    monkeypatch.setattr("runflow_async.checkpoints.writer.BUSY", 0.01)
     path = tmp_path / "c.db"
     async with SQLiteCheckpoints(path) as checkpoints:
         other = sqlite3.connect(path, isolation_level=None)
@@ -100,7 +100,7 @@ async def test_what_cannot_be_written_is_told_and_written_later(tmp_path, monkey
     ("make", "says"),
     [
         (lambda path: path.write_bytes(b"no database" * 100), "not a database"),
-        (lambda path: path.mkdir(), "unable to open"),
+        (lambda path: path.mkdir(), "a folder or a device"),
         (lambda path: sqlite3.connect(path).execute("PRAGMA user_version = 7").connection.close(), "version 7"),
     ],
     ids=["garbage", "a folder", "another version"],

@@ -1,0 +1,67 @@
+"""What was recorded and is not in the file yet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from runflow_async.models import Batch, BatchItemHandle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from uuid import UUID
+
+    from runflow_async.checkpoints.file import Row
+    from runflow_async.transitions import ItemTransition
+
+__all__ = ["Backlog"]
+
+FIELDS = BatchItemHandle.__struct_fields__
+
+
+class Backlog:
+    """Batches to delete, then rows to write.
+
+    Attributes:
+        forgotten: batches whose rows in the file are to be deleted.
+        rows: the last row of each item, recorded after its batch was forgotten.
+    """
+
+    def __init__(self) -> None:
+        self.forgotten: set[str] = set()
+        self.rows: dict[tuple[str, str], Row] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.rows or self.forgotten)
+
+    def add(self, transition: ItemTransition) -> None:
+        """Keep an item's row, instead of an earlier one."""
+        batch, item = transition.batch_id.hex, transition.item
+        key = item.id.hex
+        self.rows[batch, key] = (batch, key, item.sequence_index, item.run_id.hex, item.status_code, item.client_ref)
+
+    def forget(self, batch: str) -> None:
+        """Delete a batch, recorded so far or in the file."""
+        self.forgotten.add(batch)
+        for key in [key for key in self.rows if key[0] == batch]:
+            del self.rows[key]
+
+    def clear(self) -> None:
+        """All of it is in the file."""
+        self.rows.clear()
+        self.forgotten.clear()
+
+    def overlay(self, batch_id: UUID, stored: Iterable[Row]) -> Batch | None:
+        """A batch as it will be in the file, given its rows that are there.
+
+        Raises:
+            msgspec.ValidationError: if a row is no item's.
+        """
+        rows = {} if batch_id.hex in self.forgotten else {row[1]: row for row in stored}
+        rows |= {item: row for (batch, item), row in self.rows.items() if batch == batch_id.hex}
+        if not rows:
+            return None
+        fields = [dict(zip(FIELDS, row[1:], strict=True)) for row in rows.values()]
+        items = msgspec.convert(fields, list[BatchItemHandle])
+        return Batch(id=batch_id, items=sorted(items, key=lambda item: item.sequence_index))

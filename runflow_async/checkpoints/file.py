@@ -1,0 +1,231 @@
+"""One SQLite file of checkpoints: whether it is ours, and rows in and out.
+
+Synchronous. A lock that another process holds is an error here (`is_busy`); how long to wait for it is the writer's
+decision.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from runflow_async.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+__all__ = ["INHERITED", "CheckpointFile", "Inode", "Row", "is_busy"]
+
+APPLICATION_ID = int.from_bytes(b"rflw", "big")
+VERSION = 1
+JOURNAL = "WAL"
+"""Where the file system cannot do it, SQLite keeps its default, with which a writer locks readers out."""
+SCHEMA = """\
+CREATE TABLE items (
+    batch_id TEXT NOT NULL, item_id TEXT NOT NULL, sequence_index INTEGER NOT NULL, run_id TEXT NOT NULL,
+    status_code TEXT NOT NULL, client_ref TEXT, PRIMARY KEY (batch_id, item_id)
+) WITHOUT ROWID"""
+UPSERT = "INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?, ?, ?)"
+DELETE = "DELETE FROM items WHERE batch_id = ?"
+SELECT = "SELECT * FROM items WHERE batch_id = ?"
+SMALLEST = 512
+"""Bytes of SQLite's smallest page."""
+
+Row = tuple[str, str, int, str, str, str | None]
+"""The columns of `SCHEMA`; ids in hexadecimal."""
+Inode = tuple[int, int]
+
+INHERITED: set[Inode] = set()
+"""Files that the parent had open when this process was forked.
+
+SQLite keeps its view of the locks in memory. A forked child inherits the view without the locks, so a connection
+that it opens to such a file is not protected: its rows vanish when the parent closes the file.
+"""
+
+# What SQLite, or Python on the way to it, raises because of one row; the file is well.
+BAD_ROW = (
+    ArithmeticError,
+    TypeError,
+    ValueError,
+    sqlite3.DataError,
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+)
+
+
+class Marks(NamedTuple):
+    """What tells whose a database is."""
+
+    application_id: int
+    version: int
+    tables: tuple[str, ...]
+
+
+EMPTY = Marks(0, 0, ())
+UNSIGNED = Marks(0, 1, (SCHEMA,))
+"""A file of ours from before `application_id` was written."""
+
+
+def is_busy(error: BaseException) -> bool:
+    """Whether another connection holds a lock, so that the same call can succeed later."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # an extended code says why in its upper bits
+    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL)
+
+
+class CheckpointFile:
+    """An open file of checkpoints, set up and signed as ours.
+
+    Raises:
+        CheckpointError: if it is not ours to use; nothing in it has been changed then.
+        OSError: if its folder cannot be read.
+        sqlite3.Error: if it cannot be opened, or is locked.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH118  # as given: a link may be moved, too
+        self._real = os.path.realpath(path)
+        if self._exists_as_file():
+            self._look()
+        self._database = self._connect("mode=rwc")
+        try:
+            self.inode = self._find_inode(self._path)
+            self._set_up()
+            self._inodes = self._find_inodes()
+        except BaseException:
+            self._database.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._database.close()
+
+    def write(self, forgotten: Iterable[str], rows: Collection[Row]) -> list[tuple[Row, Exception]]:
+        """Delete batches, then write rows, all in one transaction.
+
+        Returns:
+            the rows that no file could hold, each with its error; all others are written.
+        """
+        self._check_in_place()
+        try:
+            self._database.execute("BEGIN IMMEDIATE")
+            self._database.executemany(DELETE, [(batch,) for batch in forgotten])
+            refused = self._upsert(rows)
+            self._database.execute("COMMIT")
+        finally:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+        return refused
+
+    def read(self, batch: str) -> list[Row]:
+        """All rows of a batch."""
+        self._check_in_place()
+        return self._database.execute(SELECT, (batch,)).fetchall()
+
+    def _exists_as_file(self) -> bool:
+        try:
+            found = os.stat(self._real)  # noqa: PTH116  # a path with surrogates stays as it is
+        except FileNotFoundError:
+            folder = os.path.dirname(self._real)  # noqa: PTH120  # likewise
+            if not os.path.isdir(folder):  # noqa: PTH112  # likewise
+                raise CheckpointError(f"cannot open {self._path!r}: there is no folder {folder!r}; make it") from None
+            return False
+        if (found.st_dev, found.st_ino) in INHERITED:
+            raise CheckpointError(
+                f"{self._path!r} was open when this process was forked, and SQLite cannot share it with the parent: "
+                "start the process with 'spawn' or 'forkserver', or fork before the file is opened"
+            )
+        if not stat.S_ISREG(found.st_mode):
+            raise CheckpointError(f"cannot open {self._path!r}: it is a folder or a device, not a file")
+        if 0 < found.st_size < SMALLEST:  # SQLite takes one byte for an empty file, and overwrites it
+            raise CheckpointError(f"cannot open {self._path!r}: file is not a database")
+        return True
+
+    def _connect(self, how: str) -> sqlite3.Connection:
+        return sqlite3.connect(f"{Path(self._real).as_uri()}?{how}", timeout=0, isolation_level=None, uri=True)
+
+    def _look(self) -> None:
+        """Check whose it is without a change, and without a file left beside it.
+
+        The last reader that may write tidies up: it moves what a crash left in `-wal` or `-journal` into the file. A
+        reader that may not write leaves `-wal` and `-shm` behind where there were none. The file is never read by other
+        means than SQLite: closing a plain descriptor would drop the locks of this process's other connections.
+        """
+        leftovers = any(os.path.exists(self._real + suffix) for suffix in ("-wal", "-journal"))  # noqa: PTH110  # likewise
+        try:
+            with closing(self._connect("mode=ro" if leftovers else "mode=rw")) as database:
+                database.execute("BEGIN")
+                self._is_signed(database)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
+                raise
+            with closing(self._connect("immutable=1")) as database:  # a crash cut a transaction: look at the header
+                if database.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
+                    raise
+
+    def _is_signed(self, database: sqlite3.Connection) -> bool:
+        """Whether it is set up already; False if it is ours to set up."""
+        (application_id,) = database.execute("PRAGMA application_id").fetchone()
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        if application_id == APPLICATION_ID:
+            if version != VERSION:
+                raise CheckpointError(f"{self._path!r} is of version {version}, this library writes {VERSION}")
+            return True
+        tables = tuple((sql or "").strip() for (sql,) in database.execute("SELECT sql FROM sqlite_master"))
+        if Marks(application_id, version, tables) not in (EMPTY, UNSIGNED):
+            raise CheckpointError(
+                f"{self._path!r} is a database of another application (application_id {application_id}, "
+                f"user_version {version}): nothing was changed; pass a path of its own for the checkpoints"
+            )
+        return False
+
+    def _set_up(self) -> None:
+        self._database.execute("BEGIN IMMEDIATE")
+        if not self._is_signed(self._database):
+            self._database.execute(SCHEMA.replace("TABLE", "TABLE IF NOT EXISTS", 1))
+            self._database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            self._database.execute(f"PRAGMA user_version = {VERSION}")
+        self._database.execute("COMMIT")
+        self._database.execute(f"PRAGMA journal_mode = {JOURNAL}")
+        self._database.execute("PRAGMA synchronous = NORMAL")
+        self._database.execute("SELECT 1 FROM items LIMIT 0").fetchall()  # makes the -wal file
+
+    def _find_inode(self, path: str) -> Inode:
+        found = os.stat(path)  # noqa: PTH116  # likewise
+        return found.st_dev, found.st_ino
+
+    def _find_inodes(self) -> tuple[Inode | None, ...]:
+        """The file under its name, and its `-wal`, which stays the same for as long as a connection is open."""
+        found: list[Inode | None] = []
+        for path in (self._path, f"{self._real}-wal"):
+            try:
+                found.append(self._find_inode(path))
+            except OSError:
+                found.append(None)
+        return tuple(found)
+
+    def _check_in_place(self) -> None:
+        if self._find_inodes() != self._inodes:
+            raise CheckpointError(
+                f"{self._path!r} was removed, moved or replaced while it was open, or its -wal file was: "
+                "nothing more is written to it; close it, and open it again"
+            )
+
+    def _upsert(self, rows: Collection[Row]) -> list[tuple[Row, Exception]]:
+        try:
+            self._database.executemany(UPSERT, rows)
+        except BAD_ROW:
+            return [(row, error) for row in rows if (error := self._find_fault(row)) is not None]
+        return []
+
+    def _find_fault(self, row: Row) -> Exception | None:
+        """Write one row; the error if it is the row's own."""
+        try:
+            self._database.execute(UPSERT, row)
+        except BAD_ROW as error:
+            return error
+        return None

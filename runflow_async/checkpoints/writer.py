@@ -1,0 +1,269 @@
+"""The thread that owns a file of checkpoints: it writes in groups, waits for locks, and answers for what goes wrong.
+
+It ends only when it is stopped. An error goes to the calls that wait for what failed, else to the next call.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future
+from contextlib import closing
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from runflow_async.checkpoints.backlog import Backlog
+from runflow_async.checkpoints.file import INHERITED, CheckpointFile, Inode, Row, is_busy
+from runflow_async.checkpoints.reports import Reports, explain
+from runflow_async.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from runflow_async.transitions import ItemTransition
+
+__all__ = ["NO_BATCH", "Kind", "Writer"]
+
+NO_BATCH = UUID(int=0)
+"""Of a call that is about no batch."""
+
+GROUPING = 0.02
+"""Seconds in which transitions gather for one transaction."""
+BUSY = 5.0
+"""Seconds that a write waits for another process's lock before it counts as failed."""
+LOCK_RETRY = 0.01
+"""Seconds between two tries to get a lock."""
+FAILED_RETRY = 1.0
+"""Seconds after which a write that failed is repeated if no call comes before."""
+
+
+class Kind(Enum):
+    """What a caller can wait for."""
+
+    LOAD = auto()
+    FLUSH = auto()
+    FORGET = auto()
+
+
+@dataclass(slots=True)
+class Job:
+    """One call that waits for the thread."""
+
+    kind: Kind
+    batch_id: UUID
+    future: Future[Any] = field(default_factory=Future)
+
+    def resolve(self, value: object = None, error: CheckpointError | None = None) -> None:
+        """Answer, unless the caller has gone."""
+        if not self.future.set_running_or_notify_cancel():
+            return
+        if error is not None:
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(value)
+
+
+class Writer(threading.Thread):
+    """A thread with one open file.
+
+    Attributes:
+        opened: done once the file is open, with None, or with the error that says why it is not.
+        ended: done once the file is closed and the thread is about to end.
+        queue: transitions and jobs in the order of the calls; None stops the thread.
+        backlog: what is not written yet; only the thread changes it.
+        reports: errors for the next call.
+        inode: the open file's.
+        is_inherited: whether this process was forked from the one that has the thread.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(name="runflow checkpoints", daemon=True)
+        self.opened: Future[CheckpointError | None] = Future()
+        self.ended: Future[None] = Future()
+        self.queue: SimpleQueue[ItemTransition | Job | None] = SimpleQueue()
+        self.backlog = Backlog()
+        self.reports = Reports()
+        self.inode: Inode | None = None
+        self.is_inherited = False
+        self._path = path
+        self._hurry = threading.Event()
+        self._is_abandoned = False
+        self._is_stopping = False
+        self._has_failed = False
+        self._busy_since: float | None = None
+        self._loads: deque[Job] = deque()
+        self._writes: list[Job] = []
+
+    def submit(self, kind: Kind, batch_id: UUID) -> Future[Any]:
+        """Hand over a call to wait for."""
+        job = Job(kind, batch_id)
+        self.queue.put(job)
+        self._hurry.set()
+        return job.future
+
+    def stop(self) -> None:
+        """Write what is left, for at most `BUSY` seconds if it is locked, and end; give up opening."""
+        self._is_abandoned = True
+        self.queue.put(None)
+        self._hurry.set()
+
+    def run(self) -> None:
+        """Open the file, and serve until the end."""
+        RUNNING.add(self)
+        try:
+            with closing(self._open()) as file:
+                self.inode = file.inode
+                self.opened.set_result(None)
+                while not self._is_stopping or (self.backlog and not self._has_failed):
+                    self._take_turn(file)
+        except Exception as error:  # noqa: BLE001  # whatever it is, somebody has to hear of it
+            self.reports.add(explain(f"cannot {'close' if self.opened.done() else 'open'} {self._path!r}", error))
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        closed = CheckpointError(f"{self._path!r} was closed before the answer")
+        self._sort_queue()
+        for job in (*self._loads, *self._writes):
+            job.resolve(error=closed)
+        if not self.opened.done():
+            self.opened.set_result(self.reports.take() or closed)
+        RUNNING.discard(self)
+        self.ended.set_result(None)
+
+    def _open(self) -> CheckpointFile:
+        deadline = time.monotonic() + BUSY
+        while True:
+            try:
+                return CheckpointFile(self._path)
+            except Exception as error:
+                if not is_busy(error) or self._is_abandoned or time.monotonic() > deadline:
+                    raise
+            time.sleep(LOCK_RETRY)
+
+    def _take_turn(self, file: CheckpointFile) -> None:
+        try:
+            self._take_group()
+            self._write(file)
+            self._answer_loads(file)
+        except Exception as error:  # noqa: BLE001  # likewise; what is recorded stays, and nobody waits for ever
+            failure = explain(f"cannot use {self._path!r}", error)
+            self._fail_writes(failure)
+            while self._loads:
+                self._loads.popleft().resolve(error=failure)
+
+    def _take_group(self) -> None:
+        """Wait for something to do; transitions gather for a moment, unless somebody waits for an answer."""
+        try:
+            first = self.queue.get(timeout=self._pause())
+        except Empty:
+            return
+        self._sort(first)
+        if first is not None and not isinstance(first, Job):
+            self._hurry.wait(GROUPING)
+        self._hurry.clear()
+        self._sort_queue()
+
+    def _pause(self) -> float | None:
+        if self._loads or self._writes:
+            return LOCK_RETRY
+        if not self.backlog:
+            return None
+        return FAILED_RETRY if self._busy_since is None else LOCK_RETRY
+
+    def _sort_queue(self) -> None:
+        for _ in range(self.queue.qsize()):  # not until it is empty: that may never be
+            self._sort(self.queue.get())
+
+    def _sort(self, entry: ItemTransition | Job | None) -> None:
+        if entry is None:
+            self._is_stopping = True
+            self._has_failed = False  # one more try
+        elif not isinstance(entry, Job):
+            self._keep(entry)
+        elif entry.kind is Kind.LOAD:
+            self._loads.append(entry)
+        else:
+            self._writes.append(entry)
+            if entry.kind is Kind.FORGET:
+                self.backlog.forget(entry.batch_id.hex)
+
+    def _keep(self, transition: ItemTransition) -> None:
+        try:
+            self.backlog.add(transition)
+        except Exception as error:  # noqa: BLE001  # a caller's object: anything may be wrong with it
+            self.reports.add(explain(f"cannot keep {transition!r:.300} in {self._path!r}", error))
+
+    def _write(self, file: CheckpointFile) -> None:
+        if self.backlog:
+            try:
+                refused = file.write(self.backlog.forgotten, list(self.backlog.rows.values()))
+            except Exception as error:  # noqa: BLE001  # likewise; the backlog stays for the next turn
+                if not self._can_wait(error):
+                    what = f"{len(self.backlog.rows)} transitions" if self.backlog.rows else "changes"
+                    self._fail_writes(explain(f"cannot write {what} to {self._path!r}", error))
+                return
+            self.backlog.clear()
+            self._busy_since = None
+            self._has_failed = False
+            self.reports.set_failure(None)
+            self._refuse(refused)
+        for job in self._writes:
+            job.resolve()
+        self._writes.clear()
+
+    def _can_wait(self, error: Exception) -> bool:
+        """Whether it is a lock that has not lasted for long."""
+        if not is_busy(error):
+            self._busy_since = None
+            return False
+        now = time.monotonic()
+        if self._busy_since is None:
+            self._busy_since = now
+        return now - self._busy_since < BUSY
+
+    def _refuse(self, refused: list[tuple[Row, Exception]]) -> None:
+        for (batch, item, *_), error in refused:
+            what = f"item {UUID(item)} of batch {UUID(batch)}"
+            self.reports.add(explain(f"cannot keep {what} in {self._path!r}", error))
+
+    def _fail_writes(self, failure: CheckpointError) -> None:
+        """Tell those who wait for a write, else the next call; the end is told in any case."""
+        waiting = [job for job in self._writes if not job.future.cancelled()]
+        self._writes.clear()
+        for job in waiting:
+            job.resolve(error=failure)
+        self.reports.set_failure(None if waiting and not self._is_stopping else failure)
+        self._has_failed = True
+
+    def _answer_loads(self, file: CheckpointFile) -> None:
+        self._loads = deque(job for job in self._loads if not job.future.cancelled())
+        while self._loads:
+            job = self._loads[0]
+            try:
+                job.resolve(self.backlog.overlay(job.batch_id, file.read(job.batch_id.hex)))
+            except Exception as error:  # noqa: BLE001  # it is the caller's to hear
+                if is_busy(error) and not self._is_stopping:
+                    return
+                job.resolve(error=explain(f"cannot read batch {job.batch_id} from {self._path!r}", error))
+            self._loads.popleft()
+
+
+RUNNING: set[Writer] = set()
+
+
+def _inherit() -> None:
+    """In a forked child: the threads are not here, and their files must not be touched."""
+    for writer in RUNNING:
+        writer.is_inherited = True
+        if writer.inode is not None:
+            INHERITED.add(writer.inode)
+    RUNNING.clear()
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_inherit)
