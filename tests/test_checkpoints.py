@@ -6,14 +6,18 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 from uuid import UUID, uuid5
 
+import msgspec
 import pytest
 
 from runflow_async import BatchItemHandle, CheckpointError, ConfigurationError, ItemTransition
 from runflow_async.checkpoints import SQLiteCheckpoints
+from runflow_async.checkpoints.writer import Writer
 
 BATCH = UUID(int=1)
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -22,6 +26,22 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 def transition(index: int, status: str = "queued", batch_id: UUID = BATCH) -> ItemTransition:
     handle = BatchItemHandle(uuid5(batch_id, str(index)), index, UUID(int=9), status, f"ref-{index}")
     return ItemTransition(batch_id, handle, None, NOW)
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "runflow checkpoints"]
+
+
+async def until_refused(call, *arguments) -> CheckpointError:
+    """Call again and again until it raises."""
+    while True:
+        try:
+            result = call(*arguments)
+            if asyncio.iscoroutine(result):
+                await result
+        except CheckpointError as error:
+            return error
+        await asyncio.sleep(0.001)
 
 
 def rows_in(path) -> int:
@@ -88,30 +108,12 @@ async def test_what_cannot_be_written_is_told_and_written_later(tmp_path, monkey
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         checkpoints.record(transition(0))
-        with pytest.raises(CheckpointError, match="locked"):
+        with pytest.raises(CheckpointError, match=r"1 transitions to .*c\.db.*locked"):
             await checkpoints.flush()
         other.execute("ROLLBACK")
         other.close()
         await checkpoints.flush()
         assert rows_in(path) == 1
-
-
-@pytest.mark.parametrize(
-    ("make", "says"),
-    [
-        (lambda path: path.write_bytes(b"no database" * 100), "not a database"),
-        (lambda path: path.mkdir(), "a folder or a device"),
-        (lambda path: sqlite3.connect(path).execute("PRAGMA user_version = 7").connection.close(), "version 7"),
-    ],
-    ids=["garbage", "a folder", "another version"],
-)
-async def test_a_file_that_is_none_of_ours_is_refused_by_name(tmp_path, make, says):
-    path = tmp_path / "c.db"
-    make(path)
-    with pytest.raises(CheckpointError, match=says) as caught:
-        async with SQLiteCheckpoints(path):
-            pass
-    assert str(path) in str(caught.value)
 
 
 async def test_unopened_and_closed_ones_say_so(tmp_path):
@@ -123,8 +125,6 @@ async def test_unopened_and_closed_ones_say_so(tmp_path):
     await checkpoints.close()
     with pytest.raises(CheckpointError, match="not open"):
         await checkpoints.load(BATCH)
-    with pytest.raises(ConfigurationError, match="path"):
-        SQLiteCheckpoints(7)
 
 
 async def test_a_cancelled_load_leaves_it_usable(tmp_path):
@@ -143,6 +143,294 @@ async def test_more_than_the_disk_keeps_up_with_is_refused(tmp_path, monkeypatch
     async with SQLiteCheckpoints(tmp_path / "c.db") as checkpoints:
         with pytest.raises(CheckpointError, match="keep up"):
             _ = [checkpoints.record(transition(index)) for index in range(100_000)]
+
+
+ODD = {
+    "an index beyond 64 bits": {"sequence_index": 2**70},
+    "a lone surrogate": {"client_ref": "a\ud800b"},
+    "no status": {"status_code": None},
+    "a status that is no text": {"status_code": {}},
+}
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+async def test_a_transition_that_no_file_can_hold_is_refused_by_name_and_those_beside_it_are_written(tmp_path, odd):
+    path = tmp_path / "c.db"
+    bad = transition(1)
+    bad = msgspec.structs.replace(bad, item=msgspec.structs.replace(bad.item, **odd))
+    async with SQLiteCheckpoints(path) as checkpoints:
+        for each in (transition(0), bad, transition(2)):
+            checkpoints.record(each)
+        with pytest.raises(CheckpointError, match=f"item {bad.item.id} of batch {BATCH} in .*c.db"):
+            await checkpoints.flush()
+        await checkpoints.flush()
+        assert rows_in(path) == 2
+
+
+@pytest.mark.parametrize("odd", [None, 7, ("a", "b"), ItemTransition(BATCH, None, None, NOW)], ids=repr)
+async def test_what_is_no_transition_is_refused_and_ends_nothing(tmp_path, odd):
+    path = tmp_path / "c.db"
+    async with SQLiteCheckpoints(path) as checkpoints:
+        checkpoints.record(odd)
+        with pytest.raises(CheckpointError, match=r"cannot keep .* in .*c\.db"):
+            await checkpoints.flush()
+        checkpoints.record(transition(0))
+        await checkpoints.flush()
+        assert rows_in(path) == 1
+
+
+async def test_many_refusals_are_one_error_that_names_the_first_of_them(tmp_path):
+    checkpoints = await SQLiteCheckpoints(tmp_path / "c.db").__aenter__()
+    bad = [
+        msgspec.structs.replace(t, item=msgspec.structs.replace(t.item, sequence_index=2**70))
+        for t in (transition(index) for index in range(7))
+    ]
+    for each in bad:
+        checkpoints.record(each)
+    with pytest.raises(CheckpointError, match=f"{bad[0].item.id}.*; .*{bad[4].item.id}.*and 2 more"):
+        await checkpoints.close()
+
+
+async def test_the_transition_at_hand_is_recorded_though_the_call_tells_of_an_earlier_one(tmp_path):
+    path = tmp_path / "c.db"
+    async with SQLiteCheckpoints(path) as checkpoints:
+        bad = transition(1)
+        checkpoints.record(msgspec.structs.replace(bad, item=msgspec.structs.replace(bad.item, sequence_index=2**70)))
+        assert await checkpoints.load(BATCH) is None  # the group is over, and no load fails for another's record
+        with pytest.raises(CheckpointError, match=str(bad.item.id)):
+            checkpoints.record(transition(0))
+    assert rows_in(path) == 1
+
+
+@pytest.mark.parametrize("where", ["file.CheckpointFile.write", "backlog.Backlog.clear", "writer.Writer._take_group"])
+async def test_whatever_else_goes_wrong_in_the_thread_comes_out_of_every_call_until_it_is_over(
+    tmp_path, monkeypatch, where
+):
+    def fail(*arguments):
+        raise RuntimeError("out of luck")
+
+    path = tmp_path / "c.db"
+    async with SQLiteCheckpoints(path) as checkpoints:
+        with monkeypatch.context() as patch:
+            if where == "writer.Writer._take_group":
+                genuine = Writer._take_group
+                patch.setattr(Writer, "_take_group", lambda writer: (genuine(writer), fail()))
+            else:
+                patch.setattr(f"runflow_async.checkpoints.{where}", fail)
+            checkpoints.record(transition(0))
+            for call in (checkpoints.flush, lambda: checkpoints.record(transition(1))):
+                error = await until_refused(call)
+                assert "c.db" in str(error)
+                assert "out of luck" in str(error)
+                assert isinstance(error.__cause__, RuntimeError)
+        assert len((await checkpoints.load(BATCH)).items) == 2
+    assert rows_in(path) == 2
+
+
+async def test_closing_with_something_unwritten_says_how_much_and_ends_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr("runflow_async.checkpoints.writer.BUSY", 0.05)
+    path = tmp_path / "c.db"
+    checkpoints = await SQLiteCheckpoints(path).__aenter__()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for index in range(3):
+            checkpoints.record(transition(index))
+        with pytest.raises(CheckpointError, match=r"3 transitions to .*locked"):
+            await checkpoints.close()
+    assert threads() == []
+
+
+async def test_a_file_that_another_writes_for_a_while_is_written_later_without_a_word(tmp_path):
+    path = tmp_path / "c.db"
+    async with SQLiteCheckpoints(path) as checkpoints:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            checkpoints.record(transition(0))
+            flushing = asyncio.create_task(checkpoints.flush())
+            await asyncio.sleep(0.1)  # far longer than one try
+            checkpoints.record(transition(1))
+            assert not flushing.done()
+            other.execute("ROLLBACK")
+        await flushing
+    assert rows_in(path) == 2
+
+
+async def test_a_lock_that_lasts_comes_out_of_record_and_the_rows_are_written_without_another_call(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("runflow_async.checkpoints.writer.BUSY", 0.05)
+    path = tmp_path / "c.db"
+    async with SQLiteCheckpoints(path) as checkpoints:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert "locked" in str(await until_refused(checkpoints.record, transition(0)))
+            other.execute("ROLLBACK")
+        while rows_in(path) == 0:  # noqa: ASYNC110  # a file tells nobody
+            await asyncio.sleep(0.001)
+
+
+async def test_loading_waits_for_no_writer_and_knows_what_is_not_written_yet(tmp_path):
+    path = tmp_path / "c.db"
+    async with SQLiteCheckpoints(path) as checkpoints:
+        checkpoints.record(transition(0))
+        checkpoints.record(transition(1))
+        await checkpoints.flush()
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            checkpoints.record(transition(1, "running"))
+            checkpoints.record(transition(2))
+            batch = await checkpoints.load(BATCH)
+        assert [item.status_code for item in batch.items] == ["queued", "running", "queued"]
+
+
+async def test_a_load_does_not_wait_for_transitions_to_gather(tmp_path, monkeypatch):
+    monkeypatch.setattr("runflow_async.checkpoints.writer.GROUPING", 3600)
+    async with SQLiteCheckpoints(tmp_path / "c.db") as checkpoints:
+        checkpoints.record(transition(0))
+        assert len((await checkpoints.load(BATCH)).items) == 1
+
+
+async def test_what_locks_readers_out_is_waited_for_as_long_as_somebody_waits(tmp_path, monkeypatch):
+    """Without WAL, as on some network file systems, a writer locks readers out. Whoever loads says how long to wait."""
+    monkeypatch.setattr("runflow_async.checkpoints.file.JOURNAL", "DELETE")
+    monkeypatch.setattr("runflow_async.checkpoints.writer.BUSY", 0.01)
+    path = tmp_path / "c.db"
+    async with SQLiteCheckpoints(path) as checkpoints:
+        checkpoints.record(transition(0))
+        await checkpoints.flush()
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await checkpoints.load(BATCH)
+            loading = asyncio.create_task(checkpoints.load(BATCH))
+            checkpoints.record(transition(1))
+            with pytest.raises(CheckpointError, match="locked"):
+                await checkpoints.flush()  # bounded by BUSY, and not stuck behind the load
+            assert not loading.done()
+            other.execute("ROLLBACK")
+        assert len((await loading).items) in {1, 2}
+
+
+async def test_closing_ends_a_load_that_still_waits(tmp_path, monkeypatch):
+    monkeypatch.setattr("runflow_async.checkpoints.file.JOURNAL", "DELETE")
+    path = tmp_path / "c.db"
+    checkpoints = await SQLiteCheckpoints(path).__aenter__()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        loading = asyncio.create_task(checkpoints.load(BATCH))
+        await asyncio.sleep(0)
+        await checkpoints.close()
+        with pytest.raises(CheckpointError, match=r"c\.db"):
+            await loading
+
+
+async def test_what_is_recorded_after_forgetting_stays(tmp_path):
+    path = tmp_path / "c.db"
+    async with SQLiteCheckpoints(path) as checkpoints:
+        checkpoints.record(transition(0))
+        await checkpoints.flush()
+        checkpoints.record(transition(1))
+        forgetting = asyncio.create_task(checkpoints.forget(BATCH))
+        await asyncio.sleep(0)  # until it has called
+        checkpoints.record(transition(2))
+        await forgetting
+        assert [item.sequence_index for item in (await checkpoints.load(BATCH)).items] == [2]
+    assert rows_in(path) == 1
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "'no uuid', 0, '{0}', 'queued', NULL",
+        "7, 0, '{0}', 'queued', NULL",
+        "'{0}', 'x', '{0}', 'queued', NULL",
+        "'{0}', 0, '{0}', x'ff', NULL",
+        "'{0}', 0, '{0}', CAST(x'ff' AS TEXT), NULL",
+    ],
+)
+async def test_a_row_that_is_no_items_is_an_error_that_names_the_file_and_the_batch(tmp_path, row):
+    path = tmp_path / "c.db"
+    async with SQLiteCheckpoints(path) as checkpoints:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute(f"INSERT INTO items VALUES ('{BATCH.hex}', {row.format(BATCH.hex)})")
+        with pytest.raises(CheckpointError, match=rf"{BATCH} from .*c\.db"):
+            await checkpoints.load(BATCH)
+        assert await checkpoints.load(UUID(int=2)) is None
+
+
+async def test_one_object_is_open_once_at_a_time_and_may_be_opened_again(tmp_path):
+    checkpoints = SQLiteCheckpoints(tmp_path / "c.db")
+    entered = await asyncio.gather(checkpoints.__aenter__(), checkpoints.__aenter__(), return_exceptions=True)
+    assert entered[0] is checkpoints
+    assert isinstance(entered[1], CheckpointError)
+    assert "c.db' is open already" in str(entered[1])
+    await checkpoints.close()
+    assert threads() == []
+    async with checkpoints:
+        checkpoints.record(transition(0))
+    assert threads() == []
+
+
+@pytest.mark.parametrize("is_locked", [False, True])
+async def test_entering_that_is_cancelled_leaves_no_thread_and_no_open_file(tmp_path, is_locked):
+    path = tmp_path / "c.db"
+    with closing(sqlite3.connect(tmp_path / "c.db", isolation_level=None)) as other:
+        if is_locked:
+            other.execute("BEGIN EXCLUSIVE")
+        checkpoints = SQLiteCheckpoints(path)
+        entering = asyncio.create_task(checkpoints.__aenter__())
+        await asyncio.sleep(0)
+        entering.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await entering
+        assert threads() == []
+        other.execute("ROLLBACK" if is_locked else "SELECT 1")
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")  # nobody else has it open
+        other.execute("ROLLBACK")
+    async with checkpoints:
+        pass
+
+
+async def test_closing_that_is_cancelled_again_and_again_writes_and_closes_first(tmp_path):
+    path = tmp_path / "c.db"
+    checkpoints = await SQLiteCheckpoints(path).__aenter__()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        checkpoints.record(transition(0))
+        task = asyncio.create_task(checkpoints.close())
+        for _ in range(3):
+            await asyncio.sleep(0.01)
+            task.cancel()
+        other.execute("ROLLBACK")
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert threads() == []
+    assert rows_in(path) == 1
+
+
+async def test_closing_that_is_cancelled_logs_what_it_could_not_write(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("runflow_async.checkpoints.writer.BUSY", 0.05)
+    path = tmp_path / "c.db"
+    checkpoints = await SQLiteCheckpoints(path).__aenter__()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        checkpoints.record(transition(0))
+        task = asyncio.create_task(checkpoints.close())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert "1 transitions" in caplog.text
+    assert str(path) in caplog.text
+
+
+async def test_a_batch_id_that_is_none_is_refused_at_the_call(tmp_path):
+    async with SQLiteCheckpoints(tmp_path / "c.db") as checkpoints:
+        for call in (checkpoints.load, checkpoints.forget):
+            with pytest.raises(ConfigurationError, match="batch_id must be a UUID"):
+                await call("no id")
 
 
 KILLED = """

@@ -12,7 +12,7 @@ import os
 from typing import TYPE_CHECKING, Self
 from uuid import UUID
 
-from runflow_async.checkpoints.writer import NO_BATCH, Kind, Writer
+from runflow_async.checkpoints.writer import Kind, Writer
 from runflow_async.errors import CheckpointError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class SQLiteCheckpoints:
         Raises:
             CheckpointError: if the file cannot be read, or holds something else for the batch.
         """
-        return await self._run(Kind.LOAD, _check_batch_id(batch_id))
+        return await self._ask(Kind.LOAD, _check_batch_id(batch_id))
 
     async def flush(self) -> None:
         """Return once all that was recorded is on disk.
@@ -124,7 +124,7 @@ class SQLiteCheckpoints:
         Raises:
             CheckpointError: if something could not be written, or the file has been locked for 5 seconds.
         """
-        await self._run(Kind.FLUSH)
+        await self._ask(Kind.FLUSH)
 
     async def forget(self, batch_id: UUID) -> None:
         """Delete what was recorded of a batch that is done with.
@@ -132,13 +132,13 @@ class SQLiteCheckpoints:
         Raises:
             CheckpointError: as for `flush`.
         """
-        await self._run(Kind.FORGET, _check_batch_id(batch_id))
+        await self._ask(Kind.FORGET, _check_batch_id(batch_id))
 
-    async def _run(self, kind: Kind, batch_id: UUID = NO_BATCH) -> Batch | None:
+    async def _ask(self, kind: Kind, *batch_id: UUID) -> Batch | None:
         thread = self._thread
         if thread is None or thread.is_inherited:
             raise self._make_closed_error()
-        result: Batch | None = await asyncio.wrap_future(thread.submit(kind, batch_id))
+        result: Batch | None = await asyncio.wrap_future(thread.submit(kind, *batch_id))
         if kind is not Kind.LOAD:
             _raise_untold(thread)
         return result

@@ -26,7 +26,7 @@ from runflow_async.errors import CheckpointError
 if TYPE_CHECKING:
     from runflow_async.transitions import ItemTransition
 
-__all__ = ["NO_BATCH", "Kind", "Writer"]
+__all__ = ["Kind", "Writer"]
 
 NO_BATCH = UUID(int=0)
 """Of a call that is about no batch."""
@@ -42,16 +42,17 @@ FAILED_RETRY = 1.0
 
 
 class Kind(Enum):
-    """What a caller can wait for."""
+    """What a caller asks of the thread."""
 
     LOAD = auto()
     FLUSH = auto()
     FORGET = auto()
+    STOP = auto()
 
 
 @dataclass(slots=True)
 class Job:
-    """One call that waits for the thread."""
+    """One call to the thread; all but the last are waited for."""
 
     kind: Kind
     batch_id: UUID
@@ -73,7 +74,7 @@ class Writer(threading.Thread):
     Attributes:
         opened: done once the file is open, with None, or with the error that says why it is not.
         ended: done once the file is closed and the thread is about to end.
-        queue: transitions and jobs in the order of the calls; None stops the thread.
+        queue: transitions and jobs in the order of the calls.
         backlog: what is not written yet; only the thread changes it.
         reports: errors for the next call.
         inode: the open file's.
@@ -84,7 +85,7 @@ class Writer(threading.Thread):
         super().__init__(name="runflow checkpoints", daemon=True)
         self.opened: Future[CheckpointError | None] = Future()
         self.ended: Future[None] = Future()
-        self.queue: SimpleQueue[ItemTransition | Job | None] = SimpleQueue()
+        self.queue: SimpleQueue[ItemTransition | Job] = SimpleQueue()
         self.backlog = Backlog()
         self.reports = Reports()
         self.inode: Inode | None = None
@@ -98,8 +99,8 @@ class Writer(threading.Thread):
         self._loads: deque[Job] = deque()
         self._writes: list[Job] = []
 
-    def submit(self, kind: Kind, batch_id: UUID) -> Future[Any]:
-        """Hand over a call to wait for."""
+    def submit(self, kind: Kind, batch_id: UUID = NO_BATCH) -> Future[Any]:
+        """Hand over a call; the future has its answer."""
         job = Job(kind, batch_id)
         self.queue.put(job)
         self._hurry.set()
@@ -108,8 +109,7 @@ class Writer(threading.Thread):
     def stop(self) -> None:
         """Write what is left, for at most `BUSY` seconds if it is locked, and end; give up opening."""
         self._is_abandoned = True
-        self.queue.put(None)
-        self._hurry.set()
+        self.submit(Kind.STOP)
 
     def run(self) -> None:
         """Open the file, and serve until the end."""
@@ -163,7 +163,7 @@ class Writer(threading.Thread):
         except Empty:
             return
         self._sort(first)
-        if first is not None and not isinstance(first, Job):
+        if not isinstance(first, Job):
             self._hurry.wait(GROUPING)
         self._hurry.clear()
         self._sort_queue()
@@ -179,12 +179,12 @@ class Writer(threading.Thread):
         for _ in range(self.queue.qsize()):  # not until it is empty: that may never be
             self._sort(self.queue.get())
 
-    def _sort(self, entry: ItemTransition | Job | None) -> None:
-        if entry is None:
+    def _sort(self, entry: ItemTransition | Job) -> None:
+        if not isinstance(entry, Job):
+            self._keep(entry)
+        elif entry.kind is Kind.STOP:
             self._is_stopping = True
             self._has_failed = False  # one more try
-        elif not isinstance(entry, Job):
-            self._keep(entry)
         elif entry.kind is Kind.LOAD:
             self._loads.append(entry)
         else:
