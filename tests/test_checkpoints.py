@@ -17,7 +17,6 @@ import pytest
 
 from runflow_async import BatchItemHandle, CheckpointError, ConfigurationError, ItemTransition
 from runflow_async.checkpoints import SQLiteCheckpoints
-from runflow_async.checkpoints.writer import Writer
 
 BATCH = UUID(int=1)
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -202,8 +201,8 @@ async def test_the_transition_at_hand_is_recorded_though_the_call_tells_of_an_ea
     assert rows_in(path) == 1
 
 
-@pytest.mark.parametrize("where", ["file.CheckpointFile.write", "backlog.Backlog.clear", "writer.Writer._take_group"])
-async def test_whatever_else_goes_wrong_in_the_thread_comes_out_of_every_call_until_it_is_over(
+@pytest.mark.parametrize("where", ["file.CheckpointFile.write", "backlog.Backlog.clear"])
+async def test_whatever_else_goes_wrong_in_the_thread_comes_out_of_the_calls_until_it_is_over(
     tmp_path, monkeypatch, where
 ):
     def fail(*arguments):
@@ -212,11 +211,7 @@ async def test_whatever_else_goes_wrong_in_the_thread_comes_out_of_every_call_un
     path = tmp_path / "c.db"
     async with SQLiteCheckpoints(path) as checkpoints:
         with monkeypatch.context() as patch:
-            if where == "writer.Writer._take_group":
-                genuine = Writer._take_group
-                patch.setattr(Writer, "_take_group", lambda writer: (genuine(writer), fail()))
-            else:
-                patch.setattr(f"runflow_async.checkpoints.{where}", fail)
+            patch.setattr(f"runflow_async.checkpoints.{where}", fail)
             checkpoints.record(transition(0))
             for call in (checkpoints.flush, lambda: checkpoints.record(transition(1))):
                 error = await until_refused(call)
@@ -225,6 +220,24 @@ async def test_whatever_else_goes_wrong_in_the_thread_comes_out_of_every_call_un
                 assert isinstance(error.__cause__, RuntimeError)
         assert len((await checkpoints.load(BATCH)).items) == 2
     assert rows_in(path) == 2
+
+
+@pytest.mark.parametrize("verb", ["open", "close"])
+async def test_whatever_goes_wrong_while_it_is_opened_or_closed_comes_out_and_leaves_no_thread(
+    tmp_path, monkeypatch, verb
+):
+    def fail(*arguments):
+        raise RuntimeError("out of luck")
+
+    method = {"open": "_set_up", "close": "_check_in_place"}[verb]
+    checkpoints = SQLiteCheckpoints(tmp_path / "c.db")
+    monkeypatch.setattr(f"runflow_async.checkpoints.file.CheckpointFile.{method}", fail)
+    with pytest.raises(CheckpointError, match=r"c\.db.*out of luck"):
+        async with checkpoints:
+            checkpoints.record(transition(0))
+    assert threads() == []
+    with pytest.raises(CheckpointError, match="not open"):
+        checkpoints.record(transition(0))
 
 
 async def test_closing_with_something_unwritten_says_how_much_and_ends_all_the_same(tmp_path, monkeypatch):
