@@ -12,7 +12,8 @@ import os
 from typing import TYPE_CHECKING, Self
 from uuid import UUID
 
-from runflow_async.checkpoints.writer import Kind, Writer
+from runflow_async.checkpoints.jobs import Kind
+from runflow_async.checkpoints.writer import Writer
 from runflow_async.errors import CheckpointError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -59,9 +60,9 @@ class SQLiteCheckpoints:
             raise CheckpointError(f"cannot open {self._path!r}: {error}") from error
         try:
             failure = await asyncio.shield(asyncio.wrap_future(thread.opened))
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cancellation:
             self._thread = None
-            await _stop(thread)
+            await _stop(thread, cancellation)
             raise
         if failure is not None:
             self._thread = None
@@ -158,11 +159,10 @@ def _raise_untold(thread: Writer) -> None:
         raise error
 
 
-async def _stop(thread: Writer) -> None:
+async def _stop(thread: Writer, cancelled: asyncio.CancelledError | None = None) -> None:
     """End the thread before anything else happens, whoever cancels; then raise what is left to raise."""
     thread.stop()
     ended = asyncio.wrap_future(thread.ended)
-    cancelled: asyncio.CancelledError | None = None
     while not ended.done():
         try:
             await asyncio.wait([ended])

@@ -54,4 +54,6 @@ class Reports:
             return errors[0] if errors else None
         rest = len(errors) - MOST_NAMED
         texts = [*map(str, errors[:MOST_NAMED]), *([f"and {rest} more"] if rest > 0 else [])]
-        return explain("; ".join(texts[:-1]), Exception(texts[-1]))
+        together = CheckpointError("; ".join(texts))
+        together.__cause__ = errors[0]
+        return together

@@ -12,24 +12,20 @@ import time
 from collections import deque
 from concurrent.futures import Future
 from contextlib import closing
-from dataclasses import dataclass, field
-from enum import Enum, auto
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from runflow_async.checkpoints.backlog import Backlog
 from runflow_async.checkpoints.file import INHERITED, CheckpointFile, Inode, Row, is_busy
+from runflow_async.checkpoints.jobs import NO_BATCH, Job, Kind
 from runflow_async.checkpoints.reports import Reports, explain
 from runflow_async.errors import CheckpointError
 
 if TYPE_CHECKING:
     from runflow_async.transitions import ItemTransition
 
-__all__ = ["Kind", "Writer"]
-
-NO_BATCH = UUID(int=0)
-"""Of a call that is about no batch."""
+__all__ = ["Writer"]
 
 GROUPING = 0.02
 """Seconds in which transitions gather for one transaction."""
@@ -39,33 +35,6 @@ LOCK_RETRY = 0.01
 """Seconds between two tries to get a lock."""
 FAILED_RETRY = 1.0
 """Seconds after which a write that failed is repeated if no call comes before."""
-
-
-class Kind(Enum):
-    """What a caller asks of the thread."""
-
-    LOAD = auto()
-    FLUSH = auto()
-    FORGET = auto()
-    STOP = auto()
-
-
-@dataclass(slots=True)
-class Job:
-    """One call to the thread; all but the last are waited for."""
-
-    kind: Kind
-    batch_id: UUID
-    future: Future[Any] = field(default_factory=Future)
-
-    def resolve(self, value: object = None, error: CheckpointError | None = None) -> None:
-        """Answer, unless the caller has gone."""
-        if not self.future.set_running_or_notify_cancel():
-            return
-        if error is not None:
-            self.future.set_exception(error)
-        else:
-            self.future.set_result(value)
 
 
 class Writer(threading.Thread):

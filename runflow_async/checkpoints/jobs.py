@@ -1,0 +1,43 @@
+"""Calls on their way to the thread, and the answers on their way back."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any
+from uuid import UUID
+
+from runflow_async.errors import CheckpointError
+
+__all__ = ["NO_BATCH", "Job", "Kind"]
+
+NO_BATCH = UUID(int=0)
+"""Of a call that is about no batch."""
+
+
+class Kind(Enum):
+    """What a caller asks of the thread."""
+
+    LOAD = auto()
+    FLUSH = auto()
+    FORGET = auto()
+    STOP = auto()
+
+
+@dataclass(slots=True)
+class Job:
+    """One call to the thread; all but the last are waited for."""
+
+    kind: Kind
+    batch_id: UUID
+    future: Future[Any] = field(default_factory=Future[Any])
+
+    def resolve(self, value: object = None, error: CheckpointError | None = None) -> None:
+        """Answer, unless the caller has gone."""
+        if not self.future.set_running_or_notify_cancel():
+            return
+        if error is not None:
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(value)
