@@ -5,10 +5,11 @@ from __future__ import annotations
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from runflow_async.errors import CheckpointError
+if TYPE_CHECKING:
+    from runflow_async.errors import CheckpointError
 
 __all__ = ["NO_BATCH", "Job", "Kind"]
 
