@@ -175,6 +175,17 @@ async def test_a_file_that_is_lost_while_it_is_open_is_found_out_with_the_next_g
         await checkpoints.close()
 
 
+async def test_a_link_that_is_pointed_elsewhere_while_it_is_open_is_found_out(tmp_path):
+    link = tmp_path / "link.db"
+    link.symlink_to(tmp_path / "c.db")
+    checkpoints = await SQLiteCheckpoints(link).__aenter__()
+    link.unlink()
+    link.symlink_to(tmp_path / "other.db")
+    checkpoints.record(transition(0))
+    with pytest.raises(CheckpointError, match=r"link\.db.*replaced"):
+        await checkpoints.close()
+
+
 async def test_a_file_that_comes_back_is_written_again(tmp_path):
     path = tmp_path / "c.db"
     async with SQLiteCheckpoints(path) as checkpoints:

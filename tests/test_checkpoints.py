@@ -386,7 +386,8 @@ async def test_one_object_is_open_once_at_a_time_and_may_be_opened_again(tmp_pat
 
 
 @pytest.mark.parametrize("is_locked", [False, True])
-async def test_entering_that_is_cancelled_leaves_no_thread_and_no_open_file(tmp_path, is_locked):
+async def test_entering_that_is_cancelled_leaves_no_thread_and_no_open_file(tmp_path, monkeypatch, is_locked):
+    monkeypatch.setattr("runflow_async.checkpoints.writer.BUSY", 3600)
     path = tmp_path / "c.db"
     with closing(sqlite3.connect(tmp_path / "c.db", isolation_level=None)) as other:
         if is_locked:
@@ -437,6 +438,29 @@ async def test_closing_that_is_cancelled_logs_what_it_could_not_write(tmp_path, 
             await task
     assert "1 transitions" in caplog.text
     assert str(path) in caplog.text
+
+
+async def test_a_batch_is_forgotten_at_once_for_its_readers_though_the_file_is_locked(tmp_path):
+    path = tmp_path / "c.db"
+    async with SQLiteCheckpoints(path) as checkpoints:
+        checkpoints.record(transition(0))
+        await checkpoints.flush()
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            forgetting = asyncio.create_task(checkpoints.forget(BATCH))
+            await asyncio.sleep(0)  # until it has called
+            assert await checkpoints.load(BATCH) is None
+            assert not forgetting.done()
+        await forgetting
+    assert rows_in(path) == 0
+
+
+async def test_whether_it_is_open_can_be_asked(tmp_path):
+    checkpoints = SQLiteCheckpoints(tmp_path / "c.db")
+    with pytest.raises(CheckpointError, match="not open"):
+        checkpoints.check_open()
+    async with checkpoints:
+        checkpoints.check_open()
 
 
 async def test_a_batch_id_that_is_none_is_refused_at_the_call(tmp_path):

@@ -168,6 +168,7 @@ verify_signature(secrets: str | Sequence[str], body: bytes, signature: str | Non
 """,
     "runflow_async.checkpoints": """
 SQLiteCheckpoints(path: str | os.PathLike[str])
+    check_open() -> None
     async close() -> None
     async flush() -> None
     async forget(batch_id: UUID) -> None

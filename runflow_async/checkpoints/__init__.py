@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING, Self
 from uuid import UUID
 
+from runflow_async.arguments import check_type
 from runflow_async.checkpoints.jobs import Kind
 from runflow_async.checkpoints.writer import Writer
 from runflow_async.errors import CheckpointError, ConfigurationError
@@ -99,9 +100,7 @@ class SQLiteCheckpoints:
             CheckpointError: if it is not open; an earlier transition was refused or could not be written, or the file
                 was removed or replaced or has been locked for 5 seconds; or if the disk does not keep up.
         """
-        thread = self._thread
-        if thread is None or thread.is_inherited:
-            raise self._make_closed_error()
+        thread = self._find_open_thread()
         if thread.queue.qsize() + len(thread.backlog.rows) > MOST_PENDING:
             raise CheckpointError(f"{self._path!r} does not keep up: {MOST_PENDING} transitions wait to be written")
         thread.queue.put(transition)
@@ -117,7 +116,7 @@ class SQLiteCheckpoints:
         Raises:
             CheckpointError: if the file cannot be read, or holds something else for the batch.
         """
-        return await self._ask(Kind.LOAD, _check_batch_id(batch_id))
+        return await self._ask(Kind.LOAD, check_type("batch_id", batch_id, UUID))
 
     async def flush(self) -> None:
         """Return once all that was recorded is on disk.
@@ -133,24 +132,33 @@ class SQLiteCheckpoints:
         Raises:
             CheckpointError: as for `flush`.
         """
-        await self._ask(Kind.FORGET, _check_batch_id(batch_id))
+        await self._ask(Kind.FORGET, check_type("batch_id", batch_id, UUID))
+
+    def check_open(self) -> None:
+        """Raise unless it is open in this process.
+
+        Raises:
+            CheckpointError: before `async with` has entered it, after it was closed, and in a forked child.
+        """
+        self._find_open_thread()
+
+    def _find_open_thread(self) -> Writer:
+        thread = self._thread
+        if thread is None:
+            raise CheckpointError(f"{self._path!r} is not open: use `async with SQLiteCheckpoints(path)`")
+        if thread.is_inherited:
+            raise CheckpointError(
+                f"{self._path!r} was opened by the process that this one was forked from: start it with 'spawn' or "
+                "'forkserver', or fork before the file is opened"
+            )
+        return thread
 
     async def _ask(self, kind: Kind, *batch_id: UUID) -> Batch | None:
-        thread = self._thread
-        if thread is None or thread.is_inherited:
-            raise self._make_closed_error()
+        thread = self._find_open_thread()
         result: Batch | None = await asyncio.wrap_future(thread.submit(kind, *batch_id))
         if kind is not Kind.LOAD:
             _raise_untold(thread)
         return result
-
-    def _make_closed_error(self) -> CheckpointError:
-        if self._thread is not None:
-            return CheckpointError(
-                f"{self._path!r} was opened by the process that this one was forked from: start it with 'spawn' or "
-                "'forkserver', or fork before the file is opened"
-            )
-        return CheckpointError(f"{self._path!r} is not open: use `async with SQLiteCheckpoints(path) as checkpoints`")
 
 
 def _raise_untold(thread: Writer) -> None:
@@ -176,12 +184,6 @@ async def _stop(thread: Writer, cancelled: asyncio.CancelledError | None = None)
         raise cancelled
     if error is not None:
         raise error
-
-
-def _check_batch_id(batch_id: UUID) -> UUID:
-    if not isinstance(batch_id, UUID):
-        raise ConfigurationError(f"batch_id must be a UUID, not {type(batch_id).__name__}")
-    return batch_id
 
 
 def _parse_path(path: str | os.PathLike[str]) -> str:

@@ -216,7 +216,7 @@ class Writer(threading.Thread):
             try:
                 job.resolve(self.backlog.overlay(job.batch_id, file.read(job.batch_id.hex)))
             except Exception as error:  # noqa: BLE001  # it is the caller's to hear
-                if is_busy(error) and not self._is_stopping:
+                if is_busy(error):
                     return
                 job.resolve(error=explain(f"cannot read batch {job.batch_id} from {self._path!r}", error))
             self._loads.popleft()
