@@ -13,10 +13,9 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from datetime import datetime
 from hashlib import sha256
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
-import msgspec
 from aiohttp import web
 from msgspec import Meta, Struct
 
@@ -29,6 +28,7 @@ from runflow_async.errors import (
 )
 from runflow_async.models import TERMINAL_STATUSES
 from runflow_async.protocol import Secret, printable
+from runflow_async.salvage import Lenient, WarnOnce
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,13 +64,7 @@ class BatchCallback(Struct, frozen=True, kw_only=True):
         return self.status in TERMINAL_STATUSES
 
 
-class _Envelope(Struct, frozen=True):
-    event: str
-    batch_id: UUID
-
-
-_types = get_type_hints(BatchCallback, include_extras=True)
-_essential = frozenset(_Envelope.__struct_fields__)
+_callbacks = Lenient(BatchCallback, essential=("event", "batch_id"))
 
 
 def verify_signature(secrets: str | Sequence[str], body: bytes, signature: str | None) -> None:
@@ -108,29 +102,7 @@ def parse_callback(body: bytes) -> BatchCallback:
     Raises:
         MalformedResponseError: if it is no callback, with the place.
     """
-    body = body.removeprefix(b"\xef\xbb\xbf")
-    try:
-        return msgspec.json.decode(body, type=BatchCallback)
-    except (ValueError, RecursionError):
-        envelope = _decode(body, _Envelope)
-        values = _decode(body, dict[str, msgspec.Raw])
-    fields: dict[str, Any] = {"event": envelope.event, "batch_id": envelope.batch_id}
-    for name in values.keys() & (_types.keys() - _essential):
-        try:
-            fields[name] = msgspec.json.decode(values[name], type=_types[name])
-        except (ValueError, RecursionError):
-            logger.warning("callback of batch %s: field %r is unreadable and taken as None", envelope.batch_id, name)
-    return BatchCallback(**fields)
-
-
-def _decode(body: bytes, kind: Any) -> Any:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except RecursionError:
-        raise MalformedResponseError("nested too deeply") from None
-    except ValueError as error:
-        reason, _, where = str(error).partition(" - at `")
-        raise MalformedResponseError(printable(reason), where=printable(where.rstrip("`")) or "$") from None
+    return _callbacks.decode(body, WarnOnce("a callback"))
 
 
 def callback_application(

@@ -97,7 +97,7 @@ class Ledger:
         self._batch = self._decoded = None
         self._tally = _tally_of(self._seen.values()) if self._seen else _tally_told(answer)
         if answer.status_code not in KNOWN_STATUSES:
-            self._warn("batch %s has the unknown status %r, taken as not terminal", self._batch_id, answer.status_code)
+            self.warn("the unknown status %r is taken as not terminal", answer.status_code)
 
     def _note(self, changes: list[ItemChange], observed_at: datetime) -> None:
         # With nothing left to tell, the changes are exactly what is pending; else it is worked out when asked for.
@@ -177,7 +177,8 @@ class Ledger:
     def _snapshot(self, statuses: Mapping[str, str]) -> Batch:
         assert self._body is not None  # noqa: S101  # callers look before the first answer themselves
         if self._decoded is None:
-            self._decoded = decode_batch(self._body)
+            decoded = decode_batch(self._body, self.warn)
+            self._decoded = decoded if decoded.id is not None else replace(decoded, id=self._batch_id)
         batch = self._decoded
         listed = {str(item.id): item for item in batch.items or []}
         if batch.items is None and not self._unlisted:
@@ -199,17 +200,16 @@ class Ledger:
         ended = (answer.items_succeeded or 0) + (answer.items_failed or 0) + (answer.items_cancelled or 0)
         total = answer.items_total
         if total is not None and (total != listed or ended > total):
-            self._warn(
-                "batch %s: items_total, items listed, items counted as ended: %r; transitions follow the items",
-                self._batch_id,
+            self.warn(
+                "items_total, items listed, items counted as ended: %r; transitions follow the items",
                 (total, listed, ended),
             )
 
-    def _warn(self, text: str, *details: object) -> None:
+    def warn(self, text: str, *details: object) -> None:
         """Warn once of each thing, not with every answer that repeats it."""
         if text not in self._warned:
             self._warned |= {text}
-            logger.warning(text, *details)
+            logger.warning("batch %s: %s", self._batch_id, text % details)
 
 
 def _tally_of(statuses: Collection[str]) -> Tally:

@@ -25,7 +25,8 @@ __all__ = [
 
 Instant = Annotated[datetime, Meta(tz=True)]
 Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+# Beyond 2**53 JSON numbers are not the same everywhere (RFC 8259, section 6), and nothing has that many items.
+Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 
 
 class BatchStatus(StrEnum):
@@ -45,6 +46,12 @@ TERMINAL_STATUSES: frozenset[str] = frozenset({"succeeded", "failed", "canceled"
 
 
 KNOWN_STATUSES = TERMINAL_STATUSES | frozenset(BatchStatus)
+
+
+def _check_finite(cost: Decimal | None) -> None:
+    # Decimal reads "NaN", which equals nothing, so that a snapshot would not be the same after a round through JSON.
+    if cost is not None and not cost.is_finite():
+        raise ValueError(f"cost must be a finite number, not {cost}")
 
 
 class BatchItemHandle(Struct, frozen=True, gc=False):
@@ -97,6 +104,9 @@ class Batch(Struct, frozen=True, kw_only=True):
     links: dict[str, Any] | None = None
     items: list[BatchItemHandle] | None = None
 
+    def __post_init__(self) -> None:
+        _check_finite(self.cost)
+
     @property
     def is_terminal(self) -> bool:
         """Whether the batch has ended: a terminal status, or `completed_at` is set."""
@@ -129,6 +139,9 @@ class BatchItem(Struct, frozen=True, kw_only=True):
     started_at: Instant | None = None
     completed_at: Instant | None = None
     run: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        _check_finite(self.cost)
 
     @property
     def is_terminal(self) -> bool:

@@ -191,9 +191,9 @@ class Polling:
         if self.ledger.is_unchanged(reply.body):
             return
         began = self._now()
-        answer = decode_poll(reply.body)
+        answer = decode_poll(reply.body, self.ledger.warn)
         try:
-            check_answer_id(answer.id, self._batch_id)
+            check_answer_id(answer.id, self._batch_id, self.ledger.warn)
         except MalformedResponseError:
             reply.distrust()
             raise

@@ -34,6 +34,8 @@ UNLIKELY = -12.0
 """Log of the probability below which an end within the longest interval is not reckoned with."""
 ALIKE = 0.5
 """Power to which a number of items counts as independent: what slows one often slows all."""
+MOST = 1_000_000
+"""Items; no count is taken for larger, for the difference would change no interval but spoil the arithmetic."""
 START_DELAY = 0.5
 """Seconds until the first item begins, for each second in which none did."""
 
@@ -83,7 +85,7 @@ class Progress:
 
     def observe(self, now: float, tally: Tally) -> None:
         """Take in how far the items are at this instant."""
-        waiting, running, finished = tally
+        waiting, running, finished = (min(max(count, 0), MOST) for count in tally)
         if self._observed_at is None:
             self._cohorts = [(now, running)] if running else []
             self._changed_at = now
@@ -136,7 +138,8 @@ class Progress:
             spread_weight += told
             spread += told * (expected**2 / 2 + scale**2)
         self._median = median = total / weight
-        spread += self._squares - 2 * median * self._sum + self._count * median**2
+        # Never below zero but for rounding, which a great many items make large.
+        spread += max(0.0, self._squares - 2 * median * self._sum + self._count * median**2)
         within = spread / spread_weight
         between = BETWEEN**2 / (1 + (weight - USUAL_WEIGHT) * BETWEEN**2 / within)
         self._scale = math.sqrt((within + between) / LOGISTIC)

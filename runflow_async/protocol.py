@@ -22,6 +22,8 @@ from runflow_async.models import ErrorDetail
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from runflow_async.salvage import Warn
+
 __all__ = [
     "DEFAULT_BASE_URL",
     "Secret",
@@ -142,15 +144,17 @@ def request_headers(api_key: Secret, organization_id: str | None) -> dict[str, s
     return headers
 
 
-def check_answer_id(answered: UUID | None, asked: UUID) -> None:
-    """Refuse another batch's answer.
+def check_answer_id(answered: UUID | None, asked: UUID, warn: Warn) -> None:
+    """Refuse another batch's answer; one that names no batch, as the contract allows, is taken with a warning.
 
     A server can push an answer onto an idle connection, and the HTTP client hands it to the next request.
 
     Raises:
-        MalformedResponseError: if the answer names another batch, or none.
+        MalformedResponseError: if the answer names another batch.
     """
-    if answered != asked:
+    if answered is None:
+        warn("the answer has no id and is taken as this batch's")
+    elif answered != asked:
         raise MalformedResponseError(f"batch {asked} was asked for and {answered} answered", where="$.id")
 
 

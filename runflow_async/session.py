@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet, WeakValueDictionary
 
+from msgspec.structs import replace
 from tenacity import wait_random
 
 from runflow_async.arguments import (
@@ -20,7 +21,7 @@ from runflow_async.arguments import (
     parse_since,
     parse_since_of_many,
 )
-from runflow_async.decoding import decode_batch, decode_items, decode_poll
+from runflow_async.decoding import decode_batch, decode_items
 from runflow_async.errors import ConfigurationError, MalformedResponseError, RunflowError
 from runflow_async.fleet import BatchesWait
 from runflow_async.paging import iter_pages
@@ -35,6 +36,7 @@ from runflow_async.protocol import (
     parse_organization_id,
     request_headers,
 )
+from runflow_async.salvage import WarnOnce
 from runflow_async.throttle import Throttle
 from runflow_async.transport import Transport
 from runflow_async.waiting import BatchWait
@@ -149,23 +151,25 @@ class RunflowSession:
             RunflowError: the last error, once it is final or the attempts are used up.
         """
         asked = parse_batch_id(batch_id)
-        batch: Batch = await self._retrying("get_batch", asked, self._fetch_batch, asked)
+        batch: Batch = await self._retrying("get_batch", asked, self._fetch_batch, asked, WarnOnce(f"batch {asked}"))
         return batch
 
-    async def _fetch_batch(self, batch_id: UUID) -> Batch:
+    async def _fetch_batch(self, batch_id: UUID, warn: WarnOnce) -> Batch:
         reply = await self._transport.get(self._transport.url(batch_path(batch_id)), sent=_uncounted)
+        batch = decode_batch(reply.body, warn)
         try:
-            check_answer_id(decode_poll(reply.body).id, batch_id)
+            check_answer_id(batch.id, batch_id, warn)
         except MalformedResponseError:
             reply.distrust()
             raise
-        return decode_batch(reply.body)
+        return batch if batch.id is not None else replace(batch, id=batch_id)
 
-    def iter_batch_items(self, batch_id: UUID | str, *, page_size: int = 100) -> AsyncIterator[BatchItem]:
+    def iter_batch_items(self, batch_id: UUID | str, *, page_size: int = LARGEST_PAGE) -> AsyncIterator[BatchItem]:
         """Iterate a batch's items with their inputs and results, in the server's order, each once.
 
         Pages are fetched one by one as they are needed; each is tried again as `get_batch` is. Leaving early leaves
-        nothing behind.
+        nothing behind. A warning is logged if fewer items came than the batch is known to have: by its pages, or by a
+        wait for it in this session.
 
         Args:
             batch_id: a UUID or its text.
@@ -183,17 +187,23 @@ class RunflowSession:
         if check_count("page_size", page_size) > LARGEST_PAGE:
             raise ConfigurationError(f"page_size must be at most {LARGEST_PAGE}, not {page_size}")
         self._transport.check_open()
+        warn = WarnOnce(f"items of batch {asked}")
 
         async def fetch(cursor: str | None) -> ItemsPage:
             url = self._transport.url(items_path(asked, page_size, cursor))
-            page: ItemsPage = await self._retrying("iter_batch_items", asked, self._fetch_items, url, asked)
+            page: ItemsPage = await self._retrying("iter_batch_items", asked, self._fetch_items, url, asked, warn)
             return page
 
-        return iter_pages(fetch)
+        return iter_pages(fetch, lambda: self._items_total(asked), warn)
 
-    async def _fetch_items(self, url: URL, batch_id: UUID) -> ItemsPage:
+    def _items_total(self, batch_id: UUID) -> int | None:
+        wait = self._waits.get(batch_id)
+        batch = wait.batch if wait else None
+        return batch.items_total if batch else None
+
+    async def _fetch_items(self, url: URL, batch_id: UUID, warn: WarnOnce) -> ItemsPage:
         reply = await self._transport.get(url, sent=_uncounted)
-        page = decode_items(reply.body)
+        page = decode_items(reply.body, warn)
         for number, item in enumerate(page.items):
             if item.batch_id not in (None, batch_id):
                 reply.distrust()

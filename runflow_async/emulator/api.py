@@ -17,7 +17,7 @@ from uuid import UUID
 from runflow_async.emulator.answers import Answer, json_answer, refusal
 from runflow_async.emulator.callbacks import check_callback
 from runflow_async.emulator.drawing import check_plan, draw_timelines, draw_uuid
-from runflow_async.emulator.listing import page_of
+from runflow_async.emulator.listing import Listing, check_listing, page_of
 from runflow_async.emulator.timelines import ScriptedBatch, ScriptedItem, Timeline
 
 if TYPE_CHECKING:
@@ -58,12 +58,14 @@ class Api:
         organization_id: UUID | None,
         rate_limit: float | None,
         clock: Callable[[], float] | None,
+        listing: Listing,
     ) -> None:
         self._random = Random(seed)  # noqa: S311  # repeatable on purpose; nothing rests on its secrecy
         own_organization, own_key = draw_uuid(self._random), f"rf_test_{self._random.getrandbits(96):024x}"
         self.api_key = api_key or own_key
         self.organization_id = organization_id or own_organization
         self.rate_limit = rate_limit
+        self.listing: Listing = check_listing(listing)
         self._checks_membership = organization_id is not None
         self._clock = clock
         self._batches: dict[UUID, ScriptedBatch] = {}
@@ -157,10 +159,16 @@ class Api:
             )
         if method != "GET":
             return refusal(405, "METHOD_NOT_ALLOWED", "a batch can only be read here", headers={"Allow": "GET"})
-        page = (found["query"] or "") if found["items"] else None
-        return self._answer_for(found["id"], headers.get("X-Organization-Id"), page)
+        refused = self._refusal(found["id"], headers.get("X-Organization-Id"))
+        if refused is not None:
+            return refused
+        batch = self._batches[UUID(found["id"])]
+        if not found["items"]:
+            return json_answer(200, batch.snapshot(self.now()))
+        url = f"http://{headers.get('Host', 'localhost')}{path.partition('?')[0]}"
+        return page_of(batch, self.now(), found["query"] or "", self.listing, url)
 
-    def _answer_for(self, text: str, organization: str | None, page: str | None) -> Answer:
+    def _refusal(self, text: str, organization: str | None) -> Answer | None:
         if not _uuid_text.fullmatch(text):
             where = {"loc": ["path", "id"], "msg": "not a UUID", "type": "uuid_parsing"}
             return refusal(422, "VALIDATION_ERROR", "the request holds a value of the wrong kind", [where])
@@ -171,9 +179,7 @@ class Api:
             return refusal(404, "BATCH_NOT_FOUND", "no batch has this id")
         if batch.organization_id != self.organization_id:
             return refusal(403, "PERMISSION_DENIED", "the batch is another organisation's")
-        if page is None:
-            return json_answer(200, batch.snapshot(self.now()))
-        return page_of(batch, self.now(), page)
+        return None
 
     def _is_member(self, organization: str) -> bool:
         if not self._checks_membership:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from bisect import bisect_left
-from typing import TYPE_CHECKING
-from urllib.parse import parse_qs
+from typing import TYPE_CHECKING, Literal, get_args
+from urllib.parse import parse_qs, urlencode
 
 from runflow_async.emulator.answers import Answer, json_answer, refusal
 
@@ -17,15 +17,36 @@ if TYPE_CHECKING:
 
     from runflow_async.emulator.timelines import ScriptedBatch
 
-__all__ = ["page_of"]
+__all__ = ["Listing", "check_listing", "page_of"]
+
+Listing = Literal["next_pq", "cursor", "query", "url"]
 
 USUAL_PAGE, LARGEST_PAGE = 100, 500
 BATCH_BYTES, PLACE_BYTES = 8, 4
 """What a cursor holds: the beginning of the batch's id, and a sequence index."""
 
 
-def page_of(batch: ScriptedBatch, now: float, query: str) -> Answer:
-    """The page of the batch's items that a query asks for, as they are at the instant `now` of the clock."""
+def check_listing(listing: Listing) -> Listing:
+    """Return it as it is.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    if listing not in get_args(Listing):
+        raise ValueError(f"listing must be one of {', '.join(get_args(Listing))}, not {listing!r}")
+    return listing
+
+
+def page_of(batch: ScriptedBatch, now: float, query: str, listing: Listing, url: str) -> Answer:
+    """The page of the batch's items that a query asks for, as they are at the instant `now` of the clock.
+
+    Args:
+        batch: whose items.
+        now: the instant.
+        query: of the request.
+        listing: how the pages beside this one are named.
+        url: of the list, without a query.
+    """
     asked = parse_qs(query, keep_blank_values=True)
     size = _size_in(asked.get("limit", [str(USUAL_PAGE)])[-1])
     if size is None:
@@ -39,14 +60,20 @@ def page_of(batch: ScriptedBatch, now: float, query: str) -> Answer:
     first = bisect_left(places, start)
     end = first + size
     # The next page starts right behind the last item, for the one that follows now may not be the first by then.
-    return json_answer(
-        200,
-        {
-            "items": items[first:end],
-            "next_pq": _cursor(batch.id, places[end - 1] + 1) if end < len(places) else None,
-            "prev_pq": _cursor(batch.id, places[max(0, first - size)]) if first else None,
-        },
-    )
+    following = _cursor(batch.id, places[end - 1] + 1) if end < len(places) else None
+    previous = _cursor(batch.id, places[max(0, first - size)]) if first else None
+    if listing == "next_pq":
+        beside = {"next_pq": following, "prev_pq": previous}
+    else:
+        cursors = {"first": _cursor(batch.id, 0), "next": following, "previous": previous}
+        beside = {name: _spelled(cursor, size, listing, url) for name, cursor in cursors.items()}
+    return json_answer(200, {"items": items[first:end], **beside})
+
+
+def _spelled(cursor: str | None, size: int, listing: Listing, url: str) -> str | None:
+    if cursor is None or listing == "cursor":
+        return cursor
+    return f"{url if listing == 'url' else ''}?{urlencode({'limit': size, 'pq': cursor})}"
 
 
 def _size_in(text: str) -> int | None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from runflow_async.emulator.api import BatchDetails
+    from runflow_async.emulator.listing import Listing
     from runflow_async.emulator.timelines import Timeline
 
 __all__ = ["Emulator", "ReceivedRequest"]
@@ -69,6 +70,8 @@ class Emulator(Api):
         rate_limit: requests let in within any one second, as a sliding window; the others get 429. None: no limit.
         clock: instants in seconds, never going back; by default the running loop's time.
         callback_secret: signs what is posted to a batch's `callback_url`; None leaves it unsigned.
+        listing: how a page of items names its neighbours: `next_pq`, as the API's guide has it (with `prev_pq`), or as
+            its reference has it (`first`, `next`, `previous`) with `cursor`, `query` or `url`, whichever these are.
 
     Attributes:
         faults: what goes wrong with the next requests, made by `runflow_async.emulator.faults`. The first that fits a
@@ -77,7 +80,7 @@ class Emulator(Api):
         callbacks: every attempt to deliver a callback, oldest first. Those that `close()` cuts off begin anew at the
             next `start()`.
 
-    `latency`, `rate_limit`, `faults` and `requests` may be changed at any time.
+    `latency`, `rate_limit`, `listing`, `faults` and `requests` may be changed at any time.
     """
 
     def __init__(
@@ -92,9 +95,15 @@ class Emulator(Api):
         rate_limit: float | None = None,
         clock: Callable[[], float] | None = None,
         callback_secret: str | None = None,
+        listing: Listing = "next_pq",
     ) -> None:
         super().__init__(
-            seed=seed, api_key=api_key, organization_id=organization_id, rate_limit=rate_limit, clock=clock
+            seed=seed,
+            api_key=api_key,
+            organization_id=organization_id,
+            rate_limit=rate_limit,
+            clock=clock,
+            listing=listing,
         )
         self.latency = latency
         self.faults: list[Fault] = []

@@ -1,0 +1,210 @@
+"""One lenient decoder for all that comes in: strict at first, then field by field, keeping whatever can be read.
+
+Knows no field's meaning. A text that holds half of a surrogate pair gets U+FFFD for it; a value that nothing depends
+on becomes None where it cannot be used. Both are reported to the caller's `warn`, none ends anything.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Collection, Mapping
+from decimal import Decimal
+from typing import Any, Generic, TypeVar, get_type_hints
+
+import msgspec
+from msgspec import Raw, Struct, ValidationError
+
+from runflow_async.errors import MalformedResponseError, Verdict
+
+__all__ = ["Lenient", "Reader", "Warn", "WarnOnce", "read_index"]
+
+logger = logging.getLogger("runflow_async")
+
+S = TypeVar("S", bound=Struct)
+
+Warn = Callable[..., None]
+"""Takes a text and its details, as `Logger.warning` does; the text alone names the kind of what is reported."""
+
+Reader = Callable[[bytes, str, Warn], Any]
+"""Reads the JSON of one field, given its path."""
+
+LARGEST_INDEX = Decimal(2**63 - 1)
+
+
+class WarnOnce:
+    """Logs a warning about its subject, each kind once.
+
+    Args:
+        subject: what every text is about, such as `batch 8c1f…`.
+    """
+
+    def __init__(self, subject: str) -> None:
+        self._subject = subject
+        self._known: set[str] = set()
+
+    def __call__(self, text: str, *details: object) -> None:
+        """Log the text, unless that was done before."""
+        if text not in self._known:
+            self._known.add(text)
+            logger.warning("%s: %s", self._subject, text % details)
+
+
+class Lenient(Generic[S]):
+    """Decodes JSON into one kind of struct.
+
+    Args:
+        kind: the struct.
+        essential: fields without which it would be wrong; every other one becomes None where it cannot be used.
+        readers: how fields are read for which their type alone is too strict.
+    """
+
+    def __init__(
+        self, kind: type[S], *, essential: Collection[str] = (), readers: Mapping[str, Reader] | None = None
+    ) -> None:
+        self._kind = kind
+        self._essential = frozenset(essential)
+        self._readers = readers or {}
+        self._strict = msgspec.json.Decoder(kind)
+        self._list: msgspec.json.Decoder[list[S] | None] = msgspec.json.Decoder(list[kind] | None)  # type: ignore[valid-type]  # built while running
+        self._loose = msgspec.json.Decoder(_loosened(kind))
+        self._types: dict[str, Any] = get_type_hints(kind, include_extras=True)
+
+    def decode(self, body: bytes, warn: Warn) -> S:
+        """Decode a whole body. Where a JSON key stands twice, the last one counts.
+
+        Raises:
+            MalformedResponseError: with the path of the first essential value that is wrong; transient if the body
+                was cut short.
+        """
+        body = body.removeprefix(b"\xef\xbb\xbf")
+        try:
+            return self._strict.decode(body)
+        except (ValueError, RecursionError):
+            return self.read(_repaired(body, warn), "$", warn)
+
+    def read(self, text: bytes, where: str, warn: Warn) -> S:
+        """Read field by field, as part of a larger document whose texts are in order."""
+        try:
+            loose = self._loose.decode(text)
+        except (ValueError, RecursionError) as error:
+            raise _malformed(error, text, where) from None
+        fields = {name: self._read_field(name, bytes(getattr(loose, name)), where, warn) for name in self._types}
+        return self._kind(**fields)
+
+    def _read_field(self, name: str, text: bytes, where: str, warn: Warn) -> Any:
+        path = f"{where}.{name}"
+        try:
+            if reader := self._readers.get(name):
+                return reader(text, path, warn)
+            return _convert(text, self._types[name], is_instant=name.endswith("_at"))
+        except (ValueError, RecursionError) as error:
+            if name in self._essential:
+                raise _malformed(error, b"", path) from None
+            if isinstance(error, UnicodeDecodeError):
+                warn(f"%s.{name} is not UTF-8; U+FFFD stands for what cannot be read", where)
+                return self._read_field(name, text.decode(errors="replace").encode(), where, warn)
+            warn(f"%s.{name} cannot be used and is taken as None: %s", where, error)
+            return None
+
+    def read_list(self, text: bytes, where: str, warn: Warn) -> list[S] | None:
+        """Read an array of them, or null; one by one if they cannot be read all at once."""
+        try:
+            return self._list.decode(text)
+        except (ValueError, RecursionError):
+            elements = _elements.decode(text) or ()  # null is read above
+        return [self.read(bytes(raw), f"{where}[{number}]", warn) for number, raw in enumerate(elements)]
+
+
+_elements = msgspec.json.Decoder(list[Raw] | None)
+
+
+def read_index(text: bytes, where: str, warn: Warn) -> int:
+    """Read a whole number of any size and spelling; what 64 bits do not hold becomes the nearest that they do.
+
+    That is enough for a number which only gives an order.
+    """
+    number = msgspec.json.decode(text, type=Decimal) if text[:1] != b'"' else None
+    if number is None or number != number.to_integral_value():
+        raise ValidationError("Expected `int`")
+    nearest = max(-LARGEST_INDEX, min(number, LARGEST_INDEX))
+    if nearest != number:
+        warn("%s is beyond 64 bits; the nearest number stands for it", where.partition("[")[0])
+    return int(nearest)
+
+
+def _loosened(kind: type[Struct]) -> type[Struct]:
+    """The struct with its fields left as JSON; what may be missing counts as null."""
+    absent = Raw(b"null")
+    fields = [
+        (field.encode_name, Raw) if field.required else (field.encode_name, Raw, absent)
+        for field in msgspec.structs.fields(kind)
+    ]
+    return msgspec.defstruct(kind.__name__, fields, kw_only=True)
+
+
+def _convert(text: bytes, kind: Any, *, is_instant: bool) -> Any:
+    if not is_instant:
+        value = msgspec.json.decode(text, type=kind)
+        if isinstance(value, Decimal) and not value.is_finite():
+            raise ValidationError("Expected a finite number")
+        return value
+    value = msgspec.json.decode(text)
+    if isinstance(value, str):
+        # RFC 3339 has leap seconds, which datetime has not; without an offset UTC is the only sensible reading.
+        value = _leap_second.sub(r"\g<1>59", value)
+        value = value if _offset.search(value) else value + "Z"
+    return msgspec.convert(value, kind)
+
+
+_leap_second = re.compile(r"(T\d\d:\d\d:)60", re.IGNORECASE)
+_offset = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$", re.IGNORECASE)
+
+_HALF = rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
+_half_pair = re.compile(
+    rb"(?:[^\\]++|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?!"
+    + _HALF
+    + rb")\\.)*+("
+    + _HALF
+    + rb")",
+    re.DOTALL,
+)
+_non_number = re.compile(rb'(?:[^"NI-]++|"(?:[^"\\]++|\\.)*+"|-(?!Infinity))*+(NaN|-?Infinity)', re.DOTALL)
+
+
+def _repaired(body: bytes, warn: Warn) -> bytes:
+    """The body without what many JSON writers send and no strict reader takes, even in a field that it skips."""
+    whole = _replaced(_half_pair, body, rb"\ufffd") if b"\\u" in body else body
+    if whole is not body:
+        warn("half of a surrogate pair in a text; U+FFFD stands for it")
+    # In its place goes what JSON's grammar allows and no type accepts, so that only its own field is lost.
+    return _replaced(_non_number, whole, b"[1e999]") if b"NaN" in whole or b"Infinity" in whole else whole
+
+
+def _replaced(pattern: re.Pattern[bytes], body: bytes, substitute: bytes) -> bytes:
+    """Put the substitute for each first group; the patterns consume all before it, which keeps this linear."""
+    parts: list[bytes] = []
+    start = 0
+    while found := pattern.match(body, start):
+        parts += body[start : found.start(1)], substitute
+        start = found.end()
+    return b"".join((*parts, body[start:])) if parts else body
+
+
+_location = re.compile(r"^(?P<reason>.*) - at `\$(?P<where>[^`]*)`$", re.DOTALL)
+
+
+def _malformed(error: Exception, body: bytes, where: str) -> MalformedResponseError:
+    if isinstance(error, UnicodeDecodeError):
+        return MalformedResponseError("text that is not UTF-8", where=where)
+    if isinstance(error, RecursionError):
+        return MalformedResponseError("nested too deeply", where=where)
+    if body.lstrip()[:1] == b"<":
+        return MalformedResponseError("HTML, not JSON", where=where)
+    reason = str(error)
+    if "truncated" in reason:
+        cut = "an empty body" if not body.strip() else "the body was cut short"
+        return MalformedResponseError(cut, where=where, verdict=Verdict.TRANSIENT)
+    if found := _location.match(reason):
+        return MalformedResponseError(found["reason"], where=where + found["where"])
+    return MalformedResponseError(reason, where=where)
