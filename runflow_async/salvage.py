@@ -98,7 +98,8 @@ class Lenient(Generic[S]):
             if reader := self._readers.get(name):
                 return reader(text, path, warn)
             return _convert(text, self._types[name], is_instant=name.endswith("_at"))
-        except (ValueError, RecursionError) as error:
+        except (ValueError, RecursionError) as refused:
+            error = refused if text != _NON_NUMBER else ValueError("JSON has neither NaN nor Infinity")
             if name in self._essential:
                 raise _malformed(error, b"", path) from None
             if isinstance(error, UnicodeDecodeError):
@@ -160,6 +161,8 @@ def _convert(text: bytes, kind: Any, *, is_instant: bool) -> Any:
 _leap_second = re.compile(r"(T\d\d:\d\d:)60", re.IGNORECASE)
 _offset = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$", re.IGNORECASE)
 
+_NON_NUMBER = b"[1e999]"
+"""Stands for NaN and Infinity: JSON's grammar allows it and no type accepts it, so that only its own field is lost."""
 _HALF = rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
 _half_pair = re.compile(
     rb"(?:[^\\]++|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?!"
@@ -177,8 +180,7 @@ def _repaired(body: bytes, warn: Warn) -> bytes:
     whole = _replaced(_half_pair, body, rb"\ufffd") if b"\\u" in body else body
     if whole is not body:
         warn("half of a surrogate pair in a text; U+FFFD stands for it")
-    # In its place goes what JSON's grammar allows and no type accepts, so that only its own field is lost.
-    return _replaced(_non_number, whole, b"[1e999]") if b"NaN" in whole or b"Infinity" in whole else whole
+    return _replaced(_non_number, whole, _NON_NUMBER) if b"NaN" in whole or b"Infinity" in whole else whole
 
 
 def _replaced(pattern: re.Pattern[bytes], body: bytes, substitute: bytes) -> bytes:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
+import pickle
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import aiohttp
+import msgspec
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
@@ -18,7 +23,15 @@ from openapi_spec_validator import validate
 
 from runflow_async.decoding import decode_batch, decode_error, decode_poll
 from runflow_async.emulator import Emulator, faults
+from runflow_async.errors import WaitTimeoutError
 from runflow_async.models import Batch, BatchItemHandle, ErrorDetail
+from runflow_async.protocol import error_for_status
+from tests.virtual import BATCH_ID, play
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from runflow_async.waiting import BatchWait
 
 DOCUMENT = yaml.safe_load((Path(__file__).parent / "contract" / "openapi.yaml").read_text("utf-8"))
 SCHEMAS = DOCUMENT["components"]["schemas"]
@@ -27,17 +40,9 @@ RESPONSES = DOCUMENT["paths"]["/v1/batches/{id}"]["get"]["responses"]
 OURS = UUID("00000000-0000-4000-8000-000000000001")
 OTHERS = UUID("00000000-0000-4000-8000-000000000002")
 
-INT64 = {"minimum": -(2**63), "maximum": 2**63 - 1}
-COUNT = {"minimum": 0, "maximum": 2**63 - 1}
-SENSIBLE = {
-    # The contract says "integer" only. A count below zero is a broken answer, and no batch has 2**63 items:
-    # both are refused on purpose, for waiting depends on these values.
-    "items_total": COUNT,
-    "items_succeeded": COUNT,
-    "items_failed": COUNT,
-    "items_cancelled": COUNT,
-    "sequence_index": INT64,
-}
+ANY_TEXT = st.text(st.characters(exclude_categories=()))
+"""With halves of surrogate pairs, which a JSON text can hold and a Unicode text cannot."""
+EDGES = st.sampled_from([-1, 2**53, 2**63 - 1, 2**63, -(2**63) - 1, 2**70, 10**4000])
 
 
 def expanded(node: Any) -> Any:
@@ -69,7 +74,11 @@ JSON = st.recursive(
 )
 
 
-def documents(schema: dict[str, Any], name: str = "") -> st.SearchStrategy[Any]:
+FREE = {"type", "description"}
+"""Keys of a schema that says nothing of its values but their type."""
+
+
+def documents(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     """Values that a schema allows, unknown properties included.
 
     Objects and arrays are put together here and only the values come from hypothesis-jsonschema, for its release
@@ -78,12 +87,13 @@ def documents(schema: dict[str, Any], name: str = "") -> st.SearchStrategy[Any]:
     if isinstance(schema["type"], list):
         kind, null = schema["type"]
         assert null == "null"
-        return st.none() | documents(schema | {"type": kind}, name)
+        return st.none() | documents(schema | {"type": kind})
     if schema["type"] == "array":
         return st.lists(documents(schema["items"]), max_size=4)
     if schema["type"] != "object":
-        return from_schema(schema | SENSIBLE.get(name, {}), custom_formats={"uuid": UUID_TEXTS})
-    properties = {key: documents(child, key) for key, child in schema.get("properties", {}).items()}
+        values = from_schema(schema, custom_formats={"uuid": UUID_TEXTS})
+        return values | {"string": ANY_TEXT, "integer": EDGES}[schema["type"]] if schema.keys() <= FREE else values
+    properties = {key: documents(child) for key, child in schema.get("properties", {}).items()}
     required = {key: properties.pop(key) for key in schema.get("required", ())}
     known = st.fixed_dictionaries(required, optional=properties)
     unknown = st.dictionaries(st.text().filter(lambda key: key not in required | properties), JSON, max_size=2)
@@ -167,29 +177,111 @@ async def test_every_injected_status_follows_the_contract(status: int) -> None:
     assert_follows_contract(answered, body)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quiet() -> Iterator[None]:
+    """Odd values are logged by the thousand."""
+    logging.getLogger("runflow_async").setLevel(logging.CRITICAL)
+    yield
+    logging.getLogger("runflow_async").setLevel(logging.NOTSET)
+
+
+def written(document: Any, ascii_only: bool = True) -> bytes:
+    """The JSON of a document; what UTF-8 cannot hold is escaped in any case."""
+    try:
+        return json.dumps(document, ensure_ascii=ascii_only).encode()
+    except UnicodeEncodeError:
+        return json.dumps(document).encode()
+
+
+def shown(text: str | None) -> str | None:
+    """A text as it should come out: U+FFFD for every half of a surrogate pair."""
+    if text is None:
+        return None
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def count(number: int | None) -> int | None:
+    return number if number is not None and 0 <= number < 2**53 else None
+
+
 @given(document=documents(expanded(SCHEMAS["Batch"])), ascii_only=st.booleans())
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 def test_every_body_that_the_contract_allows_is_decoded(document: dict[str, Any], ascii_only: bool) -> None:
-    body = json.dumps(document, ensure_ascii=ascii_only).encode()
+    body = written(document, ascii_only)
     poll, batch = decode_poll(body), decode_batch(body)
     for answer in (poll, batch):
-        assert answer.status_code == document.get("status_code")
-        assert answer.items_total == document.get("items_total")
+        assert answer.status_code == shown(document.get("status_code"))
+        for name in ("items_total", "items_succeeded", "items_failed", "items_cancelled"):
+            assert getattr(answer, name) == count(document.get(name))
         assert (None if answer.id is None else str(answer.id)) == lower(document.get("id"))
-        assert len(answer.items or ()) == len(document.get("items") or ())
-    assert (poll.completed_at is None) == (document.get("completed_at") is None)
+        assert [item.client_ref for item in answer.items or ()] == [
+            shown(item.get("client_ref")) for item in document.get("items") or ()
+        ]
+        assert [item.sequence_index for item in answer.items or ()] == [
+            max(1 - 2**63, min(item["sequence_index"], 2**63 - 1)) for item in document.get("items") or ()
+        ]
+        assert (answer.completed_at is None) == (document.get("completed_at") is None)
+    assert poll.completed_at == batch.completed_at
+    assert msgspec.json.decode(msgspec.json.encode(batch), type=Batch) == batch
 
 
-@pytest.mark.parametrize("instant", ["2016-12-31T23:59:60Z", "1990-12-31T15:59:60-08:00", "2026-01-01t00:00:00z"])
-def test_instants_that_are_never_drawn_are_decoded(instant: str) -> None:
+def look_at_everything(wait: BatchWait) -> None:
+    """Whatever a consumer can look at, also through JSON and pickle; nothing of it may raise."""
+    for value in (wait.batch, wait.delivered, wait.stats, *iter(wait.take_transition, None)):
+        msgspec.json.encode(value)
+        (repr(value) + str(value)).encode()
+        assert pickle.loads(pickle.dumps(value)) == value
+    for batch in (wait.batch, wait.delivered):
+        assert batch is None or isinstance(batch.is_terminal, bool)
+    (repr(wait) + wait.__name__).encode()
+    assert (wait.done(), wait.has_untold) == (True, False)
+    if (error := wait.exception()) is not None:
+        (repr(error) + str(error)).encode()
+        assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+async def poll_once(*bodies: bytes) -> BatchWait:
+    """A wait that has taken these answers, with everything looked at after each of them."""
+    wait = play(*bodies).wait(timeout=1.0 if bodies[1:] else 0, interval=0.01)
+    with suppress(WaitTimeoutError):
+        await wait
+    return wait
+
+
+@given(document=documents(expanded(SCHEMAS["Batch"])), is_named=st.booleans())
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+def test_no_body_that_the_contract_allows_ends_a_wait_with_an_error(document: dict[str, Any], is_named: bool) -> None:
+    """Only the end of its time does; and all that can be seen of the wait is there, under the id asked for."""
+    wait = asyncio.run(poll_once(written(document | {"id": str(BATCH_ID) if is_named else None})))
+    assert wait.batch is not None
+    assert wait.batch.id == wait.delivered.id == BATCH_ID
+    assert wait.stats.retries == 0
+    look_at_everything(wait)
+
+
+INSTANTS = {
+    "2016-12-31T23:59:60Z": "2016-12-31T23:59:59+00:00",
+    "1990-12-31T15:59:60-08:00": "1990-12-31T15:59:59-08:00",
+    "2026-01-01t00:00:00z": "2026-01-01T00:00:00+00:00",
+}
+
+
+@pytest.mark.parametrize(("instant", "read"), INSTANTS.items())
+def test_instants_that_are_never_drawn_are_decoded(instant: str, read: str) -> None:
     """RFC 3339 allows leap seconds (section 5.7) and small letters; the strategy knows of neither."""
-    body = json.dumps({"created_at": instant, "completed_at": instant, "status_code": "succeeded"}).encode()
-    assert decode_poll(body).completed_at == instant
-    assert decode_batch(body).status_code == "succeeded"
+    body = json.dumps({"created_at": instant, "completed_at": instant, "status_code": "odd"}).encode()
+    for answer in (decode_poll(body), decode_batch(body)):
+        assert answer.completed_at is not None
+        assert answer.completed_at.isoformat() == read
+        assert answer.is_terminal
 
 
 @given(document=documents(expanded(SCHEMAS["ErrorResponse"])))
 def test_every_refusal_that_the_contract_allows_is_decoded(document: dict[str, Any]) -> None:
-    detail = decode_error(json.dumps(document).encode())
+    body = json.dumps(document).encode()
+    detail = decode_error(body)
     assert detail is not None
-    assert (detail.code, detail.message) == (document["code"], document["message"])
+    assert (detail.code, detail.message) == (shown(document["code"]), shown(document["message"]))
+    error = error_for_status(422, {}, body, None)
+    (repr(error) + str(error)).encode()
+    msgspec.json.encode(error.__dict__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from decimal import Decimal
 
 import msgspec
@@ -40,20 +41,22 @@ def test_a_batch_keeps_the_types_of_the_contract():
         (WHOLE[:-1] + b",}", "$", "trailing comma", Verdict.SUSPECT),
         (b"// \n" + WHOLE, "$", "invalid", Verdict.SUSPECT),
         (WHOLE.decode().encode("utf-16"), "$", "invalid", Verdict.SUSPECT),
-        (b'{"status_code": "\xff"}', "$", "UTF-8", Verdict.SUSPECT),
-        (b'{"status_code": "\\ud800"}', "$", "", Verdict.SUSPECT),
+        (b'{"status_code": "\xff"}', "$.status_code", "UTF-8", Verdict.SUSPECT),
+        (b'{"status_code": "\xff", "x": NaN, "y": "\\ud800"}', "$.status_code", "UTF-8", Verdict.SUSPECT),
+        (WHOLE.replace(b"ref-0", b"\xff"), "$.items[0].client_ref", "UTF-8", Verdict.SUSPECT),
+        (b'{"x": "\\ud8zz"}', "$", "escape", Verdict.SUSPECT),
+        (b'{"x": "\\ud800', "$", "cut short", Verdict.TRANSIENT),
         (b'{"status_code": "a\x01"}', "$", "invalid", Verdict.SUSPECT),
         (b'{"x": ' + DEEP + b"}", "$", "deep", Verdict.SUSPECT),
         (body(id="nope"), "$.id", "UUID", Verdict.SUSPECT),
         (body(7), "$.status_code", "str", Verdict.SUSPECT),
-        (body(items_total=-1), "$.items_total", ">= 0", Verdict.SUSPECT),
-        (body(items_total=2**70), "$.items_total", "", Verdict.SUSPECT),
-        (body(items_failed=1.5), "$.items_failed", "int", Verdict.SUSPECT),
         (body(items=[line(0, "x"), None]), "$.items[1]", "object", Verdict.SUSPECT),
-        (b'{"items": NaN', "$", "", Verdict.SUSPECT),
-        (WHOLE[:-1] + b', "items_total": "NaN"}', "$.items_total", "int", Verdict.SUSPECT),
-        (body(completed_at="yesterday"), "$.completed_at", "regex", Verdict.SUSPECT),
-        (WHOLE.replace(b'"queued"', b"NaN"), "$.items[0].status_code", "str", Verdict.SUSPECT),
+        (body(items=[line(0, "x"), line(1, 7)]), "$.items[1].status_code", "str", Verdict.SUSPECT),
+        (body(items=[line(0, "x", sequence_index=1.5)]), "$.items[0].sequence_index", "int", Verdict.SUSPECT),
+        (body(items=[line(0, "x", sequence_index="1")]), "$.items[0].sequence_index", "int", Verdict.SUSPECT),
+        (b'{"items": NaN', "$", "cut short", Verdict.TRANSIENT),
+        (b'{"id": NaN}', "$.id", "NaN", Verdict.SUSPECT),
+        (WHOLE.replace(b'"queued"', b"NaN"), "$.items[0].status_code", "NaN", Verdict.SUSPECT),
         (b'{"items": {}}', "$.items", "array", Verdict.SUSPECT),
         (b'{"items": [{"id": "x"}]}', "$.items[0]", "missing", Verdict.SUSPECT),
     ],
@@ -95,6 +98,96 @@ def test_an_odd_value_that_nobody_waits_for_is_none_with_a_warning(caplog, field
     assert msgspec.json.decode(msgspec.json.encode(batch), type=Batch) == batch
 
 
+@pytest.mark.parametrize("name", ["items_total", "items_succeeded", "items_failed", "items_cancelled"])
+@pytest.mark.parametrize(
+    "count",
+    ["-1", "-9e9", str(2**53), str(2**63 - 1), str(2**63), str(2**70), "9" * 5000, "1.5", '"3"', "true", "[]", "NaN"],
+    ids=lambda text: text[:20],
+)
+def test_a_count_that_is_no_sensible_number_is_none_with_a_warning(caplog, name, count):
+    """It helps the schedule only, so it ends nothing; 2**53 is where JSON numbers cease to be the same everywhere."""
+    answer = WHOLE[:-1] + f', "{name}": {count}}}'.encode()
+    for decode in (decode_poll, decode_batch):
+        caplog.clear()
+        assert getattr(decode(answer), name) is None
+        (record,) = caplog.records
+        assert f"$.{name} cannot be used and is taken as None" in record.getMessage()
+
+
+@pytest.mark.parametrize("count", [0, 1, 2**53 - 1])
+def test_a_count_that_is_sensible_is_kept(count):
+    answer = body(items_total=count)
+    assert decode_poll(answer).items_total == decode_batch(answer).items_total == count
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "2026-01-02", "2026-01-02T24:00:00Z", "yesterday", "2026-02-30T10:00:00Z", "0000-01-01T00:00:00Z"],
+)
+def test_an_end_that_is_no_date_time_says_nothing(caplog, text):
+    """A poll and the snapshot of the same answer agree on that."""
+    answer = body("odd", completed_at=text)
+    for decode in (decode_poll, decode_batch):
+        caplog.clear()
+        decoded = decode(answer)
+        assert (decoded.completed_at, decoded.is_terminal) == (None, False)
+        assert "$.completed_at" in caplog.text
+
+
+@pytest.mark.parametrize("beside", [b"", b', "x": NaN', b', "x": -Infinity, "y": "NaN \\" NaN"'], ids=repr)
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (b"a\\ud800b", "a\ufffdb"),
+        (b"\\uDFFF", "\ufffd"),
+        (b"\\ud800\\ud83d\\ude00", "\ufffd\U0001f600"),
+        (b"\\ude00\\ud83d", "\ufffd\ufffd"),
+        (b"\\\\ud800 \\\\\\ud800 \\n", "\\ud800 \\\ufffd \n"),
+    ],
+    ids=repr,
+)
+def test_half_of_a_surrogate_pair_is_replaced_wherever_it_stands(caplog, written, read, beside):
+    """JSON writers such as Python's send them; JSON readers such as ours could not write them again."""
+    text = b'"' + written + b'"'
+    answer = WHOLE.replace(b'"ref-0"', text).replace(b'"a"', text)[:-1] + b', "failure_code": ' + text
+    answer += b", " + text + b": 1" + beside + b"}"
+    assert decode_poll(answer).items[0].client_ref == read
+    assert len(caplog.records) == 1
+    batch = decode_batch(answer)
+    assert (batch.items[0].client_ref, batch.failure_code, batch.metadata) == (read, read, {read: [1]})
+    assert "U+FFFD" in caplog.text
+    assert msgspec.json.decode(msgspec.json.encode(batch), type=Batch) == batch
+
+
+def test_bytes_that_are_not_utf_8_are_replaced_where_nothing_depends_on_them(caplog):
+    answer = WHOLE[:-1] + b', "failure_message": "caf\xe9", "\xff": {"\xff": NaN}}'
+    assert decode_batch(answer).failure_message == "caf\ufffd"
+    assert "$.failure_message" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [(str(2**70), 2**63 - 1), (str(-(2**70)), 1 - 2**63), ("9" * 5000, 2**63 - 1), ("7.0", 7), ("1e2", 100), ("-0", 0)],
+    ids=lambda value: str(value)[:20],
+)
+def test_an_index_of_any_size_gives_an_order(written, read):
+    """The contract says "integer" only, which in JSON Schema has neither a size nor one spelling."""
+    answer = body("running", [line(0, "queued"), line(1, "queued", sequence_index=7777)])
+    answer = answer.replace(b"7777", written.encode())
+    assert decode_poll(answer).items[1].sequence_index == decode_batch(answer).items[1].sequence_index == read
+
+
+@pytest.mark.parametrize(
+    "hostile", [b'{"x":"' + rb"\\u0020" * 50_000, b"NaN," * 50_000, b"-" * 200_000 + b"NaN", b'["' * 100_000 + b"NaN"]
+)
+def test_a_long_body_that_cannot_be_read_is_refused_soon(hostile):
+    """In time in proportion to its length, some hundredths of a second; its square would be minutes."""
+    began = time.process_time()
+    with pytest.raises(MalformedResponseError):
+        decode_poll(hostile)
+    assert time.process_time() - began < 10
+
+
 @pytest.mark.parametrize(
     ("text", "read"),
     [("2016-12-31T23:59:60Z", "2016-12-31T23:59:59+00:00"), ("2016-12-31T23:59:01", "2016-12-31T23:59:01+00:00")],
@@ -122,6 +215,8 @@ def test_what_does_no_harm_is_accepted(answer):
 def test_an_error_body_is_the_envelope_or_nothing():
     detail = decode_error(b'{"code": "A", "message": "b", "errors": null, "more": 1}')
     assert (detail.code, detail.message, detail.errors) == ("A", "b", None)
+    halves = decode_error(b'{"code": "A\\ud800", "message": "\\udfff", "errors": {"not": "a list"}}')
+    assert (halves.code, halves.message, halves.errors) == ("A\ufffd", "\ufffd", None)
     for other in (b"", b"[]", b"<html>", b'{"code": 1}', b"\xff", b'{"code": "\xff", "message": ""}', DEEP):
         assert decode_error(other) is None
 

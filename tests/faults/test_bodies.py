@@ -52,15 +52,10 @@ ROWS = [
         content_type="application/json; charset=latin-1",
     ),
     malformed(75, "invalid UTF-8 in a field we read", BODY.replace(b"ref-0", b"\xff"), "UTF-8"),
-    malformed(77, "lone surrogate", BODY.replace(b"ref-0", b"\\ud800")),
     malformed(77, "raw control character", BODY.replace(b"ref-0", b"\x01")),
-    malformed(78, "NaN in a count", batch(items_total=float("nan")), "$.items_total"),
-    malformed(78, "1e999 in a count", BODY.replace(b'"items_total": 1', b'"items_total": 1e999'), "$.items_total"),
-    malformed(79, "negative count", batch(items_failed=-1), "$.items_failed"),
-    malformed(79, "2**70", batch(items_failed=2**70), "$.items_failed"),
-    malformed(
-        79, "5,000 digits", BODY.replace(b'"items_failed": 0', b'"items_failed": ' + b"9" * 5000), "$.items_failed"
-    ),
+    malformed(77, "raw control character beside NaN", BODY.replace(b"ref-0", b"\x01")[:-1] + b', "x": NaN}'),
+    malformed(78, "NaN as a status", batch(status_code=float("nan")), "$.status_code"),
+    malformed(78, "1e999 as an id", BODY.replace(f'"{BATCH_ID}"'.encode(), b"1e999", 1), "$.id"),
     malformed(80, "100,000 deep", BODY[:-1] + b', "x": ' + DEEP + b"}", "deep"),
     malformed(82, "status a number", batch(status_code=7), "$.status_code"),
     malformed(82, "id no UUID", batch(id="x"), "$.id"),
@@ -76,7 +71,6 @@ ROWS = [
     malformed(87, "items of null", batch(items=[None]), "$.items[0]"),
     malformed(88, "an item without status", batch(items=[{"id": str(BATCH_ID)}]), "$.items[0]"),
     malformed(105, "another batch", json_batch("ffffffff-0b0a-4908-8706-050403020100"), "$.id"),
-    malformed(105, "no id", batch(id=None), "$.id"),
     Row(108, "body over the cap", http(200, b" " * 2000 + BODY), "N", ResponseTooLargeError, "1500"),
     Row(108, "body over the cap, chunked", http(200, b" " * 2000 + BODY, chunked=True), "N", ResponseTooLargeError),
     Row(110, "endless chunks", http(200, length=None) + endless(b" " * 1000), "N", ResponseTooLargeError),
@@ -110,9 +104,23 @@ HARMLESS = {
     "78: 1e999 in a field we skip": BODY[:-1] + b', "new": 1e999}',
     "78: NaN in a field we skip": BODY[:-1] + b', "new": NaN}',
     "79: 5,000 digits in a field we skip": BODY[:-1] + b', "new": ' + b"9" * 5000 + b"}",
+    "76: invalid UTF-8 in a field we skip, beside NaN": BODY[:-1] + b', "new": "\xff", "newer": NaN}',
+    "77: half of a surrogate pair": BODY.replace(b"ref-0", b"\\ud800"),
+    "77: half of a surrogate pair, beside NaN": BODY.replace(b"ref-0", b"\\ud800")[:-1] + b', "new": NaN}',
+    "77: half of a surrogate pair in a field we skip": BODY[:-1] + b', "new": {"\\ud800": "\\udc00"}}',
+    "78: NaN in a count": batch(items_total=float("nan")),
+    "78: 1e999 in a count": BODY.replace(b'"items_total": 1', b'"items_total": 1e999'),
+    "79: a negative count": batch(items_failed=-1),
+    "79: 2**70": batch(items_failed=2**70),
+    "79: nearly 2**63": batch(items_failed=2**63 - 1, items_total=2**63 - 1),
+    "79: 5,000 digits": BODY.replace(b'"items_failed": 0', b'"items_failed": ' + b"9" * 5000),
+    "79: a count as text": batch(items_total="1"),
+    "79: an index that is whole but for its spelling": BODY.replace(b'"sequence_index": 0', b'"sequence_index": 0.0'),
     "81: a key twice, the last counts": b'{"status_code": "odd", ' + BODY[1:],
     "84: unknown fields": batch(new={"a": [1]}),
     "89: an item twice": json_batch(BATCH_ID, ["succeeded", item(BATCH_ID, 0, "succeeded")], "succeeded"),
+    "105: id null": batch(id=None),
+    "105: id absent": BODY.replace(b'"id"', b'"idea"', 1),
     "106: id in capitals": batch(id=str(BATCH_ID).upper()),
     "106: id without hyphens": batch(id=BATCH_ID.hex),
 }
@@ -124,6 +132,51 @@ async def test_what_does_no_harm_is_accepted(body):
         told = [(t.item.sequence_index, t.current) async for t in session.wait_for_batch(BATCH_ID)]
     assert told == [(0, "succeeded")]
     assert len(server.requests) == 1
+
+
+ODD = {
+    "77: half of a surrogate pair": {"failure_message": "\ud800"},
+    "77: the same in an item": {"items": [item(BATCH_ID, 0, client_ref="\udc00 \ud800")]},
+    "79: a negative count": {"items_total": -5},
+    "79: a count beyond all sense": {"items_succeeded": 2**63 - 1},
+    "83: a cost that is none": {"cost": "free"},
+    "105: no id": {"id": None},
+    "110b: an end that is empty": {"completed_at": ""},
+    "110b: an end that is a date": {"completed_at": "2026-01-02"},
+    "110b: an end at 24:00": {"completed_at": "2026-01-02T24:00:00Z"},
+}
+
+
+@pytest.mark.parametrize("fields", ODD.values(), ids=ODD)
+async def test_a_wait_goes_on_through_what_is_odd_and_warns_of_it_once(caplog, fields):
+    """Through every poll, though each is looked at whole, too."""
+    answers = [http(200, batch(status_code="running", org_id=f"{n:032x}", **fields)) for n in range(4)]
+    seen = []
+    async with ScriptedServer([*answers, GOOD]) as server, connect(server) as session:
+        wait = session.wait_for_batch(BATCH_ID, interval=0.001, until=lambda seen_now: seen.append(seen_now.id))
+        await wait
+    assert seen == [BATCH_ID] * 4
+    assert (wait.stats.polls, wait.stats.retries) == (5, 0)
+    assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
+
+
+@pytest.mark.parametrize("fields", ODD.values(), ids=ODD)
+async def test_a_single_look_takes_what_is_odd_and_warns_of_it_once(caplog, fields):
+    async with ScriptedServer(http(200, batch(**fields))) as server, connect(server) as session:
+        assert (await session.get_batch(BATCH_ID)).id == BATCH_ID
+        assert len(server.requests) == 1
+    (record,) = caplog.records
+    assert str(BATCH_ID) in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    "instant", ["2026-01-02T03:04:05Z", "2016-12-31T23:59:60Z", "2026-01-02t03:04:05.123456789+01:00"]
+)
+async def test_row_110b_an_end_that_is_a_date_time_ends_the_wait(instant):
+    async with ScriptedServer(http(200, batch(status_code="odd", completed_at=instant))) as server:
+        async with connect(server) as session:
+            assert (await session.wait_for_batch(BATCH_ID)).is_terminal
+        assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
