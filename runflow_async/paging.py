@@ -26,7 +26,7 @@ BARREN_PAGES = 3
 """Pages in a row that may bring nothing new while they promise more."""
 
 _pq = re.compile(r"(?:^|[?&])pq=([^&#]*)")
-_address = re.compile(r"[a-z][a-z0-9+.-]*://|\?|/v\d", re.IGNORECASE)
+_address = re.compile(r"://|\?|^/v\d")
 
 
 async def iter_pages(
@@ -69,7 +69,7 @@ def _cursor_in(following: str | None) -> str | None:
     if not following:
         return None
     found = _pq.search(following)
-    if found is None and not _address.match(following):
+    if found is None and not _address.search(following):
         return following
     cursor = unquote(found[1]) if found else ""
     if not cursor:

@@ -149,6 +149,16 @@ class TestBodies:
         assert (parsed.output, parsed.status) == (None, "succeeded")
         assert "output" in caplog.text
 
+    def test_keep_their_texts_without_halves_of_surrogate_pairs(self, caplog):
+        body = callback(UUID(int=1), metadata={"\ud800": "\udfff"}, status="\ud800")[:-1] + b', "x": NaN}'
+        parsed = parse_callback(body)
+        assert (parsed.metadata, parsed.status) == ({"\ufffd": "\ufffd"}, "\ufffd")
+        assert len(caplog.records) == 1
+
+    def test_may_hold_nan_where_nobody_reads_and_bytes_that_are_no_text(self):
+        body = BODY[:-1] + b', "x": NaN, "status": "caf\xe9", "\xff": 1}'
+        assert parse_callback(body).status == "caf\ufffd"
+
     def test_may_begin_with_a_byte_order_mark(self):
         assert parse_callback(b"\xef\xbb\xbf" + BODY).batch_id == UUID(int=1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from decimal import Decimal
 from uuid import UUID
@@ -18,7 +19,7 @@ from runflow_async import (
     SessionClosedError,
 )
 from tests.faults.tables import BATCH_ID, connect
-from tests.rig import Reply, ScriptedServer, assert_no_leaks, http
+from tests.rig import Reply, ScriptedServer, assert_no_leaks, http, json_batch
 
 OTHER = UUID(int=77)
 
@@ -107,7 +108,124 @@ class TestPages:
             assert len(server.requests) == 1
 
 
+def reference_page(*items: object, following: object = None, **fields: object) -> Reply:
+    """A page as the API's reference shows it."""
+    return http(200, json.dumps({"items": items, "first": "c0", "next": following, "previous": None} | fields))
+
+
+LIST = f"/v1/batches/{BATCH_ID}/items"
+
+
+class TestNext:
+    """`next` is a string, and nobody says what is in it."""
+
+    @pytest.mark.parametrize(
+        ("following", "cursor"),
+        [
+            ("c1", "c1"),
+            ("a+b/=", "a%2Bb%2F%3D"),
+            ("/8A==", "%2F8A%3D%3D"),
+            ("?pq=c1", "c1"),
+            ("pq=c1", "c1"),
+            ("pq=c1&limit=2", "c1"),
+            ("?limit=2&pq=c1", "c1"),
+            ("?pq=a%2Bb%2F%3D%26x", "a%2Bb%2F%3D%26x"),
+            ("?pq=a+b", "a%2Bb"),
+            (f"{LIST}?pq=c1&limit=2", "c1"),
+            (f"https://api.runflow.io{LIST}?limit=2&pq=c1#top", "c1"),
+            ("https://user:secret@evil.example/steal?pq=c1", "c1"),
+            ("//evil.example/?pq=c1", "c1"),
+            ("?from_prev=x&spq=y&pq=c1", "c1"),
+        ],
+    )
+    async def test_is_a_cursor_or_holds_one_and_leads_to_no_other_host(self, following, cursor):
+        pages = [reference_page(item(0), item(1), following=following), reference_page(item(2))]
+        async with ScriptedServer(pages) as server, assert_no_leaks(), connect(server) as session:
+            assert await indexes(session, page_size=2) == [0, 1, 2]
+        paths = [request.split(b" ")[1].decode() for request in server.requests]
+        assert paths == [f"{LIST}?limit=2", f"{LIST}?limit=2&pq={cursor}"]
+
+    @pytest.mark.parametrize(
+        "following", ["https://api.runflow.io/page/2", f"{LIST}/2", "?page=2", "?pq=", "?pq=&limit=2", "//evil/?q=1"]
+    )
+    async def test_without_a_cursor_is_an_error_and_no_end(self, following):
+        page = reference_page(item(0), following=following)
+        async with ScriptedServer(page) as server, connect(server) as session:
+            items = session.iter_batch_items(BATCH_ID)
+            assert (await anext(items)).sequence_index == 0
+            with pytest.raises(MalformedResponseError, match=re.escape(following)) as caught:
+                await anext(items)
+        assert caught.value.where == "$.next"
+
+    async def test_that_is_repeated_ends_in_an_error(self):
+        pages = [reference_page(item(0), following="?pq=c1"), reference_page(item(1), following="?pq=c1&limit=7")]
+        async with ScriptedServer(pages) as server, connect(server) as session:
+            with pytest.raises(MalformedResponseError, match=re.escape("$.next")):
+                await indexes(session)
+
+    @pytest.mark.parametrize(
+        "fields", [{"next": 7}, {"next": {}}, {"next": "x" * 5000}], ids=["number", "object", "long"]
+    )
+    async def test_that_is_no_text_is_refused(self, fields):
+        async with ScriptedServer(reference_page(item(0), **fields)) as server, connect(server) as session:
+            with pytest.raises(MalformedResponseError, match=re.escape("$.next")):
+                await indexes(session)
+            assert len(server.requests) == 3
+
+    @pytest.mark.parametrize("after", [{}, {"next": None}, {"next": ""}, {"next_pq": None, "next": None}], ids=repr)
+    async def test_that_names_nothing_is_the_end(self, after):
+        async with ScriptedServer(http(200, json.dumps({"items": [item(0)]} | after))) as server:
+            async with connect(server) as session:
+                assert await indexes(session) == [0]
+            assert len(server.requests) == 1
+
+
+def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+
+
+class TestTotal:
+    """Of items that do not come, nothing would be noticed."""
+
+    @pytest.mark.parametrize("name", ["items_total", "total"])
+    async def test_of_a_page_that_is_not_reached_is_a_warning(self, caplog, name):
+        pages = [reference_page(item(0), following="c1", **{name: 5}), reference_page(item(1), **{name: 5})]
+        async with ScriptedServer(pages) as server, connect(server) as session:
+            assert await indexes(session) == [0, 1]
+        assert warnings_in(caplog) == [
+            f"items of batch {BATCH_ID}: 2 of 5 came, and no page after the last one is named"
+        ]
+
+    async def test_that_a_wait_of_the_session_knows_is_compared_too(self, caplog):
+        whole = http(200, json_batch(BATCH_ID, ["succeeded"] * 3, "succeeded"))
+        async with ScriptedServer([whole, reference_page(item(0), item(1))]) as server, connect(server) as session:
+            wait = session.wait_for_batch(BATCH_ID)
+            await wait
+            assert await indexes(session) == [0, 1]
+        assert "2 of 3 came" in warnings_in(caplog)[0]
+
+    @pytest.mark.parametrize("total", [2, 1, None, -1, 2**70, "many"], ids=lambda total: f"{total}"[:9])
+    async def test_that_is_reached_or_says_nothing_is_none(self, caplog, total):
+        page = reference_page(item(0), item(1), total=total)
+        async with ScriptedServer(page) as server, connect(server) as session:
+            assert await indexes(session) == [0, 1]
+        assert not any("came" in text for text in warnings_in(caplog))
+
+
 class TestItems:
+    async def test_with_the_same_odd_value_are_warned_of_once(self, caplog):
+        pages = [
+            page(*(item(n, cost="free", client_ref="\ud800") for n in range(number, number + 3)), after=after)
+            for number, after in ((0, "c1"), (3, None))
+        ]
+        async with ScriptedServer(pages) as server, connect(server) as session:
+            items = [entry async for entry in session.iter_batch_items(BATCH_ID)]
+        assert {(entry.cost, entry.client_ref) for entry in items} == {(None, "\ufffd")}
+        assert len(items) == 6
+        half, cost = warnings_in(caplog)
+        assert "U+FFFD" in half
+        assert "$.items[0].cost cannot be used" in cost
+
     async def test_are_typed(self):
         full = item(
             0,
@@ -144,6 +262,7 @@ class TestItems:
             ('{"items": [{}]}', "$.items[0]"),
             ('{"items": [7]}', "$.items[0]"),
             ('{"items": {}}', "$.items"),
+            ('{"items": null}', "$.items"),
             ("{}", "items"),
             ('{"items": [], "next_pq": 7}', "$.next_pq"),
             ("[]", "object"),
@@ -166,6 +285,11 @@ class TestItems:
 
 
 class TestArguments:
+    async def test_a_page_is_as_large_as_may_be_by_default(self):
+        async with ScriptedServer(page(item(0))) as server, connect(server) as session:
+            await indexes(session)
+        assert server.requests[0].split(b" ")[1].endswith(b"/items?limit=500")
+
     @pytest.mark.parametrize("size", [0, -1, 501, True, "9", 2.5])
     async def test_a_page_size_that_makes_no_sense_is_refused_at_the_call(self, session, size):
         with pytest.raises(ConfigurationError, match="page_size"):

@@ -126,7 +126,7 @@ RunflowSession(api_key: str | None = None, *, base_url: str | None = None, organ
         retry: RetryPolicy = RetryPolicy())
     async close() -> None
     async get_batch(batch_id: UUID | str) -> Batch
-    iter_batch_items(batch_id: UUID | str, *, page_size: int = 100) -> AsyncIterator[BatchItem]
+    iter_batch_items(batch_id: UUID | str, *, page_size: int = 500) -> AsyncIterator[BatchItem]
     nudge(batch_id: UUID | str) -> bool
     throttle -> Throttle
     wait_for_batch(batch_id: UUID | str, *, timeout: float | timedelta | None = 3600.0,
@@ -213,7 +213,8 @@ BatchDetails < dict
     organization_id: UUID | None
 Emulator(*, seed: int = 0, host: str = '127.0.0.1', port: int = 0, api_key: str | None = None,
         organization_id: UUID | None = None, latency: float = 0.0, rate_limit: float | None = None,
-        clock: Callable[[], float] | None = None, callback_secret: str | None = None) < Api
+        clock: Callable[[], float] | None = None, callback_secret: str | None = None,
+        listing: Listing = 'next_pq') < Api
     answer(method: str, path: str, headers: Mapping[str, str]) -> Answer
     async close() -> None
     create_batch(items: int = 24, duration: float = 10.0, fail: float = 0.0, cancel: float = 0.0, *, workers: int = 8,
@@ -377,7 +378,7 @@ async def test_objects_hold_nothing_else_that_is_public():
         assert attributes(session) == []
         assert attributes(session.wait_for_batch(UUID(int=1))) == ["batch_id"]
         assert attributes(session.wait_for_batches([])) == ["ended"]
-    asked_for = ["api_key", "latency", "organization_id", "rate_limit"]
+    asked_for = ["api_key", "latency", "listing", "organization_id", "rate_limit"]
     assert attributes(Emulator()) == sorted([*asked_for, "callbacks", "faults", "requests"])
 
 

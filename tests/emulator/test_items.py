@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import datetime
 from decimal import Decimal
 from itertools import pairwise
+from urllib.parse import quote
 from uuid import UUID
 
 import pytest
 
 from runflow_async import NotFoundError
-from runflow_async.emulator import faults
+from runflow_async.emulator import Emulator, faults
 
 ENDED = [(0.0, "succeeded")]
 LIFE = [(0.0, "queued"), (1.0, "dispatching"), (2.0, "running"), (5.0, "succeeded")]
@@ -64,6 +66,38 @@ async def test_a_session_reads_every_item_once_whatever_the_page(emulator, sessi
     batch_id = emulator.create_scripted_batch([ENDED] * 25)
     assert [item.sequence_index async for item in session.iter_batch_items(batch_id, page_size=size)] == [*range(25)]
     assert len(emulator.requests) == -(-25 // size)
+
+
+LISTINGS = ["next_pq", "cursor", "query", "url"]
+
+
+@pytest.mark.parametrize("listing", LISTINGS)
+async def test_a_session_reads_every_item_however_pages_are_named(emulator, session, listing):
+    """And asks nobody but the emulator, with nothing but the cursor."""
+    emulator.listing = listing
+    batch_id = emulator.create_scripted_batch([ENDED] * 5)
+    assert [item.sequence_index async for item in session.iter_batch_items(batch_id, page_size=2)] == [*range(5)]
+    assert len(emulator.requests) == 3
+    assert all(re.fullmatch(r"/v1/batches/[\w-]+/items\?limit=2(&pq=[\w%-]+)?", it.path) for it in emulator.requests)
+
+
+async def test_pages_are_named_as_the_reference_has_it_or_as_the_guide(emulator, client):
+    batch_id = emulator.create_batch(5)
+    named = {}
+    for emulator.listing in LISTINGS:
+        first = await page_of(client, batch_id, limit=2)
+        named[emulator.listing] = {name: value for name, value in first.items() if name != "items"}
+    cursor = named["next_pq"]["next_pq"]
+    assert named["next_pq"] == {"next_pq": cursor, "prev_pq": None}
+    assert named["cursor"] == {"first": named["cursor"]["first"], "next": cursor, "previous": None}
+    assert named["query"]["next"] == f"?limit=2&pq={quote(cursor)}"
+    assert named["url"]["next"] == f"{emulator.url}/v1/batches/{batch_id}/items?limit=2&pq={quote(cursor)}"
+    assert indexes(await page_of(client, batch_id, named["cursor"]["first"], limit=2)) == [0, 1]
+
+
+def test_a_listing_that_there_is_not_is_refused():
+    with pytest.raises(ValueError, match="listing must be one of next_pq, cursor, query, url, not 'links'"):
+        Emulator(listing="links")
 
 
 async def test_a_cursor_stays_where_it_is_while_items_change_and_appear(emulator, client, clock):

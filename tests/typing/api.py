@@ -334,7 +334,7 @@ async def clusters(client: Client, batch_ids: list[UUID], seen: list[Batch]) -> 
 
 async def emulators(details: BatchDetails) -> None:
     """A server to test against."""
-    async with Emulator(seed=1, latency=0.1, rate_limit=5, callback_secret="secret") as emulator:
+    async with Emulator(seed=1, latency=0.1, rate_limit=5, callback_secret="secret", listing="url") as emulator:
         assert_type(emulator, Emulator)
         assert_type(emulator.url, str)
         assert_type(emulator.api_key, str)
