@@ -5,11 +5,13 @@ Every seed spoils the same bodies in the same way each time it runs; a failure s
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import random
 import re
 from collections import Counter, deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
@@ -22,7 +24,7 @@ from runflow_async.decoding import decode_batch, decode_poll
 from runflow_async.errors import MalformedResponseError
 from runflow_async.ledger import Ledger
 from runflow_async.models import TERMINAL_STATUSES, Batch
-from tests.virtual import BATCH_ID, RUN_ID, body, item_id, line
+from tests.virtual import BATCH_ID, RUN_ID, body, item_id, line, look_at_everything, play
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -281,6 +283,24 @@ def test_some_spoilt_answers_are_taken_whole_or_refused_whole(now_utc):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_ten_thousand_spoilt_answers_are_taken_whole_or_refused_whole(seed, now_utc, untraced):
     assert fuzz(seed, HISTORIES_PER_SEED, now_utc).total() >= 10_000
+
+
+@pytest.mark.looptime
+async def test_whatever_comes_all_that_can_be_seen_of_a_wait_can_be_seen():
+    """Properties, `repr`, JSON and pickle, after each answer and at the end, whatever it was."""
+    chance = random.Random(14)
+    for _ in range(100):
+        answers = [chance.choice(SPOILERS)(chance, chance.choice(ORIGINALS)) for _ in range(4)]
+        wait = play(chance.choice(ORIGINALS[:5]).body, *answers).wait(timeout=60.0, interval=1.0)
+        try:
+            for _ in range(10):
+                with suppress(MalformedResponseError, TimeoutError):
+                    async with asyncio.timeout(0.99):
+                        await wait
+                look_at_everything(wait)
+        except Exception as error:
+            error.add_note(f"the answers were {answers!r}")
+            raise
 
 
 VALUES = st.recursive(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pickle
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
+import msgspec
 from yarl import URL
 
-from runflow_async.errors import RunflowError, SessionClosedError
+from runflow_async.errors import BatchFailedError, RunflowError, SessionClosedError
 from runflow_async.polling import WaitOptions
 from runflow_async.scopes import Scope
 from runflow_async.transport import Reply
@@ -109,6 +112,26 @@ class VirtualTransport:
         since = keywords.pop("since", None)
         strategy = check_strategy(keywords.pop("interval", None))
         return BatchWait(self, batch_id, WaitOptions(strategy=strategy, **(options | keywords)), since)  # type: ignore[arg-type]
+
+
+def look_at_everything(wait: BatchWait) -> None:
+    """Whatever a consumer can look at, also as UTF-8, through JSON and through pickle; nothing of it may raise."""
+    for value in (wait.batch, wait.delivered, wait.stats, *iter(wait.take_transition, None)):
+        _go_round(value)
+        msgspec.json.encode(value)
+    for batch in (wait.batch, wait.delivered):
+        assert batch is None or isinstance(batch.is_terminal, bool)
+        with suppress(BatchFailedError):
+            batch and batch.raise_for_status()
+    (repr(wait) + wait.__name__).encode()
+    assert not wait.has_untold
+    if wait.done() and (error := wait.exception()) is not None:
+        _go_round(error)
+
+
+def _go_round(value: object) -> None:
+    (repr(value) + str(value)).encode()
+    assert str(pickle.loads(pickle.dumps(value))) == str(value)
 
 
 def play(*answers: bytes | RunflowError | Reply, roundtrip: float = 0.0) -> VirtualTransport:
