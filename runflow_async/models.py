@@ -72,6 +72,9 @@ class BatchItemHandle(Struct, frozen=True, gc=False):
 class Batch(Struct, frozen=True, kw_only=True):
     """A batch at one moment. Every field is optional and nullable, as the contract has it.
 
+    A value that cannot be used, such as a negative count or a date that is none, is None too; a warning says so. In a
+    batch that was asked for, `id` is never None: an answer without one gets the id asked for.
+
     It goes through `msgspec.json.encode` and back unchanged.
     """
 

@@ -148,6 +148,12 @@ def replace_text(chance: random.Random, original: Original) -> bytes:
     return original.body[:start] + json.dumps(chance.choice(STATUSES)).encode() + original.body[end:]
 
 
+def break_text(chance: random.Random, original: Original) -> bytes:
+    """What some JSON writers make of a text that was cut in the middle of a pair, and of a number that is none."""
+    start, end = chance.choice(original.values)
+    return original.body[:start] + b'"a\\ud83d"' + original.body[end:-1] + b', "odd": NaN}'
+
+
 def make_up(chance: random.Random, original: Original) -> bytes:
     return chance.randbytes(chance.randrange(64))
 
@@ -158,7 +164,7 @@ def keep(chance: random.Random, original: Original) -> bytes:
 
 SPOILERS: list[Callable[[random.Random, Original], bytes]] = [
     *(flip_bits, flip_bits, cut, splice, splice, swap_type, swap_type, swap_values),
-    *(rename_key, duplicate_key, insert_bytes, replace_text, make_up),
+    *(rename_key, duplicate_key, insert_bytes, replace_text, break_text, make_up),
 ]
 
 
