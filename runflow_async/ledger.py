@@ -65,7 +65,7 @@ class Ledger:
 
     def resume(self, since: Batch | None) -> None:
         """Before the first answer: take what the consumer has been told already from an earlier snapshot."""
-        self._since = since
+        self._since = _named(since, self._batch_id) if since else None
         handles = (since.items if since else None) or []
         # Items that the newest answer did not list, kept because a later one may.
         self._unlisted = {str(handle.id): handle for handle in handles}
@@ -177,8 +177,7 @@ class Ledger:
     def _snapshot(self, statuses: Mapping[str, str]) -> Batch:
         assert self._body is not None  # noqa: S101  # callers look before the first answer themselves
         if self._decoded is None:
-            decoded = decode_batch(self._body, self.warn)
-            self._decoded = decoded if decoded.id is not None else replace(decoded, id=self._batch_id)
+            self._decoded = _named(decode_batch(self._body, self.warn), self._batch_id)
         batch = self._decoded
         listed = {str(item.id): item for item in batch.items or []}
         if batch.items is None and not self._unlisted:
@@ -210,6 +209,11 @@ class Ledger:
         if text not in self._warned:
             self._warned |= {text}
             logger.warning("batch %s: %s", self._batch_id, text % details)
+
+
+def _named(batch: Batch, batch_id: UUID) -> Batch:
+    """The batch with an id; the contract lets an answer do without."""
+    return batch if batch.id is not None else replace(batch, id=batch_id)
 
 
 def _tally_of(statuses: Collection[str]) -> Tally:

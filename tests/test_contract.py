@@ -224,6 +224,11 @@ def test_every_body_that_the_contract_allows_is_decoded(document: dict[str, Any]
     assert msgspec.json.decode(msgspec.json.encode(batch), type=Batch) == batch
 
 
+async def test_what_was_delivered_has_the_id_asked_for_before_there_is_an_answer() -> None:
+    wait = play(b"{}").wait(since=Batch(items=[]))
+    assert wait.delivered.id == BATCH_ID
+
+
 async def poll_once(body: bytes) -> BatchWait:
     wait = play(body).wait(timeout=0)
     with suppress(WaitTimeoutError):

@@ -70,8 +70,9 @@ class Emulator(Api):
         rate_limit: requests let in within any one second, as a sliding window; the others get 429. None: no limit.
         clock: instants in seconds, never going back; by default the running loop's time.
         callback_secret: signs what is posted to a batch's `callback_url`; None leaves it unsigned.
-        listing: how a page of items names its neighbours: `next_pq`, as the API's guide has it (with `prev_pq`), or as
-            its reference has it (`first`, `next`, `previous`) with `cursor`, `query` or `url`, whichever these are.
+        listing: how a page of items names its neighbours. `next_pq`: with `next_pq` and `prev_pq`, as the API's guide
+            has it. `cursor`, `query` or `url`: with `first`, `next` and `previous`, as its reference has it, each of
+            which is a cursor, a query or a URL.
 
     Attributes:
         faults: what goes wrong with the next requests, made by `runflow_async.emulator.faults`. The first that fits a
