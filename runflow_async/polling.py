@@ -193,7 +193,7 @@ class Polling:
         began = self._now()
         answer = decode_poll(reply.body, self.ledger.warn)
         try:
-            check_answer_id(answer.id, self._batch_id, self.ledger.warn)
+            check_answer_id(answer.id, self._batch_id, reply.body, self.ledger.warn)
         except MalformedResponseError:
             reply.distrust()
             raise

@@ -144,15 +144,20 @@ def request_headers(api_key: Secret, organization_id: str | None) -> dict[str, s
     return headers
 
 
-def check_answer_id(answered: UUID | None, asked: UUID, warn: Warn) -> None:
+def check_answer_id(answered: UUID | None, asked: UUID, body: bytes, warn: Warn) -> None:
     """Refuse another batch's answer; one that names no batch, as the contract allows, is taken with a warning.
 
     A server can push an answer onto an idle connection, and the HTTP client hands it to the next request.
 
     Raises:
-        MalformedResponseError: if the answer names another batch.
+        MalformedResponseError: if the answer names another batch, or none and its body is no UTF-8: then the name of
+            the field itself may have been corrupted on the way.
     """
     if answered is None:
+        try:
+            body.decode()
+        except UnicodeDecodeError:
+            raise MalformedResponseError("no id, and text that is not UTF-8") from None
         warn("the answer has no id and is taken as this batch's")
     elif answered != asked:
         raise MalformedResponseError(f"batch {asked} was asked for and {answered} answered", where="$.id")

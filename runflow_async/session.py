@@ -158,7 +158,7 @@ class RunflowSession:
         reply = await self._transport.get(self._transport.url(batch_path(batch_id)), sent=_uncounted)
         batch = decode_batch(reply.body, warn)
         try:
-            check_answer_id(batch.id, batch_id, warn)
+            check_answer_id(batch.id, batch_id, reply.body, warn)
         except MalformedResponseError:
             reply.distrust()
             raise

@@ -71,6 +71,7 @@ ROWS = [
     malformed(87, "items of null", batch(items=[None]), "$.items[0]"),
     malformed(88, "an item without status", batch(items=[{"id": str(BATCH_ID)}]), "$.items[0]"),
     malformed(105, "another batch", json_batch("ffffffff-0b0a-4908-8706-050403020100"), "$.id"),
+    malformed(105, "no id, and a key that is not UTF-8", BODY.replace(b'"id"', b'"\xfed"', 1), "UTF-8"),
     Row(108, "body over the cap", http(200, b" " * 2000 + BODY), "N", ResponseTooLargeError, "1500"),
     Row(108, "body over the cap, chunked", http(200, b" " * 2000 + BODY, chunked=True), "N", ResponseTooLargeError),
     Row(110, "endless chunks", http(200, length=None) + endless(b" " * 1000), "N", ResponseTooLargeError),
