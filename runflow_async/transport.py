@@ -172,9 +172,8 @@ class Transport:
                 if not (_is_stale(error, repeats) and pooled and deadline > self._now()):
                     raise translate(error, url) from error
             except asyncio.CancelledError:
-                task = asyncio.current_task()
                 # A closing aiohttp session cancels what queues for its connections, though nobody asked for it.
-                if http.closed and task is not None and not task.cancelling():
+                if http.closed and not _is_cancelled():
                     raise SessionClosedError from None
                 raise
         raise AssertionError  # pragma: no cover  # the last round returns or raises
@@ -297,6 +296,12 @@ def _is_stale(error: Exception, repeats: int) -> bool:
         return error.reused
     # A user's own aiohttp session does not tell; most often it was.
     return isinstance(error, aiohttp.ClientConnectionResetError) and repeats == 0
+
+
+def _is_cancelled() -> bool:
+    # Not a variable of the caller's: its frame, kept by the error that its task keeps, would keep the task.
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _room_in(http: aiohttp.ClientSession | None) -> int:
