@@ -126,6 +126,7 @@ class Coordinator:
         if self._receiving is not None:
             self._receiving.cancel()
             await asyncio.gather(self._receiving, return_exceptions=True)
+        self._keeping = self._receiving = None  # what they ended with holds their frames, and so this one
 
     async def _say_farewell(self) -> None:
         running = [shard for shard in self._shards if shard.future is not None]

@@ -9,8 +9,11 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Generator, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
+
+from msgspec.structs import replace
 
 from runflow_async.distributed.coordinator import Coordinator
 from runflow_async.distributed.remote import RemoteWait
@@ -68,6 +71,7 @@ class DistributedWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
         self._unfinished = len(self._waits)
         self.ended: list[RemoteWait] = []
         self._untold: deque[ItemTransition] = deque()
+        self._set_aside: dict[tuple[UUID, UUID], ItemTransition] = {}
         self._coordinator: Coordinator | None = None
         self._stopping: asyncio.Future[None] | None = None
         self._deadline: float | None = None
@@ -75,15 +79,10 @@ class DistributedWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._closed = False
-        self._scope = Scope(set(), "the wait for batches", self._check_loop)
+        self._scope = Scope(set(), "the wait for batches", partial(_check_loop, client))
 
     def __repr__(self) -> str:
         return f"<DistributedWait of {len(self._waits)} batches, {self._unfinished} unfinished>"
-
-    def _check_loop(self) -> None:
-        loop: Any = self._client.loop  # annotated in part
-        if loop.asyncio_loop is not asyncio.get_running_loop():
-            raise RuntimeError("the client belongs to another event loop; wait for batches on that one")
 
     @property
     def waits(self) -> Mapping[UUID, RemoteWait]:
@@ -96,6 +95,8 @@ class DistributedWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
 
     async def __anext__(self) -> ItemTransition:
         self._scope.check_free()
+        self._untold.extendleft(reversed(self._set_aside.values()))
+        self._set_aside.clear()
         while not self._closed:
             if self._untold:
                 transition = self._untold.popleft()
@@ -126,12 +127,18 @@ class DistributedWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
         self._scope.check_free()
         while True:
             while self._untold:
-                transition = self._untold.popleft()
-                self._waits[transition.batch_id].take(transition)
+                self._put_aside(self._untold.popleft())
             self._room.set()
             if not self._unfinished or (ended is not None and len(self.ended) >= ended):
                 return
             await self._until_news()
+
+    def _put_aside(self, transition: ItemTransition) -> None:
+        """Keep it for an iteration that may come, as one with what is kept of the same item already."""
+        key = (transition.batch_id, transition.item.id)
+        earlier = self._set_aside.pop(key, transition)
+        if earlier.previous != transition.current:
+            self._set_aside[key] = replace(transition, previous=earlier.previous)
 
     async def aclose(self) -> None:
         """End it for good; the shards have stopped when this returns."""
@@ -199,7 +206,7 @@ class DistributedWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
 
     def _known(self, batch_ids: set[UUID]) -> list[Known]:
         untold: dict[UUID, list[ItemTransition]] = {batch_id: [] for batch_id in batch_ids}
-        for transition in self._untold:
+        for transition in (*self._set_aside.values(), *self._untold):
             if transition.batch_id in untold:
                 untold[transition.batch_id].append(transition)
         return [self._waits[batch_id].known(transitions) for batch_id, transitions in untold.items()]
@@ -225,3 +232,8 @@ class DistributedWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
 
     def _raise_failures(self) -> None:
         raise_failures([wait.exception() for wait in self._waits.values()])
+
+
+def _check_loop(client: Any) -> None:
+    if client.loop.asyncio_loop is not asyncio.get_running_loop():
+        raise RuntimeError("the client belongs to another event loop; wait for batches on that one")

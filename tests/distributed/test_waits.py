@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
+import weakref
 from itertools import pairwise
 from uuid import UUID
 
@@ -15,6 +17,7 @@ from runflow_async import (
     PermissionDeniedError,
     ShardError,
     TransportError,
+    WaitClosedError,
     WaitTimeoutError,
 )
 from runflow_async.distributed import SessionConfig, coordinator, shard, wait_for_batches, waits
@@ -192,6 +195,61 @@ async def test_an_error_of_until_comes_out(client, emulator):
     with pytest.raises(ExceptionGroup) as caught:
         await wait_for_batches(client, [emulator.create_scripted_batch(NEVER)], until=fail)
     assert caught.group_contains(ArithmeticError, match="so it is")
+
+
+async def test_cancelled_while_awaited_it_delivers_what_came_meanwhile_once_iterated(client, emulator):
+    """Row 151: as a single wait does, each item's changes as one, also of batches that have ended."""
+    ended = emulator.create_scripted_batch([STEPS] * 3)
+    going_on = emulator.create_scripted_batch([[(0.0, "queued"), (0.3, "running"), (3.0, "succeeded")]] * 3)
+    waiting = wait_for_batches(client, [ended, going_on], interval=0.05)
+    seen = [await anext(waiting) for _ in range(2)]
+    async for wait in waiting.as_completed():
+        assert wait.batch_id == ended
+        break
+    pending = asyncio.create_task(waiting.settle())
+    await eventually(lambda: any(one.current == "running" for one in waiting._set_aside.values()), within=30)
+    pending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await pending
+    seen += [transition async for transition in waiting]
+    assert list(chained(seen).values()) == ["succeeded"] * 6
+
+
+async def test_awaited_to_its_end_it_can_still_be_iterated(client, emulator):
+    waiting = wait_for_batches(client, [emulator.create_scripted_batch([STEPS] * 3)], interval=0.05)
+    (batch,) = await waiting
+    assert [wait.delivered.items for wait in waiting.waits.values()] == [[]]
+    seen = [transition async for transition in waiting]
+    assert [(one.previous, one.current) for one in seen] == [(None, "succeeded")] * 3
+    assert [item.sequence_index for item in batch.items] == [one.item.sequence_index for one in seen]
+
+
+async def test_closed_it_raises_at_once_when_awaited_or_taken_as_completed(client, emulator):
+    """Row 149."""
+    waiting = wait_for_batches(client, [emulator.create_scripted_batch(NEVER)], interval=0.05)
+    await anext(waiting)
+    pending = asyncio.create_task(anext(waiting.as_completed()))
+    await asyncio.sleep(0)
+    await waiting.aclose()
+    async with asyncio.timeout(30):
+        for late in (pending, anext(waiting.as_completed()), waiting):
+            with pytest.raises(WaitClosedError):
+                await late
+
+
+async def test_dropped_before_its_first_step_or_after_its_end_it_is_freed_at_once(client, emulator):
+    gc.collect()
+    gc.disable()
+    try:
+        held = weakref.ref(wait_for_batches(client, [emulator.create_scripted_batch(NEVER)]))
+        assert held() is None
+        waiting = wait_for_batches(client, [emulator.create_scripted_batch([[(0.0, "succeeded")]])])
+        await waiting
+        held = weakref.ref(waiting)
+        del waiting
+        await eventually(lambda: held() is None, within=30)
+    finally:
+        gc.enable()
 
 
 async def test_delivered_lets_another_one_go_on_where_it_was_cut(client, emulator):
