@@ -114,4 +114,4 @@ class Agenda:
 
     def hurry(self, now: float) -> None:
         """Poll as soon as the server allows."""
-        self.due = max(now, self._held_until)
+        self.due = min(self.due, max(now, self._held_until))

@@ -1,8 +1,8 @@
 """Many waits as one: merged transitions, one result, and polls that are spread.
 
-Decides which wait is polled next and what is told; what a poll is and what it costs is the wait's own affair. The
+Decides which wait is polled next and what is delivered; what a poll is and what it costs is the wait's own affair. The
 caller's task keeps the timetable, so that nothing is polled once nobody iterates any more; only the requests under way
-are tasks.
+are tasks. Whoever polls, nudges or closes a wait, the fleet looks at it again and puts it where it belongs.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections import deque
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from weakref import WeakMethod, finalize
 
 from runflow_async.agenda import SLACK
+from runflow_async.arguments import parse_batch_id
 from runflow_async.errors import WaitClosedError
+from runflow_async.flights import Flights
 from runflow_async.models import Batch
 from runflow_async.timetable import Timetable
 from runflow_async.transitions import ItemTransition
@@ -51,7 +54,8 @@ class BatchesWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
     the polls; one answer per batch is the most that ever waits to be told.
 
     When all have ended and some failed, both raise an `ExceptionGroup` of the failures, each with its `batch_id`; what
-    succeeded stays readable in `waits`.
+    succeeded stays readable in `waits`. Closed before that, it raises `WaitClosedError` when awaited; an iteration is
+    over. A wait that another task uses at the same time is a `RuntimeError`.
 
     Attributes:
         ended: the waits that have ended, in the order in which they did.
@@ -62,30 +66,32 @@ class BatchesWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
         max_flights: polls under way at the same time.
     """
 
-    def __init__(self, make_wait: Callable[[UUID | str], BatchWait], scope: Scope, max_flights: int) -> None:
+    def __init__(self, make_wait: Callable[[UUID], BatchWait], scope: Scope, max_flights: int) -> None:
         self._make_wait = make_wait
         self._scope = scope
-        self._max_flights = max_flights
+        self._flights = Flights(max_flights, self._landed)
+        finalize(self, self._flights.abandon).atexit = False
+        self._weakly_changed = WeakMethod(self._changed)
         self._waits: dict[UUID, BatchWait] = {}
         self._order: list[UUID] = []
-        self._timetable = Timetable()
-        self._flights: set[asyncio.Task[None]] = set()
-        self._busy: set[UUID] = set()
-        self._untold: deque[UUID] = deque()
-        self._unfinished = 0
+        self._unfinished: set[BatchWait] = set()
         self.ended: list[BatchWait] = []
-        self._new: list[UUID] = []
+        self._new: dict[BatchWait, None] = {}
+        self._timetable: Timetable[BatchWait] = Timetable()
+        self._deadlines: Timetable[BatchWait] = Timetable()
+        self._untold: OrderedDict[BatchWait, None] = OrderedDict()
+        self._faults: list[BaseException] = []
         self._alarm: asyncio.Future[None] | None = None
         self._streaming = False
         self._taken_from: BatchWait | None = None
         self._closed = False
 
     def __repr__(self) -> str:
-        return f"<BatchesWait of {len(self._waits)} batches, {self._unfinished} unfinished>"
+        return f"<BatchesWait of {len(self._waits)} batches, {len(self._unfinished)} unfinished>"
 
     @property
     def waits(self) -> Mapping[UUID, BatchWait]:
-        """The wait of every batch, by its id; to be looked at, not to be awaited."""
+        """The wait of every batch, by its id; to be looked at, not to be awaited meanwhile."""
         return MappingProxyType(self._waits)
 
     def add(self, batch_id: UUID | str) -> BatchWait:
@@ -95,17 +101,17 @@ class BatchesWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
             ConfigurationError: if `batch_id` is no UUID.
             WaitClosedError: if this was closed.
         """
-        wait = self._make_wait(batch_id)
+        asked = parse_batch_id(batch_id)
         if self._closed:
-            raise WaitClosedError(CLOSED, batch_id=wait.batch_id)
-        self._order.append(wait.batch_id)
-        if wait.batch_id not in self._waits:
-            self._waits[wait.batch_id] = wait
-            self._unfinished += 1
-            self._new.append(wait.batch_id)
-            wait.watch(lambda: self._schedule(wait.batch_id))
+            raise WaitClosedError(CLOSED, batch_id=asked)
+        self._order.append(asked)
+        if asked not in self._waits:
+            self._waits[asked] = wait = self._make_wait(asked)
+            self._unfinished.add(wait)
+            self._new[wait] = None
+            wait.watch(partial(_call_alive, self._weakly_changed, asked))
             self._ring()
-        return self._waits[wait.batch_id]
+        return self._waits[asked]
 
     def as_completed(self) -> Completions[BatchWait]:
         """Iterate the waits as they end, good or bad; `wait.result()` raises what went wrong."""
@@ -113,7 +119,7 @@ class BatchesWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
 
     async def __anext__(self) -> ItemTransition:
         self._scope.check_free()
-        self._streaming = True
+        self._stream()
         if self._taken_from is not None:
             self._taken_from.record_taken()
             self._taken_from = None
@@ -142,7 +148,8 @@ class BatchesWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
         """Poll until so many batches have ended, by default all, without telling their transitions."""
         self._scope.check_free()
         self._streaming = False
-        self._reschedule_untold()
+        for wait in tuple(self._untold):
+            self._place(wait)
         while self._unfinished and (ended is None or len(self.ended) < ended):
             await self._turn()
 
@@ -150,7 +157,7 @@ class BatchesWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
         """End it for good: polls under way are cancelled and have left when this returns."""
         self._closed = True
         await self._scope.interrupt(WaitClosedError(CLOSED))
-        await self._land_all()
+        await self._flights.stop()
         for wait in self._waits.values():
             await wait.aclose()
 
@@ -162,93 +169,100 @@ class BatchesWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
     ) -> None:
         await self.aclose()
 
+    def _stream(self) -> None:
+        if not self._streaming:
+            self._streaming = True
+            for wait in self._waits.values():  # what came in while nobody iterated
+                if wait.has_untold and wait not in self._flights:
+                    self._place(wait)
+
     def _next_transition(self) -> ItemTransition | None:
         while self._untold:
-            batch_id = self._untold[0]
-            wait = self._waits[batch_id]
+            wait = next(iter(self._untold))
             transition = wait.take_transition()
             if transition is not None:
                 self._taken_from = wait
                 return transition
-            self._forget_untold()
+            self._place(wait)
         return None
 
-    def _forget_untold(self) -> None:
-        batch_id = self._untold.popleft()
-        self._busy.discard(batch_id)
-        self._schedule(batch_id)
-
-    def _reschedule_untold(self) -> None:
-        while self._untold:
-            self._waits[self._untold[0]].postpone()
-            self._forget_untold()
-
     def _raise_failures(self) -> None:
-        raise_failures([wait.exception() for wait in self._waits.values()])
+        errors = [wait.exception() for wait in self._waits.values()]
+        if errors and all(isinstance(error, WaitClosedError) for error in errors):
+            raise WaitClosedError("every one of these waits was closed")
+        raise_failures(errors)
 
     async def _turn(self) -> None:
         """Start the polls that are due, and return when one was answered or something changed."""
         with self._scope:
+            if self._closed:
+                raise WaitClosedError(CLOSED)
+            self._faults.clear()
             try:
                 self._take_in_new()
                 self._start_due()
                 await self._until_something_happens()
-            except asyncio.CancelledError:
-                await self._land_all()
+            except BaseException:
+                await self._flights.stop()
                 raise
 
     def _take_in_new(self) -> None:
         now = asyncio.get_running_loop().time()
         span = min(WIDEST, SPREAD * len(self._new))
-        for number, batch_id in enumerate(self._new):
+        for number, wait in enumerate(self._new):
             late = 0.0 if number < PROMPT else random.uniform(0, span)  # noqa: S311  # spreads, hides nothing
-            self._timetable.enter(batch_id, now + late)
+            self._timetable.enter(wait, now + late)
         self._new.clear()
 
-    def _schedule(self, batch_id: UUID) -> None:
-        """Enter the next poll of a wait, unless one is under way or its last answer has not been told yet."""
-        wait = self._waits[batch_id]
-        if batch_id not in self._busy and not wait.done():
-            self._timetable.enter(batch_id, wait.next_at)
-            self._ring()
-
     def _start_due(self) -> None:
-        now = asyncio.get_running_loop().time()
-        while len(self._flights) < self._max_flights and self._timetable.next_at <= now + SLACK:
+        reached = asyncio.get_running_loop().time() + SLACK
+        while self._deadlines.next_at <= reached:
+            wait = self._deadlines.pop()
+            if wait in self._timetable:  # it ends without a poll, and so needs no room
+                self._start(wait)
+        while self._flights.has_room and self._timetable.next_at <= reached:
             self._start(self._timetable.pop())
 
-    def _start(self, batch_id: UUID) -> None:
-        self._busy.add(batch_id)
-        flight = asyncio.create_task(self._waits[batch_id].step())
-        self._flights.add(flight)
-        flight.add_done_callback(partial(self._land, batch_id))
+    def _start(self, wait: BatchWait) -> None:
+        self._timetable.discard(wait)
+        self._flights.start(wait)
 
-    def _land(self, batch_id: UUID, flight: asyncio.Task[None]) -> None:
-        self._flights.discard(flight)
-        self._busy.discard(batch_id)
-        if not flight.cancelled():
-            flight.exception()  # the wait keeps it
+    def _landed(self, wait: BatchWait, error: BaseException | None) -> None:
+        if error is not None and not wait.done():  # it is not what the wait ended with
+            self._faults.append(error)
+        self._place(wait)
+
+    def _changed(self, batch_id: UUID) -> None:
         wait = self._waits[batch_id]
-        if wait.done():
-            self._unfinished -= 1
-            self.ended.append(wait)
-        if self._streaming and wait.has_untold:
-            self._busy.add(batch_id)
-            self._untold.append(batch_id)
-        else:
-            wait.postpone()
-            self._schedule(batch_id)
-        self._ring()
+        if wait not in self._flights:
+            self._place(wait)
 
-    async def _land_all(self) -> None:
-        for flight in self._flights:
-            flight.cancel()
-        await asyncio.gather(*self._flights, return_exceptions=True)
+    def _place(self, wait: BatchWait) -> None:
+        """Put a wait that is not in flight where it belongs now, whoever polled, nudged or closed it."""
+        if self._closed:
+            return
+        self._new.pop(wait, None)
+        if wait.done() and wait in self._unfinished:
+            self._unfinished.remove(wait)
+            self.ended.append(wait)
+            self._deadlines.discard(wait)
+        is_untold = self._streaming and wait.has_untold
+        if is_untold:
+            self._untold[wait] = None
+        else:
+            self._untold.pop(wait, None)
+            wait.postpone()
+        if is_untold or wait.done():
+            self._timetable.discard(wait)
+        else:
+            self._timetable.enter(wait, wait.next_at)
+            self._deadlines.enter(wait, wait.deadline)
+        self._ring()
 
     async def _until_something_happens(self) -> None:
         loop = asyncio.get_running_loop()
         self._alarm = alarm = loop.create_future()
-        due = math.inf if len(self._flights) >= self._max_flights else self._timetable.next_at
+        due = min(self._deadlines.next_at, self._timetable.next_at if self._flights.has_room else math.inf)
         timer = loop.call_at(due, self._ring) if due < math.inf else None
         try:
             await alarm
@@ -256,10 +270,19 @@ class BatchesWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
             self._alarm = None
             if timer is not None:
                 timer.cancel()
+        if self._faults:
+            raise self._faults.pop()
 
     def _ring(self) -> None:
         if self._alarm is not None and not self._alarm.done():
             self._alarm.set_result(None)
+
+
+def _call_alive(method: Callable[[], Callable[[UUID], None] | None], batch_id: UUID) -> None:
+    # Held by the waits, which their fleet holds: with a strong reference only the cycle collector would free them.
+    alive = method()
+    if alive is not None:
+        alive(batch_id)
 
 
 class Completable(Protocol[Ended]):

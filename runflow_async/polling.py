@@ -70,20 +70,19 @@ class Polling:
         ledger: what the answers said.
         ended: whether there is nothing left to poll for.
         transitions: transitions yielded; counted by whoever yields them.
-        on_nudge: called when `next_at` has come nearer from outside, for whoever sleeps instead of `step`.
     """
 
     def __init__(self, transport: Transport, batch_id: UUID, options: WaitOptions, since: Batch | None = None) -> None:
         self.ledger = Ledger(batch_id, since)
         self.ended = False
         self.transitions = 0
-        self.on_nudge: Callable[[], None] | None = None
         self._batch_id = batch_id
         self._transport = transport
         self._options = options
         self._agenda = Agenda(options.timeout, options.max_outage)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._state = PollState(lambda: self.ledger.batch)
+        ledger = self.ledger  # not self: a cycle would keep a dropped wait until the collector comes
+        self._state = PollState(lambda: ledger.batch)
         self._alarm: asyncio.Future[None] | None = None
         self._nudged = False
         self._strategy = options.patience or options.strategy
@@ -111,16 +110,24 @@ class Polling:
     @property
     def next_at(self) -> float:
         """The instant at which the next `step` has something to do, on the loop's clock."""
-        return -math.inf if self._nudged else min(self._agenda.due, self._agenda.limit)
+        return min(self._agenda.due, self._agenda.limit)
 
-    def nudge(self) -> None:
-        """Poll now, or once more as soon as the poll under way is answered."""
+    @property
+    def deadline(self) -> float:
+        """The instant at which `timeout` is over, on the loop's clock; infinite before the first step."""
+        return self._agenda.deadline
+
+    def nudge(self) -> bool:
+        """Poll as soon as the server allows, and once more if a poll is under way; False if that is so already."""
+        if self._nudged:
+            return False
         self._nudged = True
         self._strategy = self._options.strategy
+        if self._loop is not None:
+            self._agenda.hurry(self._loop.time())
         if self._alarm is not None:
             _ring(self._alarm)
-        if self.on_nudge is not None:
-            self.on_nudge()
+        return True
 
     def end(self) -> None:
         """Poll no more."""
@@ -155,6 +162,8 @@ class Polling:
             await self._after_failure(error)
         else:
             self._after_answer(reply)
+        if self._nudged:
+            self._agenda.hurry(self._now())
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -162,9 +171,6 @@ class Polling:
     async def _sleep_until_due(self) -> None:
         agenda = self._agenda
         while not agenda.is_over(self._now()):
-            if self._nudged:
-                self._nudged = False
-                agenda.hurry(self._now())
             if agenda.is_due(self._now()):
                 return
             await self._pause(min(agenda.due, agenda.limit))

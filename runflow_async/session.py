@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Any, Self
-from weakref import WeakSet, WeakValueDictionary
 
 from msgspec.structs import replace
 from tenacity import wait_random
@@ -36,6 +35,7 @@ from runflow_async.protocol import (
     parse_organization_id,
     request_headers,
 )
+from runflow_async.registry import Registry
 from runflow_async.salvage import WarnOnce
 from runflow_async.throttle import Throttle
 from runflow_async.transport import Transport
@@ -119,8 +119,7 @@ class RunflowSession:
             max_response_bytes=check_count("max_response_bytes", max_response_bytes),
             throttle=Throttle(_rate(max_rate), self._max_retry_after),
         )
-        self._waits: WeakValueDictionary[UUID, BatchWait] = WeakValueDictionary()
-        self._twins: WeakSet[BatchWait] = WeakSet()
+        self._registry = Registry()
 
     @property
     def throttle(self) -> Throttle:
@@ -197,9 +196,8 @@ class RunflowSession:
         return iter_pages(fetch, lambda: self._items_total(asked), warn)
 
     def _items_total(self, batch_id: UUID) -> int | None:
-        wait = self._waits.get(batch_id)
-        batch = wait.batch if wait else None
-        return batch.items_total if batch else None
+        batches = (wait.batch for wait in self._registry.waits(batch_id))
+        return next((batch.items_total for batch in batches if batch is not None), None)
 
     async def _fetch_items(self, url: URL, batch_id: UUID, warn: WarnOnce) -> ItemsPage:
         reply = await self._transport.get(url, sent=_uncounted)
@@ -304,7 +302,7 @@ class RunflowSession:
         earlier = parse_since_of_many(since)
         resumes = _one_of(bool(earlier), checkpoint)
         waits = BatchesWait(
-            lambda batch_id: self._make_wait(one := parse_batch_id(batch_id), options, earlier.get(one), resumes),
+            lambda batch_id: self._make_wait(batch_id, options, earlier.get(batch_id), resumes),
             self._transport.scope("the wait for batches"),
             2 * self._max_connections,
         )
@@ -337,8 +335,7 @@ class RunflowSession:
         self, batch_id: UUID, options: WaitOptions, since: Batch | None, checkpoint: Checkpoint | None = None
     ) -> BatchWait:
         wait = BatchWait(self._transport, batch_id, options, since, checkpoint)
-        if self._waits.setdefault(batch_id, wait) is not wait:
-            self._twins.add(wait)
+        self._registry.add(wait)
         return wait
 
     def nudge(self, batch_id: UUID | str) -> bool:
@@ -353,9 +350,7 @@ class RunflowSession:
         asked = parse_batch_id(batch_id)
         self._transport.check_open()
         self._transport.check_loop()
-        known = [self._waits.get(asked), *self._twins]
-        nudged = [wait.nudge() for wait in known if wait is not None and wait.batch_id == asked]
-        return any(nudged)
+        return any([wait.nudge() for wait in self._registry.waits(asked)])  # every one, not up to the first
 
 
 def _uncounted() -> None:

@@ -65,6 +65,7 @@ class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
         self._error: Exception | None = None
         self._trace: TracebackType | None = None
         self._closed = False
+        self._on_change: Callable[[], None] | None = None
 
     def __repr__(self) -> str:
         batch = self.batch
@@ -125,9 +126,11 @@ class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
 
     def nudge(self) -> bool:
         """Poll now rather than when it was planned; whether there still was something to poll for."""
-        if not self._polling.ended:
-            self._polling.nudge()
-        return not self._polling.ended
+        if self._polling.ended:
+            return False
+        if self._polling.nudge():
+            self._notify()
+        return True
 
     async def step(self) -> None:
         """Wait until it is time and poll once; `await` and `async for` take one step after the other.
@@ -145,6 +148,8 @@ class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
         except Exception as error:
             self._end(error)
             raise
+        finally:
+            self._notify()
 
     async def _resume(self) -> None:
         assert self._checkpoint is not None  # noqa: S101  # is_resumed says so
@@ -156,9 +161,18 @@ class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
         """The instant, on the loop's clock, at which the next `step` has something to do."""
         return self._polling.next_at
 
-    def watch(self, on_nudge: Callable[[], None]) -> None:
-        """Have a function called whenever a nudge brings `next_at` nearer."""
-        self._polling.on_nudge = on_nudge
+    @property
+    def deadline(self) -> float:
+        """The instant, on the loop's clock, at which `timeout` is over; infinite before the first step."""
+        return self._polling.deadline
+
+    def watch(self, on_change: Callable[[], None]) -> None:
+        """Have a function called after every step, nudge and close, whoever made it."""
+        self._on_change = on_change
+
+    def _notify(self) -> None:
+        if self._on_change is not None:
+            self._on_change()
 
     @property
     def has_untold(self) -> bool:
@@ -263,6 +277,7 @@ class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
         self._closed = True
         closed = WaitClosedError(f"the wait for batch {self.batch_id} was closed", batch_id=self.batch_id)
         self._end(closed)
+        self._notify()
         await self._scope.interrupt(closed)
 
     async def __aenter__(self) -> Self:

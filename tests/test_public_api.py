@@ -70,6 +70,7 @@ BatchWait < Coroutine, AsyncIterator
     async aclose() -> None
     batch -> Batch | None
     close() -> None
+    deadline -> float
     delivered -> Batch
     done() -> bool
     exception() -> Exception | None
@@ -84,7 +85,7 @@ BatchWait < Coroutine, AsyncIterator
     async step() -> None
     take_transition() -> ItemTransition | None
     throw(*error: Any) -> Any
-    watch(on_nudge: Callable[[], None]) -> None
+    watch(on_change: Callable[[], None]) -> None
 BatchWaitError(message: str, *, batch_id: UUID | None = None, batch: Batch | None = None,
         stats: WaitStats | None = None) < RunflowError
 BatchesWait < Awaitable, AsyncIterator

@@ -1,0 +1,65 @@
+"""The polls of many waits that are under way, each a task of its own.
+
+Decides how many there are at a time; which wait is next, and what follows from its poll, is for the fleet to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+from weakref import WeakMethod
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runflow_async.waiting import BatchWait
+
+__all__ = ["Flights"]
+
+
+class Flights:
+    """The steps under way, which do not keep their fleet alive.
+
+    Args:
+        most: how many there are at the same time.
+        landed: a method of the fleet; called with the wait, and what its step raised or None, when a step is over.
+    """
+
+    def __init__(self, most: int, landed: Callable[[BatchWait, BaseException | None], None]) -> None:
+        self._most = most
+        self._landed = WeakMethod(landed)
+        self._tasks: dict[BatchWait, asyncio.Task[None]] = {}
+
+    def __contains__(self, wait: BatchWait) -> bool:
+        return wait in self._tasks
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more may start."""
+        return len(self._tasks) < self._most
+
+    def start(self, wait: BatchWait) -> None:
+        """Take the next step of a wait."""
+        self._tasks[wait] = task = asyncio.create_task(wait.step())
+        task.add_done_callback(partial(self._land, wait))
+
+    def _land(self, wait: BatchWait, task: asyncio.Task[None]) -> None:
+        del self._tasks[wait]
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        landed = self._landed()
+        if landed is not None:
+            landed(wait, error)
+
+    async def stop(self) -> None:
+        """Cancel all; they have left when this returns."""
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    def abandon(self) -> None:
+        """Cancel all, from whichever thread the collector runs in: their fleet was dropped."""
+        for task in self._tasks.values():
+            with suppress(RuntimeError):  # the loop is closed, and they went with it
+                task.get_loop().call_soon_threadsafe(task.cancel)

@@ -1,0 +1,45 @@
+"""Which waits of a session are for which batch, as long as somebody else holds them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from weakref import ref
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from runflow_async.waiting import BatchWait
+
+__all__ = ["Registry"]
+
+
+class Registry:
+    """The waits by their batch. A wait that nobody else holds leaves nothing behind."""
+
+    def __init__(self) -> None:
+        self._entries: dict[UUID, set[_Entry]] = {}
+
+    def add(self, wait: BatchWait) -> None:
+        """Know a wait for as long as it lives."""
+        entry = _Entry(wait, self._forget)
+        entry.batch_id = wait.batch_id
+        self._entries.setdefault(wait.batch_id, set()).add(entry)
+
+    def waits(self, batch_id: UUID) -> list[BatchWait]:
+        """Every wait for a batch that is alive."""
+        found = (entry() for entry in self._entries.get(batch_id, ()))
+        return [wait for wait in found if wait is not None]
+
+    def _forget(self, entry: _Entry) -> None:
+        entries = self._entries[entry.batch_id]
+        entries.discard(entry)
+        if not entries:
+            del self._entries[entry.batch_id]
+
+
+class _Entry(ref["BatchWait"]):
+    """A weak reference that knows where it is kept."""
+
+    __slots__ = ("batch_id",)
+
+    batch_id: UUID
