@@ -350,7 +350,8 @@ class RunflowSession:
         asked = parse_batch_id(batch_id)
         self._transport.check_open()
         self._transport.check_loop()
-        return any([wait.nudge() for wait in self._registry.waits(asked)])  # every one, not up to the first
+        nudged = [wait.nudge() for wait in self._registry.waits(asked)]
+        return any(nudged)
 
 
 def _uncounted() -> None:
