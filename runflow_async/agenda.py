@@ -26,18 +26,19 @@ class Agenda:
         started: instant of the wait's first step; None before it.
         deadline: instant at which `timeout` is over.
         due: instant of the next poll; infinite when no further one could be in time.
+        outage_started: instant from which on no good answer came; None after a good one.
     """
 
     __slots__ = (
         "_drawn_for",
         "_held_until",
         "_max_outage",
-        "_outage_started",
         "_roundtrip",
         "_timeout",
         "_unpolled",
         "deadline",
         "due",
+        "outage_started",
         "started",
     )
 
@@ -48,7 +49,7 @@ class Agenda:
         self._timeout = timeout
         self._unpolled = True
         self._max_outage = max_outage
-        self._outage_started: float | None = None
+        self.outage_started: float | None = None
         self._held_until = -math.inf
         self._drawn_for: float | None = None
         self._roundtrip = 0.0
@@ -67,9 +68,17 @@ class Agenda:
         """The instant at which the wait ends if nothing good happens before."""
         if self._unpolled and self._timeout == 0:
             return math.inf
-        if self._outage_started is None:
-            return self.deadline
-        return min(self.deadline, self._outage_started + self._max_outage)
+        return min(self.deadline, self.outage_limit)
+
+    @property
+    def next_poll_at(self) -> float:
+        """The instant of the next poll that will be made; infinite if the wait ends before it."""
+        return self.due if self.due < self.limit else math.inf
+
+    @property
+    def outage_limit(self) -> float:
+        """The instant at which the outage has taken too long; infinite while there is none."""
+        return math.inf if self.outage_started is None else self.outage_started + self._max_outage
 
     def is_over(self, now: float) -> bool:
         """Whether the limit is reached."""
@@ -82,15 +91,15 @@ class Agenda:
     def answered(self, roundtrip: float) -> None:
         """A good answer came: any outage is over."""
         self._unpolled = False
-        self._outage_started = None
+        self.outage_started = None
         # A peak that fades: one slow answer is remembered for a while, a quick one does not hide it.
         self._roundtrip = max(roundtrip, 0.5 * self._roundtrip)
 
     def failed(self, sent_at: float | None) -> None:
         """A poll failed; the first one in a row that was sent, and did not only queue, starts an outage."""
         self._unpolled = False
-        if self._outage_started is None:
-            self._outage_started = sent_at
+        if self.outage_started is None:
+            self.outage_started = sent_at
 
     def plan(self, now: float, delay: float, *, asked: float = 0.0) -> None:
         """Set the next poll `delay` seconds from now, drawn forward where its answer would miss the limit.

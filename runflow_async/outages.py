@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tenacity import RetryCallState
 
@@ -15,7 +15,21 @@ if TYPE_CHECKING:
 
     from runflow_async.agenda import Agenda
 
-__all__ = ["Outage"]
+__all__ = ["OngoingOutage", "Outage"]
+
+
+class OngoingOutage(NamedTuple):
+    """A wait without a good answer; the instants are on the event loop's clock.
+
+    Attributes:
+        since: when the first of the failed requests was sent.
+        until: when `max_outage` is over.
+        error: the last failure.
+    """
+
+    since: float
+    until: float
+    error: RunflowError
 
 
 class Outage:
@@ -41,6 +55,11 @@ class Outage:
         self._engine = retrying(retry, max_retry_after=max_retry_after, stop=self._is_hopeless, give_up=self._give_up)
         self._engine.begin()
         self._failures = RetryCallState(self._engine, None, (), {})
+
+    @property
+    def failures(self) -> int:
+        """Attempts that failed."""
+        return self._failures.attempt_number - 1
 
     async def delay_after(self, error: RunflowError) -> float:
         """Seconds until the next attempt.

@@ -29,9 +29,9 @@ from runflow_async.errors import (
 )
 from runflow_async.ledger import Ledger
 from runflow_async.models import Batch, WaitStats
-from runflow_async.outages import Outage
+from runflow_async.outages import OngoingOutage, Outage
 from runflow_async.protocol import batch_path, check_answer_id
-from runflow_async.waits import PollState, RetryPolicy
+from runflow_async.waits import PollState, RetryPolicy, log_failure
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -116,6 +116,19 @@ class Polling:
     def deadline(self) -> float:
         """The instant at which `timeout` is over, on the loop's clock; infinite before the first step."""
         return self._agenda.deadline
+
+    @property
+    def next_poll_at(self) -> float:
+        """The instant of the next poll, on the loop's clock; infinite if there will be none."""
+        return self._agenda.next_poll_at
+
+    @property
+    def outage(self) -> OngoingOutage | None:
+        """The failures in a row up to now; None after a good answer, and before the first one failed."""
+        since, error = self._agenda.outage_started, self._last_error
+        if since is None or error is None or self.ended:
+            return None
+        return OngoingOutage(since, self._agenda.outage_limit, error)
 
     def nudge(self) -> bool:
         """Poll as soon as the server allows, and once more if a poll is under way; False if that is so already."""
@@ -267,6 +280,8 @@ class Polling:
             self._agenda.plan(self._now(), delay, asked=delay)
         else:
             self._agenda.plan(self._now(), min(delay, patience) if newborn else delay)
+        upcoming = self._agenda.next_poll_at - self._now()
+        log_failure(f"batch {self._batch_id}", self._outage.failures, error, upcoming)
 
     def _limit_error(self) -> RunflowError:
         batch, stats = self.ledger.batch, self.stats

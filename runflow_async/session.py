@@ -209,7 +209,7 @@ class RunflowSession:
         return page
 
     async def _retrying(self, purpose: str, batch_id: UUID, fetch: Callable[..., Any], *arguments: Any) -> Any:
-        engine = retrying(self._retry, max_retry_after=self._max_retry_after)
+        engine = retrying(self._retry, subject=f"batch {batch_id}", max_retry_after=self._max_retry_after)
         try:
             with self._transport.scope(purpose):
                 return await engine(fetch, *arguments)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from uuid import UUID
 
+    from runflow_async.outages import OngoingOutage
     from runflow_async.transport import Transport
 
 __all__ = ["BatchWait", "Checkpoint"]
@@ -165,6 +166,16 @@ class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
     def deadline(self) -> float:
         """The instant, on the loop's clock, at which `timeout` is over; infinite before the first step."""
         return self._polling.deadline
+
+    @property
+    def next_poll_at(self) -> float:
+        """The instant of the next poll, on the loop's clock; infinite if the wait ends before another one."""
+        return self._polling.next_poll_at
+
+    @property
+    def outage(self) -> OngoingOutage | None:
+        """Since when, and why, no good answer has come; None while they come."""
+        return self._polling.outage
 
     def watch(self, on_change: Callable[[], None]) -> None:
         """Have a function called after every step, nudge and close, whoever made it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 import logging
+import math
 import random
 from datetime import timedelta  # of a struct
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ __all__ = [
     "RetryPolicy",
     "check_strategy",
     "error_of",
+    "log_failure",
     "retrying",
     "wait_adaptive",
 ]
@@ -213,18 +215,16 @@ def error_of(retry_state: RetryCallState) -> BaseException | None:
     return retry_state.outcome.exception() if retry_state.outcome else None
 
 
-def _log_retry(retry_state: RetryCallState) -> None:
-    logger.info(
-        "attempt %d failed (%s); next one in %.2f s",
-        retry_state.attempt_number,
-        error_of(retry_state),
-        retry_state.upcoming_sleep,
-    )
+def log_failure(subject: str, attempt: int, error: BaseException | None, delay: float) -> None:
+    """Log that an attempt failed; the next one comes in `delay` seconds, or not at all if that is infinite."""
+    upcoming = f"next one in {delay:.2f} s" if delay < math.inf else "no further one would be in time"
+    logger.info("%s: attempt %d failed (%s); %s", subject, attempt, error, upcoming)
 
 
 def retrying(
     policy: RetryPolicy,
     *,
+    subject: str | None = None,
     max_retry_after: float,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     stop: Callable[[RetryCallState], bool] | None = None,
@@ -234,17 +234,23 @@ def retrying(
 
     Args:
         policy: attempts and backoff.
+        subject: names what is tried, in the log of its failures; by default the caller logs them.
         max_retry_after: seconds; a longer `Retry-After` is cut to it.
         sleep: waits between attempts.
         stop: ends the attempts; by default their number does.
         give_up: raises what is to be raised once stopped; by default the last error.
     """
+
+    def log(state: RetryCallState) -> None:
+        if subject is not None:
+            log_failure(subject, state.attempt_number, error_of(state), state.upcoming_sleep)
+
     return AsyncRetrying(
         sleep=sleep,
         stop=stop or tenacity.stop_after_attempt(policy.attempts),
         wait=_WaitAfterFailure(policy, max_retry_after),
         retry=_RetryWorthwhile(),
-        before_sleep=_log_retry,
+        before_sleep=log,
         reraise=True,
         retry_error_callback=give_up,
     )

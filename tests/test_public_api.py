@@ -76,7 +76,9 @@ BatchWait < Coroutine, AsyncIterator
     exception() -> Exception | None
     has_untold -> bool
     next_at -> float
+    next_poll_at -> float
     nudge() -> bool
+    outage -> OngoingOutage | None
     postpone() -> None
     record_taken() -> None
     result() -> Batch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import traceback
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -419,6 +420,44 @@ class TestFailures:
         assert isinstance(caught.value.__cause__, ServerError)
         assert caught.value.batch.status_code == "running"
         assert caught.value.stats.elapsed == pytest.approx(65, abs=0.05)
+
+    async def test_each_is_logged_with_the_batch_and_the_poll_that_really_comes_next(self, caplog):
+        caplog.set_level(logging.INFO, "runflow_async")
+        transport = play(ServerError(503, retry_after=3), ServerError(503), ServerError(503, retry_after=13))
+        with pytest.raises(OutageError):
+            await transport.wait(max_outage=8)
+        told = [re.search(r"^batch (.*): attempt (\d) failed .*; (.*)$", text).groups() for text in caplog.messages]
+        assert [(batch_id, int(attempt)) for batch_id, attempt, _ in told] == [(str(BATCH_ID), n) for n in (1, 2, 3)]
+        delays = [float(re.fullmatch(r"next one in (.*) s", upcoming)[1]) for *_, upcoming in told[:-1]]
+        polled_after = [late - early for early, late in zip(transport.polled_at, transport.polled_at[1:], strict=False)]
+        assert delays == pytest.approx(polled_after, abs=0.01)
+        assert told[-1][2] == "no further one would be in time"
+
+    async def test_a_poll_drawn_forward_is_logged_for_when_it_comes(self, caplog):
+        caplog.set_level(logging.INFO, "runflow_async")
+        transport = play(ServerError(503))
+        with pytest.raises(OutageError):
+            await transport.wait(max_outage=2, retry=RetryPolicy(wait_initial=1000, wait_max=1000))
+        delays = [float(found[1]) for text in caplog.messages if (found := re.search(r"next one in (.*) s", text))]
+        assert delays
+        assert max(delays) < 2
+
+    async def test_are_an_outage_until_a_good_answer_or_the_end(self):
+        transport = play(body(), ServerError(503, retry_after=10), body(), ServerError(503, retry_after=10))
+        wait = transport.wait(interval=5, max_outage=60)
+        task = asyncio.ensure_future(wait)
+        seen = []
+        for _ in range(90):
+            await asyncio.sleep(1)
+            seen.append(wait.outage and (round(wait.outage.since), round(wait.outage.until), str(wait.outage.error)))
+        with pytest.raises(OutageError):
+            await task
+        assert seen[2] is None
+        assert seen[7][:2] == (5, 65)
+        assert seen[7][2].startswith("HTTP 503")
+        assert seen[18] is None
+        assert seen[60][0] == round(transport.polled_at[3])
+        assert wait.outage is None
 
     async def test_a_good_answer_starts_the_outage_anew(self):
         def answer(now: float, _: int) -> bytes:
