@@ -1,4 +1,4 @@
-"""What the command line can do without the extra `cli`: say what to install, and the two commands that need none."""
+"""What the command line can do without the extra `cli`: say what to install, and two commands that need none."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from runflow_async._startup import restore_interrupts
+from runflow_async._version import __version__
 from runflow_async.cli.exits import Exit
 from runflow_async.demo import run_demo
 from runflow_async.emulator.serve import serve
@@ -21,19 +23,10 @@ INSTALL = "the command line needs its extra: pip install 'runflow-async[cli]'"
 
 
 def run_bare(arguments: Sequence[str]) -> int:
-    """Run `demo` or `emulator`; for anything else say what to install."""
-    if not arguments or arguments[0] not in ("demo", "emulator"):
-        print(f"error: {INSTALL} (only demo and emulator run without)", file=sys.stderr)
-        return Exit.USAGE
-    parser = argparse.ArgumentParser(prog="runflow-async", epilog=INSTALL)
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("demo", help="await three emulated batches and print every transition")
-    emulator = commands.add_parser("emulator", help="serve the emulated API on loopback until interrupted")
-    emulator.add_argument("--port", type=int, default=8080, help="port to listen on (default: %(default)s)")
-    emulator.add_argument("--seed", type=int, default=0, help="seed of the emulated batches (default: %(default)s)")
-    options = parser.parse_args(arguments)
+    """Run `demo` or `emulator`, or show help or the version; for anything else say what to install."""
+    restore_interrupts()
     try:
-        asyncio.run(run_demo() if options.command == "demo" else serve(options.port, seed=options.seed))
+        return _run(arguments)
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     except BrokenPipeError:
@@ -42,4 +35,34 @@ def run_bare(arguments: Sequence[str]) -> int:
     except (OSError, OverflowError) as error:
         print(f"error: {error}; pass another --port", file=sys.stderr)
         return Exit.USAGE
+    except SystemExit as left:  # argparse has shown help, the version, or what is wrong
+        return int(left.code or 0)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    parser = _parser()
+    if not arguments or arguments[0] not in ("demo", "emulator", "--version"):
+        if "--help" in arguments:
+            parser.print_help()
+            sys.stdout.flush()
+            return Exit.SUCCEEDED
+        print(f"error: {INSTALL} (only demo and emulator run without)", file=sys.stderr)
+        return Exit.USAGE
+    options = parser.parse_args(arguments)
+    asyncio.run(run_demo() if options.command == "demo" else serve(options.port, seed=options.seed))
     return Exit.SUCCEEDED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="runflow-async",
+        description=f"{INSTALL}\nUntil then there is:",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s, version {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("demo", help="await three emulated batches and print every transition")
+    emulator = commands.add_parser("emulator", help="serve the emulated API on loopback until interrupted")
+    emulator.add_argument("--port", type=int, default=8080, help="port to listen on (default: %(default)s)")
+    emulator.add_argument("--seed", type=int, default=0, help="seed of the emulated batches (default: %(default)s)")
+    return parser

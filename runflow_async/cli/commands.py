@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from runflow_async.cli.following import follow
 from runflow_async.cli.live import LiveView
 from runflow_async.cli.running import run_async, say_hint
 from runflow_async.cli.tables import batch_table, items_table
+from runflow_async.cli.texts import to_utf8
 from runflow_async.cli.watching import wait, watch
 from runflow_async.demo import DEMO_INTERVAL, demo_batches, run_demo
 from runflow_async.emulator.serve import serve
@@ -112,7 +114,7 @@ def timeline(events: BinaryIO, output: Path) -> int:
         from runflow_async.cli.timeline import draw_timeline, read_lifelines  # noqa: PLC0415  # needs an extra
     except ModuleNotFoundError as error:
         raise click.ClickException("the timeline needs matplotlib: pip install 'runflow-async[plot]'") from error
-    lifelines = read_lifelines(events)
+    lifelines = read_lifelines(BytesIO(to_utf8(events.read())))
     if lifelines.note:
         say_hint(lifelines.note)
     draw_timeline(lifelines, output)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runflow_async.cli.exits import Exit
+from runflow_async.cli.texts import decode_text
 from runflow_async.errors import ConfigurationError
 from runflow_async.session import RunflowSession
 
@@ -99,9 +100,9 @@ def _read_key(path: Path | None) -> str:
         missing = "no API key: set RUNFLOW_API_KEY, or pass --api-key-file FILE"
     else:
         try:
-            key = path.read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"cannot read the key from {path}: {error}") from error
+            key = decode_text(path.read_bytes(), f"the key file {path}").strip()
+        except OSError as error:
+            raise ConfigurationError(f"cannot read the key from {path}: {error.strerror}") from error
         missing = f"no API key in {path}: the file is empty"
     if not key:
         raise KeyUnavailableError(missing)

@@ -53,6 +53,7 @@ class Exit(IntEnum):
     NOT_FOUND = 5
     OUTAGE = 6
     OTHER = 7
+    HUNG_UP = 129
     INTERRUPTED = 130
     BROKEN_PIPE = 141
     TERMINATED = 143

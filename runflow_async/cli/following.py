@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from runflow_async.cli.exits import status_of_batch, status_of_error
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
     from contextlib import AbstractContextManager
 
     from runflow_async.cli.exits import Exit
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from runflow_async.transitions import ItemTransition
     from runflow_async.waiting import BatchWait
 
-__all__ = ["View", "follow", "outcome", "status_of_wait"]
+__all__ = ["View", "accompany", "follow", "outcome", "status_of_wait"]
 
 REFRESH = 0.25
 """Seconds between two pictures."""
@@ -43,15 +44,21 @@ async def follow(waits: BatchesWait, view: View) -> None:
     """Show the transitions of all waits until they have ended; what they ended with is theirs to tell."""
     async with waits:
         with view.showing(waits):
-            telling = asyncio.create_task(_tell_all(waits, view))
-            try:
-                while not telling.done():
-                    view.refresh()
-                    await asyncio.wait([telling], timeout=REFRESH)
-            finally:
-                telling.cancel()
-                await asyncio.gather(telling, return_exceptions=True)
-            telling.result()
+            await accompany(_tell_all(waits, view), view.refresh)
+
+
+async def accompany(work: Coroutine[Any, Any, None], refresh: Callable[[], None]) -> None:
+    """Run a coroutine, and call a function a few times a second meanwhile and once more at the end."""
+    working = asyncio.create_task(work)
+    try:
+        while not working.done():
+            refresh()
+            await asyncio.wait([working], timeout=REFRESH)
+    finally:
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+    working.result()
+    refresh()
 
 
 async def _tell_all(waits: BatchesWait, view: View) -> None:

@@ -9,10 +9,12 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from rich.cells import set_cell_size
 from rich.text import Text
 
 from runflow_async.cli.bars import STYLES, draw_bar, draw_legend, style_of_status
-from runflow_async.cli.lines import item_name
+from runflow_async.cli.outages import describe_outage, find_outages
+from runflow_async.cli.recent import draw_recent
 from runflow_async.protocol import printable
 
 if TYPE_CHECKING:
@@ -21,10 +23,9 @@ if TYPE_CHECKING:
 
     from runflow_async.cli.board import Board, Progress
     from runflow_async.fleet import BatchesWait
-    from runflow_async.transitions import ItemTransition
     from runflow_async.waiting import BatchWait
 
-__all__ = ["Scene", "draw_frame", "seconds_text"]
+__all__ = ["Scene", "batch_name", "draw_frame", "seconds_text"]
 
 LEAST_BAR = 12
 """Cells below which a row gives up a column rather than more of its bar."""
@@ -50,6 +51,7 @@ class Scene(NamedTuple):
         notes: what the library logged, oldest first.
         now: this instant on the loop's clock.
         plain: whether only ASCII can be shown.
+        over: whether this is what remains, without what passes.
     """
 
     waits: BatchesWait
@@ -58,34 +60,34 @@ class Scene(NamedTuple):
     notes: Sequence[str]
     now: float
     plain: bool
+    over: bool = False
 
 
-def draw_frame(scene: Scene, width: int, height: int | None) -> list[Text]:
+def draw_frame(scene: Scene, width: int, height: int) -> list[Text]:
     """Draw the scene.
 
     Args:
         scene: what to draw.
         width: cells of a line.
-        height: lines there are; None draws what is to remain when all is over, without what passes.
+        height: lines there are; of no account once it is over.
     """
     waits = list(scene.waits.waits.values())
-    head, tail = (
-        _head(scene, width),
-        _tail(scene) if height is not None else [Text(), draw_legend(scene.board.overall.counts, plain=scene.plain)],
-    )
-    room = LEFT_BEHIND if height is None else height - len(head) - len(tail)
-    most_recent = 0 if height is None else min(MOST_RECENT, room - len(waits) - 1)
+    head, tail = _head(scene, width), _tail(scene)
+    room = LEFT_BEHIND if scene.over else height - len(head) - len(tail)
+    most_recent = 0 if scene.over else min(MOST_RECENT, room - len(waits) - 1)
     if len(waits) > max(room, 1):
-        most_recent = 0 if height is None else min(MOST_RECENT, room // 3)
+        most_recent = 0 if scene.over else min(MOST_RECENT, room // 3)
         head += [_overall(scene, width), Text("the slowest:", style="bright_black")]
         slowest = sorted(waits, key=lambda wait: _slowness(scene, wait), reverse=True)
         waits = slowest[: max(room - 2 - (most_recent + 1 if most_recent > 0 else 0), 0)]
     recent = list(scene.board.recent)[-most_recent:] if most_recent > 0 else []
     lines = [*head, *_rows(scene, waits, width), *([Text()] if recent else [])]
-    lines += [*(_told(scene, transition) for transition in recent), *tail]
+    several = len(scene.waits.waits) > 1
+    names = [batch_name(scene.names, transition.batch_id) if several else "" for transition in recent]
+    lines += [*draw_recent(recent, names, plain=scene.plain), *tail]
     for line in lines:
         line.truncate(width, overflow="ellipsis" if not scene.plain else "crop")
-    return lines if height is None else lines[:height]
+    return lines if scene.over else lines[:height]
 
 
 def seconds_text(seconds: float) -> str:
@@ -100,11 +102,10 @@ def seconds_text(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
 
 
-def _name(scene: Scene, batch_id: UUID, width: int) -> str:
-    name = scene.names.get(batch_id)
-    if name:
-        return printable(name, LONGEST_NAME)
-    return str(batch_id)[: LONGEST_NAME if width >= WIDE else SHORT_ID]
+def batch_name(names: Mapping[UUID, str], batch_id: UUID, *, whole: bool = False) -> str:
+    """What a batch is called, by default the first digits of its id, or the whole of it."""
+    name = names.get(batch_id)
+    return printable(name, LONGEST_NAME) if name else str(batch_id)[: LONGEST_NAME if whole else SHORT_ID]
 
 
 def _head(scene: Scene, width: int) -> list[Text]:
@@ -161,6 +162,8 @@ def _slowness(scene: Scene, wait: BatchWait) -> tuple[bool, bool, float, int]:
 
 
 def _outlook(scene: Scene, progress: Progress) -> str:
+    if scene.over or (progress.total and not progress.left):
+        return ""
     eta = progress.eta(scene.now)
     return f"ETA {seconds_text(eta)}" if eta < math.inf else "ETA -"
 
@@ -170,15 +173,19 @@ def _polls(scene: Scene, wait: BatchWait) -> str:
     text = f"{polls} poll{'' if polls == 1 else 's'}"
     if wait.done():
         return f"{text} in {seconds_text(wait.stats.elapsed)}"
-    left = wait.next_at - scene.now
-    return f"{text}, next {seconds_text(left)}" if 0 < left < math.inf else f"{text}, now"
+    if scene.over:
+        return text
+    left = wait.next_poll_at - scene.now
+    if left == math.inf:
+        return f"{text}, given up in {seconds_text(max(wait.next_at - scene.now, 0.0))}"
+    return f"{text}, next {seconds_text(left)}" if left > 0 else f"{text}, now"
 
 
 def _rows(scene: Scene, waits: Sequence[BatchWait], width: int) -> list[Text]:
     if not waits:
         return []
     cells = [_cells(scene, wait, width) for wait in waits]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    widths = [max(row[column].cell_len for row in cells) for column in range(len(cells[0]))]
     widths = [max(width, least) if width else 0 for width, least in zip(widths, LEAST_WIDTHS, strict=True)]
     shown = [0, 1]
     for column in (3, 4, 2):  # the outlook, the polls, the pace: as far as there is room
@@ -187,10 +194,10 @@ def _rows(scene: Scene, waits: Sequence[BatchWait], width: int) -> list[Text]:
     bar_width = max(4, width - sum(widths[column] + 2 for column in shown))
     rows: list[Text] = []
     for wait, row in zip(waits, cells, strict=True):
-        line = Text(row[0].plain.ljust(widths[0] + 2))
+        line = Text(set_cell_size(row[0].plain, widths[0] + 2))
         line.append_text(draw_bar(scene.board.progress(wait.batch_id).counts, bar_width, plain=scene.plain))
         for column in sorted(shown[1:]):
-            line.append("  ").append_text(row[column]).append(" " * (widths[column] - len(row[column])))
+            line.append("  ").append_text(row[column]).append(" " * (widths[column] - row[column].cell_len))
         rows.append(line)
     return rows
 
@@ -202,7 +209,7 @@ def _cells(scene: Scene, wait: BatchWait, width: int) -> list[Text]:
     pace = progress.pace(scene.now)
     state = _state(wait) if done else _outlook(scene, progress)
     return [
-        Text(_name(scene, wait.batch_id, width)),
+        Text(batch_name(scene.names, wait.batch_id, whole=width >= WIDE)),
         Text(f"{progress.ended}/{progress.total}" if progress.total else "-"),
         Text("" if done or not pace else f"{pace:.1f}/s"),
         Text(state, style=_style_of(state) if done else ""),
@@ -210,22 +217,20 @@ def _cells(scene: Scene, wait: BatchWait, width: int) -> list[Text]:
     ]
 
 
-def _told(scene: Scene, transition: ItemTransition) -> Text:
-    arrow = "->" if scene.plain else "→"
-    name = _name(scene, transition.batch_id, 0) if len(scene.waits.waits) > 1 else ""
-    line = Text(f"{transition.observed_at.astimezone():%H:%M:%S}  ", style="bright_black")
-    line.append(f"{name}{'  ' if name else ''}{item_name(transition)}  ")
-    if transition.previous is not None:
-        line.append(f"{printable(transition.previous, 30)} {arrow} ", style="bright_black")
-    line.append(printable(transition.current, 30), style=style_of_status(transition.current))
-    return line
-
-
 def _tail(scene: Scene) -> list[Text]:
-    notes = [Text(note, style="yellow") for note in scene.notes]
-    return [
-        Text(),
-        *notes,
-        draw_legend(scene.board.overall.counts, plain=scene.plain),
-        Text("Ctrl-C ends the watch; the batches go on.", style="bright_black"),
-    ]
+    legend = draw_legend(scene.board.overall.counts, plain=scene.plain)
+    if scene.over:
+        return [Text(), legend]
+    notes = [Text(note, style="yellow") for note in [*scene.notes, *_outage(scene)]]
+    return [Text(), *notes, legend, Text("Ctrl-C ends the watch; the batches go on.", style="bright_black")]
+
+
+def _outage(scene: Scene) -> list[str]:
+    """The longest outage under way as a line, with what matters most at its beginning."""
+    outages = find_outages(scene.waits)
+    if not outages:
+        return []
+    batch_id, longest = next(iter(outages.items()))
+    single = len(outages) == 1
+    who = batch_name(scene.names, batch_id) if single else f"{len(outages):,} of {len(scene.waits.waits):,} batches"
+    return [f"{who}: {describe_outage(longest, scene.now)}"]

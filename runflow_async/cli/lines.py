@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from runflow_async.cli.outages import OutageWatch
+from runflow_async.cli.running import say_of
 from runflow_async.protocol import printable
 
 if TYPE_CHECKING:
@@ -35,11 +38,15 @@ def summarise(wait: BatchWait) -> str:
 
 
 class JsonLines:
-    """Each transition as one line of JSON on standard output, flushed."""
+    """Each transition as one line of JSON on standard output, flushed; outages on standard error."""
+
+    def __init__(self) -> None:
+        self._outages: OutageWatch | None = None
 
     @contextmanager
-    def showing(self, _waits: BatchesWait) -> Generator[None]:
+    def showing(self, waits: BatchesWait) -> Generator[None]:
         """Nothing stands before the transitions or behind them."""
+        self._outages = OutageWatch(waits, began=say_of, over=say_of)
         yield
 
     def tell(self, transition: ItemTransition) -> None:
@@ -48,20 +55,24 @@ class JsonLines:
         sys.stdout.buffer.flush()
 
     def refresh(self) -> None:
-        """Nothing else is shown."""
+        """Say when an outage begins or is over."""
+        if self._outages is not None:
+            self._outages.look(asyncio.get_running_loop().time())
 
 
 class PlainLines:
-    """Each transition, and each end of a batch, as one line of text on standard output, flushed."""
+    """Each transition, and each end of a batch, as one line of text on standard output; outages on standard error."""
 
     def __init__(self) -> None:
         self._waits: BatchesWait | None = None
+        self._outages: OutageWatch | None = None
         self._ends_shown = 0
 
     @contextmanager
     def showing(self, waits: BatchesWait) -> Generator[None]:
         """The ends that were not shown yet follow at the end."""
         self._waits = waits
+        self._outages = OutageWatch(waits, began=say_of, over=say_of)
         yield
         self._show_ends()
 
@@ -74,7 +85,9 @@ class PlainLines:
         )
 
     def refresh(self) -> None:
-        """Write one line for each batch that has ended since."""
+        """Write one line for each batch that has ended since; say when an outage begins or is over."""
+        if self._outages is not None:
+            self._outages.look(asyncio.get_running_loop().time())
         self._show_ends()
 
     def _show_ends(self) -> None:

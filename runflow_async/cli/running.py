@@ -15,29 +15,45 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runflow_async._startup import restore_interrupts
 from runflow_async.cli.exits import Exit, about, explain, status_of_error
 from runflow_async.protocol import printable
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Generator, Sequence
+    from uuid import UUID
 
-__all__ = ["run", "run_async", "say_error", "say_hint"]
+__all__ = ["run", "run_async", "say_error", "say_hint", "say_of"]
+
+NOTES_AT_ONCE = 5
+"""Lesser notes shown in a row: every retry of one call, but not those of a thousand batches."""
+NOTES_APART = 5.0
+"""Seconds after which one more is shown."""
+COMPLETE = "_RUNFLOW_ASYNC_COMPLETE"
+"""In this variable a shell asks click for completion."""
 
 
 class NoteLines(logging.Handler):
-    """What the library logs, as lines on standard error: each warning, and of lesser notes one a second."""
+    """What is logged, as lines on standard error: each warning, and of lesser notes a few at a time."""
 
     def __init__(self) -> None:
         super().__init__()
+        self._left = float(NOTES_AT_ONCE)
         self._noted_at = 0.0
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
-        if record.levelno < logging.WARNING:
-            if record.created < self._noted_at + 1:
-                return
-            self._noted_at = record.created
-        _say(printable(record.getMessage(), 1000), "yellow" if record.levelno >= logging.WARNING else None)
+        warns = record.levelno >= logging.WARNING
+        if warns or self._has_room(record.created):
+            _say(printable(record.getMessage(), 1000), "yellow" if warns else None)
+
+    def _has_room(self, now: float) -> bool:
+        self._left = min(NOTES_AT_ONCE, self._left + max(now - self._noted_at, 0.0) / NOTES_APART)
+        self._noted_at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -47,11 +63,14 @@ def run(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments
     with _standard_streams(), _logged(debug=debug):
         try:
+            restore_interrupts()
             status = runflow_async.main(list(arguments), "runflow-async", standalone_mode=False)
             sys.stdout.flush()
             return int(status or 0)
-        except (BrokenPipeError, SystemExit):  # click leaves so where nobody reads its help
+        except BrokenPipeError:
             return _leave_pipe()
+        except SystemExit as error:
+            return _after_exit(error)
         except (click.Abort, KeyboardInterrupt):
             return Exit.INTERRUPTED
         except click.ClickException as error:
@@ -97,31 +116,67 @@ def _logged(*, debug: bool) -> Generator[None]:
 
 
 def run_async(main: Coroutine[Any, Any, int]) -> int:
-    """Run a command's coroutine; SIGTERM ends it as cleanly as Ctrl-C does, and a second one at once."""
-    terminated = False
+    """Run a command's coroutine; SIGTERM, or SIGHUP of a closed terminal, ends it as cleanly as Ctrl-C does."""
+    ending = Ending()
+    try:
+        return asyncio.run(ending.guard(main))
+    except (asyncio.CancelledError, OSError) as error:  # a closed terminal cannot be written to, either
+        if ending.number is not None:
+            return 128 + ending.number
+        if isinstance(error, BrokenPipeError):  # which click would make a 1 of
+            return _leave_pipe()
+        raise
+    finally:
+        ending.restore()
 
-    async def guarded() -> int:
+
+class Ending:
+    """The signals that end a command: the first one cancels it.
+
+    A second SIGTERM ends the process at once. A further SIGHUP is ignored: a shell sends one, and the system another.
+
+    Attributes:
+        number: the signal that came; None before.
+    """
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self._before: dict[int, Any] = {}
+
+    async def guard(self, main: Coroutine[Any, Any, int]) -> int:
+        """Run the coroutine."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
-        def terminate(_number: int, _frame: object) -> None:
-            nonlocal terminated
-            terminated = True
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        def end(number: int, _frame: object) -> None:
+            self.number = number
+            signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
             if task is not None:
                 loop.call_soon_threadsafe(task.cancel)
 
-        with suppress(ValueError):  # in a thread, to which no signal comes
-            signal.signal(signal.SIGTERM, terminate)
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)  # Windows has no SIGHUP
+            if number is None or signal.getsignal(number) == signal.SIG_IGN:  # by nohup, for example
+                continue
+            with suppress(ValueError):  # in a thread, to which no signal comes
+                self._before[number] = signal.signal(number, end)
         return await main
 
-    try:
-        return asyncio.run(guarded())
-    except asyncio.CancelledError:
-        if terminated:
-            return Exit.TERMINATED
-        raise
-    except BrokenPipeError:  # which click would make a 1 of
+    def restore(self) -> None:
+        """What came before is called for the signals again."""
+        for number, handler in self._before.items():
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, handler)
+
+
+def _after_exit(error: SystemExit) -> int:
+    """Click leaves so after it completed for a shell, and where nobody reads its help."""
+    asked = os.environ.get(COMPLETE)
+    if not asked:
         return _leave_pipe()
+    if not error.code:
+        return Exit.SUCCEEDED
+    say_error(f"{COMPLETE} must be bash_source, zsh_source or fish_source, not {printable(asked, 60)!r}")
+    return Exit.USAGE
 
 
 def _leave_pipe() -> int:
@@ -137,6 +192,11 @@ def say_error(text: str) -> None:
 def say_hint(text: str) -> None:
     """Tell what to do next."""
     _say(text, None)
+
+
+def say_of(batch_ids: Sequence[UUID], text: str) -> None:
+    """Tell something of some batches."""
+    say_hint(about(batch_ids, text))
 
 
 def _say(text: str, colour: str | None) -> None:

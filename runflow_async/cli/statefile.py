@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from runflow_async.cli.texts import to_utf8
 from runflow_async.errors import CheckpointError, ConfigurationError
 from runflow_async.models import Batch, BatchItemHandle
 
@@ -37,8 +38,7 @@ def read_snapshots(path: Path) -> list[Batch]:
         ConfigurationError: if the file cannot be read or holds anything else.
     """
     try:
-        content = path.read_bytes()
-        batches = msgspec.json.Decoder(Batch).decode_lines(content)
+        batches = msgspec.json.Decoder(Batch).decode_lines(to_utf8(path.read_bytes()))
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import shlex
 import sys
@@ -15,11 +16,13 @@ from rich.console import Console
 from runflow_async.arguments import parse_batch_id
 from runflow_async.cli.connecting import connection_options, is_debugging, open_session
 from runflow_async.cli.exits import Exit, about, explain
-from runflow_async.cli.following import follow, outcome
+from runflow_async.cli.following import accompany, follow, outcome
 from runflow_async.cli.lines import JsonLines, PlainLines, summarise
 from runflow_async.cli.live import LiveView
-from runflow_async.cli.running import run_async, say_error, say_hint
+from runflow_async.cli.outages import OutageWatch
+from runflow_async.cli.running import run_async, say_error, say_hint, say_of
 from runflow_async.cli.statefile import StateFile, read_snapshots
+from runflow_async.cli.texts import decode_text, split_words
 from runflow_async.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -106,7 +109,8 @@ def watch(
 ) -> int:
     """Show what happens to every item: live on a terminal, else line by line.
 
-    An ID of - reads ids from standard input. The file of --since may be that of --save, and missing at first.
+    An ID of - reads ids from standard input, where # begins a comment. The file of --since may be that of --save, and
+    missing at first.
     """
     ids = read_ids(batch_ids)
     first_time = since and save and since.resolve() == save.resolve() and not since.exists()
@@ -133,9 +137,9 @@ def watch(
 @click.command()
 @following_options
 def wait(batch_ids: tuple[str, ...], timeout: float | None, interval: float | None, max_outage: float) -> int:
-    """Wait silently until all batches have ended, then print a line for each.
+    """Wait until all batches have ended, then print a line for each; an outage is told on standard error.
 
-    An ID of - reads ids from standard input.
+    An ID of - reads ids from standard input, where # begins a comment.
     """
     ids = read_ids(batch_ids)
     if not is_debugging():
@@ -144,7 +148,8 @@ def wait(batch_ids: tuple[str, ...], timeout: float | None, interval: float | No
     async def settle() -> int:
         async with open_session() as session:
             waits = session.wait_for_batches(ids, timeout=timeout, interval=interval, max_outage=max_outage)
-            await waits.settle()
+            outages = OutageWatch(waits, began=say_of, over=say_of)
+            await accompany(waits.settle(), lambda: outages.look(asyncio.get_running_loop().time()))
         for one in waits.waits.values():
             if one.exception() is None:
                 click.echo(f"{one.batch_id}  {summarise(one)}")
@@ -154,16 +159,24 @@ def wait(batch_ids: tuple[str, ...], timeout: float | None, interval: float | No
 
 
 def read_ids(given: Sequence[str]) -> list[UUID]:
-    """The ids of the command line; `-` stands for those on standard input, between blanks or line ends.
+    """The ids of the command line; `-` stands for those on standard input.
 
     Raises:
-        ConfigurationError: if one is no UUID.
+        ConfigurationError: if one is no UUID, or standard input is no text.
         click.UsageError: if there are none.
     """
-    texts = [text for one in given for text in (sys.stdin.read().lstrip("\ufeff").split() if one == "-" else [one])]
+    texts = [text for one in given for text in (_read_words() if one == "-" else [one])]
     if not texts:
         raise click.UsageError("no batch to wait for: pass one ID or more, or - to read them from standard input")
     return [parse_batch_id(text) for text in texts]
+
+
+def _read_words() -> list[str]:
+    try:
+        content = sys.stdin.buffer.read()
+    except OSError as error:  # a terminal, read in the background
+        raise click.UsageError(f"cannot read standard input: {error.strerror}") from error
+    return split_words(decode_text(content, "standard input"))
 
 
 def _choose_view(as_json: bool, state: StateFile) -> View:
@@ -180,14 +193,14 @@ def _run_until_interrupted(main: Callable[[], Coroutine[Any, Any, int]], how_to_
         status = run_async(main())
     except KeyboardInterrupt:
         status = Exit.INTERRUPTED
-    if status in (Exit.INTERRUPTED, Exit.TERMINATED):
+    if status in (Exit.INTERRUPTED, Exit.TERMINATED, Exit.HUNG_UP):
         say_hint(f"interrupted; the batches go on at the server: {how_to_go_on}")
     return status
 
 
 def _go_on(since: Path | None, save: Path | None) -> str:
     if save is None:
-        return "run the same command again, with --save FILE --since FILE to be shown only what is new from then on"
+        return "run the same command again; with --save FILE, too, it could be taken up where it is interrupted"
     if since is not None and since.resolve() == save.resolve():
         return "run the same command again to go on"
     return f"to go on, run the same command again with --since {shlex.quote(str(save))}"

@@ -6,10 +6,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from runflow_async import RetryPolicy, RunflowSession
 from runflow_async.cli import main
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+
+def quick_session(*arguments: object, **keywords: object) -> RunflowSession:
+    """A session that tries again at once."""
+    return RunflowSession(*arguments, retry=RetryPolicy(wait_initial=0.02, wait_max=0.05), **keywords)
 
 
 class Ran(NamedTuple):

@@ -36,6 +36,7 @@ class Terminal:
         self.received = b""
         self.process: asyncio.subprocess.Process
         self._controller = controller
+        self._closed = False
         self._screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
 
@@ -52,6 +53,8 @@ class Terminal:
         raise AssertionError(f"{text!r} is not on the screen:\n{self.text}")
 
     def read(self) -> None:
+        if self._closed:
+            return
         with suppress(BlockingIOError):
             while found := os.read(self._controller, 65536):
                 self.received += found
@@ -60,6 +63,12 @@ class Terminal:
     def resize(self, columns: int, rows: int) -> None:
         self._screen.resize(rows, columns)
         fcntl.ioctl(self._controller, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def close(self) -> None:
+        """Close the terminal, as its window does."""
+        asyncio.get_running_loop().remove_reader(self._controller)
+        os.close(self._controller)
+        self._closed = True
 
     def press(self, key: bytes) -> None:
         os.write(self._controller, key)
@@ -104,9 +113,9 @@ async def terminal(
     try:
         yield shown
     finally:
-        loop.remove_reader(controller)
         if shown.process.returncode is None:
             shown.process.kill()
             await shown.process.wait()
-        os.close(controller)
+        if not shown._closed:
+            shown.close()
         os.close(own)

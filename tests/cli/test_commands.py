@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import io
 import json
 import logging
 import math
 import os
+import re
 import sys
 from uuid import UUID, uuid4
 
@@ -15,8 +18,9 @@ import pytest
 
 import runflow_async
 from runflow_async import Batch, BatchItem, CheckpointError, ItemTransition, RunflowSession
-from runflow_async.cli import main, statefile
+from runflow_async.cli import connecting, main, statefile
 from runflow_async.emulator import faults
+from tests.cli.conftest import quick_session
 from tests.rig import eventually, refused_port
 
 QUICK = [[(0.0, "queued"), (0.1, "running"), (0.3, "succeeded")]]
@@ -50,6 +54,19 @@ class TestGet:
         ran = await run("get", batch_id, "--base-url", emulator.url, "--organization-id", organization)
         assert ran.status == 0
         assert emulator.requests[-1].headers["X-Organization-Id"] == str(organization)
+
+    async def test_shows_every_attempt_that_failed(self, run, monkeypatch):
+        monkeypatch.setattr(connecting, "RunflowSession", quick_session)
+        batch_id = uuid4()
+        with refused_port() as port:
+            monkeypatch.setenv("RUNFLOW_BASE_URL", f"http://127.0.0.1:{port}")
+            ran = await run("get", batch_id)
+        assert ran.status == 6
+        *attempts, error = ran.err.splitlines()
+        assert error.startswith(f"error: batch {batch_id}: cannot connect")
+        assert [re.sub(r" \(.*", "", line) for line in attempts] == [
+            f"batch {batch_id}: attempt {number} failed" for number in (1, 2, 3, 4)
+        ]
 
     def test_takes_no_key_as_an_argument(self, capsys):
         assert main(["get", str(uuid4()), "--api-key", "rf_live_secret"]) == 2
@@ -213,11 +230,12 @@ class TestWatch:
         assert {transition.batch_id for transition in found} == set(batch_ids)
         assert [transition.current for transition in found].count("succeeded") == 6
 
-    async def test_says_why_it_is_waiting_while_nobody_answers(self, emulator, run):
+    async def test_says_why_it_is_waiting_and_for_which_batch_while_nobody_answers(self, emulator, run):
         emulator.faults.append(faults.status(503))
-        ran = await run("watch", emulator.create_scripted_batch(QUICK), "--interval", 0.05)
+        batch_id = emulator.create_scripted_batch(QUICK)
+        ran = await run("watch", batch_id, "--interval", 0.05)
         assert ran.status == 0
-        assert "503" in ran.err
+        assert re.fullmatch(rf"batch {batch_id}: attempt 1 failed \(HTTP 503 .*\); next one in 0\.\d\d s\n", ran.err)
 
     async def test_escapes_what_the_server_says(self, emulator, run):
         batch_id = emulator.create_scripted_batch(ended("\x1b[31mred"), client_refs=["two\nlines"])
@@ -293,21 +311,65 @@ class TestAStateFile:
 
 
 class TestIdsFromStandardInput:
-    async def test_stand_between_blanks_and_line_ends(self, emulator, run, monkeypatch):
+    @pytest.fixture
+    def standard_input(self, monkeypatch):
+        """Takes the bytes that standard input is to hold."""
+
+        def hold(content: bytes) -> None:
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), "ascii"))
+
+        return hold
+
+    @pytest.mark.parametrize(
+        "form", ["{}\n{} {}\n", "\t{}  \r\n\r\n\n{}\f{}", "# three: {{}}\n{} # the first\n  #\n{}#\n{}"]
+    )
+    async def test_stand_between_blanks_line_ends_and_comments(self, emulator, run, standard_input, form):
         batch_ids = [str(emulator.create_scripted_batch(ended("succeeded"))) for _ in range(3)]
-        monkeypatch.setattr(sys, "stdin", open_text("{}\n{} {}\n".format(*batch_ids)))
+        standard_input(form.format(*batch_ids).encode())
         ran = await run("wait", "-")
         assert [line.split()[0] for line in ran.out.splitlines()] == batch_ids
 
-    async def test_that_are_none_are_a_wrong_usage(self, run, monkeypatch):
-        monkeypatch.setattr(sys, "stdin", open_text("\n"))
+    @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+    async def test_are_read_in_the_encoding_that_a_mark_names(self, emulator, run, standard_input, encoding):
+        batch_id = str(emulator.create_scripted_batch(ended("succeeded")))
+        standard_input(f"{batch_id}  # größer\r\n".encode(encoding))
+        ran = await run("wait", "-")
+        assert (ran.status, ran.out) == (0, f"{batch_id}  succeeded, 1 of 1 succeeded\n")
+
+    @pytest.mark.parametrize(
+        ("content", "reason"),
+        [
+            ("größe".encode("latin-1"), "standard input is not UTF-8 text (byte 3); save it as UTF-8"),
+            ("8c1f".encode("utf-16-le"), "standard input holds NUL characters; save it as UTF-8"),
+            (b"\xff\xfe\x00", "ID must be a UUID or its text"),
+        ],
+    )
+    async def test_that_are_no_text_are_a_wrong_usage(self, run, standard_input, content, reason):
+        standard_input(content)
+        ran = await run("wait", "-")
+        assert ran.status == 2
+        assert ran.err.startswith(f"error: {reason}")
+        assert len(ran.err.splitlines()) == 1
+
+    @pytest.mark.parametrize("content", [b"", b"\n", b"# none yet\n"])
+    async def test_that_are_none_are_a_wrong_usage(self, run, standard_input, content):
+        standard_input(content)
         assert (await run("wait", "-")).status == 2
 
+    async def test_that_cannot_be_read_are_a_wrong_usage(self, run, monkeypatch):
+        class Terminal(io.RawIOBase):
+            """Of which the process is in the background."""
 
-def open_text(text: str):
-    import io
+            def readable(self) -> bool:
+                return True
 
-    return io.StringIO(text)
+            def readinto(self, _buffer: object) -> int:
+                raise OSError(errno.EIO, "Input/output error")
+
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(Terminal())))
+        ran = await run("wait", "-")
+        assert ran.status == 2
+        assert ran.err.startswith("error: cannot read standard input: Input/output error")
 
 
 class TestErrors:
@@ -392,10 +454,31 @@ class TestTimeline:
 
 
 async def test_a_key_file_that_is_no_text_is_refused(run, tmp_path):
-    (tmp_path / "key").write_bytes(b"\xff\xfe")
+    (tmp_path / "key").write_bytes("schlüssel".encode("latin-1"))
     ran = await run("get", uuid4(), "--api-key-file", tmp_path / "key")
     assert ran.status == 2
-    assert "cannot read the key" in ran.err
+    assert f"the key file {tmp_path / 'key'} is not UTF-8 text" in ran.err
+    assert "schl" not in ran.err
+
+
+class TestFilesAsPowerShellWritesThem:
+    """In UTF-16 with a byte order mark."""
+
+    async def test_may_hold_the_key(self, emulator, run, tmp_path):
+        (tmp_path / "key").write_text(f"{emulator.api_key}\r\n", "utf-16")
+        batch_id = emulator.create_scripted_batch(ended("succeeded"))
+        assert (await run("get", batch_id, "--api-key-file", tmp_path / "key")).status == 0
+
+    async def test_may_hold_what_was_shown_earlier(self, emulator, run, tmp_path):
+        batch_id = emulator.create_scripted_batch(ended("succeeded"))
+        (tmp_path / "s").write_text((await run("get", batch_id)).out, "utf-16")
+        ran = await run("watch", batch_id, "--since", tmp_path / "s")
+        assert (ran.status, "->" in ran.out) == (0, False)
+
+    async def test_may_hold_the_events_of_a_timeline(self, emulator, run, tmp_path):
+        events = (await run("watch", "--json", emulator.create_scripted_batch(QUICK), "--interval", 0.05)).out
+        (tmp_path / "events").write_text(events, "utf-16")
+        assert await run("timeline", tmp_path / "events", "-o", tmp_path / "timeline.svg") == (0, "", "")
 
 
 async def test_state_is_written_while_the_watch_goes_on(emulator, tmp_path, monkeypatch):

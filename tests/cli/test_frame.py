@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+from datetime import UTC, datetime
+from types import SimpleNamespace
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
+from runflow_async import ServerError
 from runflow_async.cli.bars import bar_cells
 from runflow_async.cli.board import KINDS, PACE_SPAN, Board, Progress
 from runflow_async.cli.frame import Scene, draw_frame, seconds_text
+from runflow_async.cli.recent import draw_recent
 from runflow_async.models import BatchItemHandle
 from runflow_async.transitions import ItemTransition
+from tests.virtual import body, play
 
 ITEM = BatchItemHandle(UUID(int=1), 0, UUID(int=2), "succeeded")
 
@@ -110,6 +117,93 @@ async def test_a_frame_fits_whatever_the_terminal_is(session, now_utc, count, he
     board = Board(0.0, {})
     for batch_id in waits.waits:
         board.take(ItemTransition(batch_id, ITEM, None, now_utc), 1.0)
-    lines = draw_frame(Scene(waits, board, {}, ["a note"], 5.0, plain=False), width, height)
+    lines = draw_frame(Scene(waits, board, {}, ["a note"], 5.0, plain=False, over=height is None), width, height or 1)
     assert all(line.cell_len <= width for line in lines)
     assert len(lines) <= (height or 25)
+
+
+class TestWhatRemains:
+    """The last picture, on the ordinary screen, foretells nothing any more."""
+
+    @pytest.mark.parametrize("count", [1, 50])
+    async def test_foretells_nothing_of_batches_that_are_followed_no_longer(self, session, now_utc, count):
+        waits = session.wait_for_batches([UUID(int=number) for number in range(count)])
+        board = Board(0.0, {})
+        running = BatchItemHandle(UUID(int=1), 0, UUID(int=2), "running")
+        board.take(ItemTransition(UUID(int=0), running, None, now_utc), 1.0)
+        board.take(ItemTransition(UUID(int=0), ITEM, "running", now_utc), 2.0)
+        board.take(ItemTransition(UUID(int=0), running, None, now_utc), 3.0)
+        scene = Scene(waits, board, {}, [], 5.0, plain=False)
+        passing, lasting = (
+            "\n".join(line.plain for line in draw_frame(scene._replace(over=over), 150, 30)) for over in (False, True)
+        )
+        assert "ETA" in passing
+        assert " now" in passing
+        assert "ETA" not in lasting
+        assert " now" not in lasting
+
+    async def test_shows_no_time_left_once_all_items_have_ended(self, session, now_utc):
+        waits = session.wait_for_batches([UUID(int=number) for number in range(50)])
+        board = Board(0.0, {})
+        board.take(ItemTransition(UUID(int=0), ITEM, None, now_utc), 1.0)
+        text = "\n".join(line.plain for line in draw_frame(Scene(waits, board, {}, [], 5.0, plain=False), 150, 80))
+        assert "ETA 0" not in text
+
+
+@pytest.mark.looptime
+async def test_a_poll_that_will_not_be_made_is_not_foretold():
+    wait = play(ServerError(503, retry_after=13), body()).wait(max_outage=8)
+    task = asyncio.ensure_future(wait)
+    await asyncio.sleep(2)
+    waits = SimpleNamespace(waits={wait.batch_id: wait}, ended=[])
+    now = asyncio.get_running_loop().time()
+    scene = Scene(waits, Board(now - 2, {}), {}, [], now, plain=False)
+    text = "\n".join(line.plain for line in draw_frame(scene, 150, 30))
+    assert "given up in 6.0 s" in text
+    assert ", next" not in text
+    assert f"{str(wait.batch_id)[:8]}: no good answer for 2 s of 8 s: HTTP 503" in text
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("width", [50, 80])
+async def test_the_age_and_the_limit_of_an_outage_are_there_where_its_reason_is_cut(width):
+    wait = play(ServerError(503, message="long " * 40)).wait()
+    task = asyncio.ensure_future(wait)
+    await asyncio.sleep(14.2)
+    now = asyncio.get_running_loop().time()
+    scene = Scene(SimpleNamespace(waits={wait.batch_id: wait}, ended=[]), Board(0.0, {}), {}, [], now, plain=False)
+    shown = "\n".join(line.plain for line in draw_frame(scene, width, 30))
+    assert f"{str(wait.batch_id)[:8]}: no good answer for 14 s of 300 s: " in shown
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+class TestTheLastTransitions:
+    @staticmethod
+    def draw(now_utc, *refs: str, plain: bool = False, batches: tuple[str, ...] = ()) -> list[str]:
+        items = [BatchItemHandle(UUID(int=9), 0, UUID(int=2), "succeeded", ref) for ref in refs]
+        transitions = [ItemTransition(UUID(int=1), item, "running", now_utc) for item in items]
+        return [line.plain for line in draw_recent(transitions, batches or [""] * len(refs), plain=plain)]
+
+    @given(st.lists(st.text(min_size=1), min_size=1, max_size=8), st.booleans())
+    def test_stand_in_columns_whatever_items_are_called(self, refs, plain):
+        lines = self.draw(datetime.now(UTC), *refs, plain=plain)
+        assert len({cell_len(line[: line.rindex("running ")]) for line in lines}) == 1
+        assert not plain or all(line.isascii() for line in lines)
+
+    def test_are_padded_and_cut_by_the_cells_of_their_names(self, now_utc):
+        lines = self.draw(now_utc, "item-9", "item-10", "画像" * 20)
+        assert [line[10:] for line in lines] == [
+            "item-9                    running → succeeded",
+            "item-10                   running → succeeded",
+            "画像画像画像画像画像画…   running → succeeded",
+        ]
+
+    def test_have_a_column_for_the_batches_where_there_are_several(self, now_utc):
+        lines = self.draw(now_utc, "item-9", "item-10", batches=("portraits", "写真"))
+        assert [line[10:] for line in lines] == [
+            "portraits  item-9   running → succeeded",
+            "写真       item-10  running → succeeded",
+        ]

@@ -14,7 +14,8 @@ import aiohttp
 import msgspec
 import pytest
 
-from runflow_async import ItemTransition
+from runflow_async import Batch, ItemTransition
+from runflow_async.cli import main
 from runflow_async.cli.bare import run_bare
 from runflow_async.emulator import faults
 from tests.cli.terminal import COMMAND
@@ -37,6 +38,31 @@ async def test_a_transition_is_there_as_soon_as_it_was_seen(emulator):
     _, errors = await process.communicate()
     assert process.returncode == 130
     assert errors.decode().startswith("interrupted; ")
+    assert "--since" not in errors.decode()  # nothing was saved that it could begin at
+
+
+async def test_sighup_is_an_end_like_any_other_unless_it_is_ignored(emulator, tmp_path):
+    batch_id, state = emulator.create_scripted_batch(NEVER), tmp_path / "state"
+    ignoring = ["bash", "-c", "trap '' HUP; exec \"$@\"", "bash"]  # as nohup does
+    processes = [
+        await asyncio.create_subprocess_exec(
+            *(*before, *COMMAND, "watch", "--json", str(batch_id), "--save", str(state)), stdout=PIPE, stderr=PIPE
+        )
+        for before in ([], ignoring)
+    ]
+    for process in processes:
+        assert await process.stdout.readline()
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGHUP)  # a shell sends one, and the system another
+    ended, goes_on = processes
+    _, errors = await ended.communicate()
+    assert ended.returncode == 129
+    assert f"--since {state}" in errors.decode()
+    assert msgspec.json.decode(state.read_bytes(), type=Batch).items[0].status_code == "running"
+    assert goes_on.returncode is None
+    goes_on.send_signal(signal.SIGINT)
+    await goes_on.communicate()
+    assert goes_on.returncode == 130
 
 
 async def test_a_reader_that_has_enough_ends_the_watch_without_noise(emulator):
@@ -194,6 +220,18 @@ async def test_a_shell_can_complete_commands_and_options(emulator):
     process = await start(env=os.environ | asked)
     out, _ = await process.communicate()
     assert sorted(out.decode().split()) == ["plain,wait", "plain,watch"]
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"), [("bash_source", 0), ("zsh_source", 0), ("fish_source", 0), ("tcsh_source", 2)]
+)
+def test_the_completion_script_is_a_success(monkeypatch, capsys, asked, status):
+    monkeypatch.setenv("_RUNFLOW_ASYNC_COMPLETE", asked)
+    assert main([]) == status
+    shown = capsys.readouterr()
+    assert ("_runflow_async_completion" in shown.out) == (status == 0)
+    assert (asked in shown.err) == (status == 2)
 
 
 class TestWithoutTheExtra:
@@ -209,7 +247,26 @@ class TestWithoutTheExtra:
         command = [sys.executable, "-c", hide, *arguments]
         return await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
 
-    @pytest.mark.parametrize("arguments", [[], ["watch", "x"], ["--help"]])
+    @pytest.mark.parametrize("arguments", [["--help"], ["watch", "--help"]])
+    def test_help_says_what_to_install_and_is_a_success(self, capsys, arguments):
+        assert run_bare(arguments) == 0
+        shown = capsys.readouterr()
+        assert "pip install 'runflow-async[cli]'" in shown.out
+        assert re.search(r"^ +demo  ", shown.out, re.MULTILINE)
+        assert shown.err == ""
+
+    def test_the_version_is_there(self, capsys):
+        assert run_bare(["--version"]) == 0
+        without = capsys.readouterr().out
+        assert main(["--version"]) == 0
+        assert without == capsys.readouterr().out
+
+    def test_a_command_has_its_own_help_and_refuses_what_it_does_not_know(self, capsys):
+        assert run_bare(["emulator", "--help"]) == 0
+        assert "--port" in capsys.readouterr().out
+        assert run_bare(["emulator", "--port", "many"]) == 2
+
+    @pytest.mark.parametrize("arguments", [[], ["watch", "x"]])
     def test_a_friendly_line_says_what_to_install(self, capsys, arguments):
         assert run_bare(arguments) == 2
         shown = capsys.readouterr()

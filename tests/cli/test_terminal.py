@@ -38,13 +38,14 @@ async def test_items_shows_a_table_with_a_row_for_each(emulator):
 
 class TestTheLiveView:
     async def test_has_a_bar_for_each_batch_and_the_last_transitions_below(self, emulator):
-        steps = [*ended("succeeded", "failed", "canceled"), [(0.0, "running")], [(0.0, "queued"), (1.0, "running")]]
+        busy = [(n / 2, ("queued", "running")[n % 2]) for n in range(100)]
+        steps = [*ended("succeeded", "failed", "canceled"), [(0.0, "running")], busy]
         batch_id = emulator.create_scripted_batch(steps)
         other = emulator.create_scripted_batch(NEVER)
         async with terminal("watch", str(batch_id), str(other), "--interval", "0.1") as screen:
             await screen.shows("queued → running")
             row = next(line for line in screen.text.splitlines() if line.startswith(str(batch_id)[:8]))
-            assert re.search(r"█+✗+╌+▒+ +3/5 .*polls", row)
+            assert re.search(r"█+✗+╌+▒+░* +3/5 .*polls", row)
             assert screen.colours("█") == {"green"}
             assert screen.colours("✗") == {"red"}
             assert screen.colours("▒") == {"cyan"}
@@ -84,7 +85,17 @@ class TestTheLiveView:
     async def test_says_why_there_is_no_answer(self, emulator):
         emulator.faults.append(faults.status(503, times=100))
         async with terminal("watch", str(emulator.create_scripted_batch(NEVER))) as screen:
-            await screen.shows("failed (HTTP 503")
+            await screen.shows(": no good answer for ")
+            await screen.shows(" s of 300 s: HTTP 503")
+
+    @pytest.mark.slow
+    async def test_says_when_answers_come_again(self, emulator):
+        emulator.faults.append(faults.status(503, times=10**9))
+        async with terminal("watch", str(emulator.create_scripted_batch(NEVER))) as screen:
+            await eventually(lambda: re.search(r"no good answer for ([4-9]|\d\d) s", screen.text), within=20)
+            emulator.faults.clear()
+            await screen.shows(": good answers again, after ", within=30)
+            assert "no good answer" not in screen.text
 
     async def test_without_colour_still_tells_states_apart(self, emulator):
         batch_id = emulator.create_scripted_batch(ended("succeeded", "failed") + NEVER)
@@ -126,6 +137,25 @@ class TestInterrupted:
             screen.press(b"\x03")
             assert await screen.end() == 130
             assert screen.text.strip().startswith("^Cinterrupted; the batches go on at the server")
+
+    async def test_by_ctrl_c_a_watch_that_saved_nothing_advises_to_save(self, emulator):
+        batch_id = emulator.create_scripted_batch(NEVER)
+        async with terminal("watch", str(batch_id), columns=300) as screen:
+            await screen.shows(" 0/1 ")
+            screen.press(b"\x03")
+            assert await screen.end() == 130
+            (advice,) = (line for line in screen.text.splitlines() if "interrupted; " in line)
+            assert "--save FILE" in advice
+            assert "--since" not in advice
+
+    async def test_by_a_terminal_that_is_closed_a_watch_keeps_its_state_and_ends_with_129(self, emulator, tmp_path):
+        batch_id, state = emulator.create_scripted_batch(NEVER), tmp_path / "state"
+        async with terminal("watch", str(batch_id), "--save", str(state)) as screen:
+            await screen.shows(" 0/1 ")
+            state.write_bytes(b"")  # that of the timer may have come
+            screen.close()
+            assert await screen.end() == 129
+        assert [item.status_code for item in msgspec.json.decode(state.read_bytes(), type=Batch).items] == ["running"]
 
     async def test_by_sigterm_a_watch_keeps_its_state_and_ends_with_143(self, emulator, tmp_path):
         batch_id, state = emulator.create_scripted_batch(NEVER), tmp_path / "state"

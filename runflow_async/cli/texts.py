@@ -1,0 +1,48 @@
+"""Text that comes from elsewhere, in whatever encoding a shell or an editor left it: a mark at its start says which."""
+
+from __future__ import annotations
+
+import codecs
+
+from runflow_async.errors import ConfigurationError
+
+__all__ = ["decode_text", "split_words", "to_utf8"]
+
+MARKS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32-le",
+    codecs.BOM_UTF32_BE: "utf-32-be",
+    codecs.BOM_UTF16_LE: "utf-16-le",  # begins that of UTF-32, too, and so comes after it
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+"""Byte order marks. PowerShell redirects its output as UTF-16."""
+
+
+def to_utf8(content: bytes) -> bytes:
+    """The text as UTF-8 without a byte order mark; left as it is where no mark names another encoding."""
+    for mark, encoding in MARKS.items():
+        if content.startswith(mark):
+            rest = content.removeprefix(mark)
+            return rest if encoding == "utf-8" else rest.decode(encoding, "replace").encode()
+    return content
+
+
+def decode_text(content: bytes, source: str) -> str:
+    """The text that the bytes hold.
+
+    Raises:
+        ConfigurationError: if it is neither UTF-8 nor marked as UTF-16 or UTF-32; names the source.
+    """
+    advice = "save it as UTF-8, or as UTF-16 with a byte order mark"
+    try:
+        text = to_utf8(content).decode()
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{source} is not UTF-8 text (byte {error.start + 1}); {advice}") from None
+    if "\0" in text:
+        raise ConfigurationError(f"{source} holds NUL characters; {advice}")
+    return text
+
+
+def split_words(text: str) -> list[str]:
+    """The words of a text, between white space; what follows a `#` in a line is a comment."""
+    return [word for line in text.splitlines() for word in line.partition("#")[0].split()]

@@ -1,0 +1,107 @@
+"""Outages as the command line tells them: when one begins and when it is over, once for all batches."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from uuid import UUID
+
+import pytest
+
+from runflow_async import AuthenticationError, ServerError
+from runflow_async.cli import connecting, outages
+from runflow_async.cli.outages import OutageWatch, describe_outage, find_outages
+from runflow_async.emulator import faults
+from tests.cli.conftest import quick_session
+from tests.rig import eventually
+from tests.virtual import body, play
+
+ENDED = [[(0.0, "succeeded")]]
+DOWN = [ServerError(503, retry_after=5)] * 3
+
+
+class Watched:
+    """A watch of some waits, looked at each second of virtual time."""
+
+    def __init__(self, *answers) -> None:
+        self.told: list[tuple[str, int, str]] = []
+        self.waits = {UUID(int=n): play(*given).wait(UUID(int=n), interval=5) for n, given in enumerate(answers)}
+        self._watch = OutageWatch(
+            SimpleNamespace(waits=self.waits),
+            began=lambda ids, text: self.told.append(("began", len(ids), text)),
+            over=lambda ids, text: self.told.append(("over", len(ids), text)),
+        )
+
+    async def run(self, seconds: int) -> list[tuple[str, int, str]]:
+        tasks = [asyncio.ensure_future(wait) for wait in self.waits.values()]
+        for _ in range(seconds):
+            await asyncio.sleep(1)
+            self._watch.look(asyncio.get_running_loop().time())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return self.told
+
+
+def good(number: int, status: str = "running") -> bytes:
+    return body(status, id=str(UUID(int=number)))
+
+
+@pytest.mark.looptime
+class TestAWatch:
+    async def test_says_once_for_all_batches_that_an_outage_began_and_that_it_is_over(self):
+        told = await Watched(*([good(n), *DOWN, good(n)] for n in range(3))).run(300)
+        assert [(what, count) for what, count, _ in told] == [("began", 3), ("over", 3)]
+        assert told[0][2].startswith("no good answer for ")
+        assert " of 300 s: HTTP 503" in told[0][2]
+        assert told[1][2].startswith("good answers again, after ")
+
+    async def test_says_nothing_of_a_failure_that_is_made_good_at_once(self):
+        assert await Watched([good(0), ServerError(503), good(0)]).run(60) == []
+
+    async def test_says_nothing_while_answers_come(self):
+        assert await Watched([good(0)]).run(60) == []
+
+    async def test_says_it_again_for_the_next_outage(self):
+        told = await Watched([*DOWN, good(0), *DOWN, good(0)]).run(600)
+        assert [what for what, _, _ in told] == ["began", "over", "began", "over"]
+
+    async def test_leaves_batches_that_failed_for_good_to_their_errors(self):
+        watched = Watched([*DOWN, AuthenticationError(401)])
+        assert [what for what, _, _ in await watched.run(300)] == ["began"]
+
+
+@pytest.mark.looptime
+async def test_an_outage_is_described_with_its_age_and_its_limit():
+    wait = play(ServerError(503)).wait(max_outage=40.5)
+    task = asyncio.ensure_future(wait)
+    await asyncio.sleep(14.2)
+    (outage,) = find_outages(SimpleNamespace(waits={wait.batch_id: wait})).values()
+    now = asyncio.get_running_loop().time()
+    assert describe_outage(outage, now).startswith("no good answer for 14 s of 40.5 s: HTTP 503")
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize("command", [("wait",), ("watch",), ("watch", "--json")])
+async def test_every_command_that_waits_says_so_on_standard_error(emulator, run, capsys, monkeypatch, command):
+    monkeypatch.setattr(outages, "PATIENCE", 0.05)
+    monkeypatch.setattr(connecting, "RunflowSession", quick_session)
+    emulator.faults.append(faults.status(503, times=10**9))
+    batch_ids = [emulator.create_scripted_batch(ENDED) for _ in range(3)]
+    running = asyncio.create_task(run(*command, *batch_ids))
+    seen = ""
+
+    def says(text: str) -> bool:
+        nonlocal seen
+        seen += capsys.readouterr().err
+        return text in seen
+
+    await eventually(lambda: says(" s of 300 s: HTTP 503"))
+    emulator.faults.clear()
+    ran = await running
+    seen += ran.err
+    assert ran.status == 0
+    assert seen.count("no good answer for") == 1
+    assert seen.count("good answers again, after") == 1
+    assert not any("attempt" in line and "batch " not in line for line in seen.splitlines())
