@@ -17,6 +17,7 @@ import pytest
 from runflow_async import Batch, ItemTransition
 from runflow_async.cli import main
 from runflow_async.cli.bare import run_bare
+from runflow_async.cli.running import run_async
 from runflow_async.emulator import faults
 from tests.cli.terminal import COMMAND
 
@@ -53,7 +54,6 @@ async def test_sighup_is_an_end_like_any_other_unless_it_is_ignored(emulator, tm
     for process in processes:
         assert await process.stdout.readline()
         process.send_signal(signal.SIGHUP)
-        process.send_signal(signal.SIGHUP)  # a shell sends one, and the system another
     ended, goes_on = processes
     _, errors = await ended.communicate()
     assert ended.returncode == 129
@@ -171,6 +171,27 @@ class TestBadStreams:
 
     async def test_help_that_nobody_reads_ends_as_a_broken_pipe(self):
         assert (await self.run("| true; exit ${PIPESTATUS[0]}", "--help"))[0] == 141
+
+
+@pytest.mark.parametrize(("number", "then"), [(signal.SIGHUP, signal.SIG_IGN), (signal.SIGTERM, signal.SIG_DFL)])
+def test_a_further_sighup_changes_nothing_and_a_further_sigterm_ends_the_process(number, then):
+    """A shell sends one SIGHUP when its terminal is closed, and the system another."""
+    before = signal.getsignal(number)
+    now = []
+
+    async def main() -> int:
+        os.kill(os.getpid(), number)
+        try:
+            await asyncio.sleep(10)
+        finally:
+            now.append(signal.getsignal(number))
+        return 0
+
+    try:
+        assert run_async(main()) == 128 + number
+        assert now == [then]
+    finally:
+        signal.signal(number, before)
 
 
 @pytest.mark.slow
