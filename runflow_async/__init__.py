@@ -1,6 +1,6 @@
 """Know what became of every item of every Runflow batch in flight, from asyncio."""
 
-from runflow_async import _startup  # noqa: F401  # first: it hears signals during the imports below
+from runflow_async import _startup as _startup  # first: it hears signals during the imports below
 from runflow_async._version import __version__
 from runflow_async.errors import (
     AuthenticationError,
