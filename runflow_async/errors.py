@@ -23,7 +23,7 @@
     │   ├── WaitTimeoutError           also a TimeoutError; the batch is still running
     │   ├── OutageError                no good answer for max_outage seconds; the last error is its cause
     │   └── WaitClosedError            aclose() was called before the wait had ended
-    └── BatchFailedError               from Batch.raise_for_status()
+    └── BatchFailedError               from Batch.raise_for_status(), with that batch
 
 All of them pickle, hold plain data and build their own message. Nothing here decides when to retry; an error
 only carries its `verdict`, which the retry rules read.
@@ -66,8 +66,8 @@ class RunflowError(Exception):
     """Base of every error of this library.
 
     Attributes:
-        batch_id: the batch whose wait the error ended, else None.
-        batch: the last snapshot of that wait, else None.
+        batch_id: the batch whose wait the error ended, or that did not succeed, else None.
+        batch: the last snapshot of that wait, or that batch, else None.
         stats: the counts of that wait, else None.
         verdict: whether the same request is worth another try.
     """

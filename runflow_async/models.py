@@ -119,10 +119,13 @@ class Batch(Struct, frozen=True, kw_only=True):
         """Do nothing if the batch succeeded.
 
         Raises:
-            BatchFailedError: for every other status, `partial_succeeded` and a running batch included.
+            BatchFailedError: for every other status, `partial_succeeded` and a running batch included; it carries
+                this batch.
         """
         if self.status_code != BatchStatus.SUCCEEDED:
-            raise BatchFailedError(self.id, self.status_code, self.failure_message or self.failure_code)
+            error = BatchFailedError(self.id, self.status_code, self.failure_message or self.failure_code)
+            error.batch = self
+            raise error
 
 
 class BatchItem(Struct, frozen=True, kw_only=True):

@@ -76,3 +76,11 @@ def test_raise_for_status_is_silent_on_success_alone():
         with pytest.raises(errors.BatchFailedError, match="no disk") as caught:
             Batch(id=BATCH_ID, status_code=status, failure_message="no disk").raise_for_status()
         assert (caught.value.status, caught.value.batch_id) == (status, BATCH_ID)
+
+
+def test_the_error_of_raise_for_status_carries_the_batch_to_another_process_too():
+    batch = Batch(id=BATCH_ID, status_code="failed", failure_code="NO_DISK", output={"a": [1]})
+    with pytest.raises(errors.BatchFailedError) as caught:
+        batch.raise_for_status()
+    assert caught.value.batch is batch
+    assert pickle.loads(pickle.dumps(caught.value)).batch == batch
