@@ -1,0 +1,39 @@
+"""What a forgotten `await` looks like: a wait that is dropped before anybody used it says so, as a coroutine does."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["WarnsIfUnused"]
+
+
+class WarnsIfUnused:
+    """Base of the objects that do nothing until they are awaited or iterated."""
+
+    _call: str | None = None
+    _is_moot: Callable[[], bool]
+
+    def expect_use(self, call: str, is_moot: Callable[[], bool]) -> Self:
+        """Warn when this is dropped before `note_use`.
+
+        Args:
+            call: the call that made it, for the warning.
+            is_moot: whether using it has become impossible meanwhile, so that there is nothing to warn of.
+        """
+        self._call = call
+        self._is_moot = is_moot
+        return self
+
+    def note_use(self) -> None:
+        """There is nothing to warn of any more."""
+        self._call = None
+
+    def __del__(self, warn: Callable[..., None] = warnings.warn) -> None:
+        # The function is kept in its default: the module may be gone when the interpreter exits.
+        if self._call is not None and not self._is_moot():
+            text = f"{self._call} was never awaited or iterated"
+            warn(text, RuntimeWarning, stacklevel=2, source=self)  # at the line that dropped it
