@@ -24,6 +24,7 @@ from runflow_async.flights import Flights
 from runflow_async.models import Batch
 from runflow_async.timetable import Timetable
 from runflow_async.transitions import ItemTransition
+from runflow_async.unused import WarnsIfUnused
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -45,7 +46,7 @@ WIDEST = 10.0
 """Seconds; the longest span of the first polls, which is also the longest default interval."""
 
 
-class BatchesWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
+class BatchesWait(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
     """Many batches, awaited or iterated; made by `RunflowSession.wait_for_batches`.
 
     Iterated, it yields the transitions of all batches as they come, those of one answer in `sequence_index` order.
@@ -114,15 +115,18 @@ class BatchesWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
         return self._waits[asked]
 
     def as_completed(self) -> Completions[BatchWait]:
-        """Iterate the waits as they end, good or bad; `wait.result()` raises what went wrong."""
-        return Completions(self)
+        """Iterate the waits as they end, good or bad; `wait.result()` raises what went wrong.
+
+        With a checkpoint, one that ended well is recorded when the loop comes back for the next one, and is not given
+        again in a later run; nothing of it may differ, and all of its items must have ended.
+        """
+        return Completions(self, hand_over=lambda wait: wait.hand_over(), is_old=lambda wait: wait.was_handed_over)
 
     async def __anext__(self) -> ItemTransition:
+        self.note_use()
         self._scope.check_free()
         self._stream()
-        if self._taken_from is not None:
-            self._taken_from.record_taken()
-            self._taken_from = None
+        self._record_taken()
         while not self._closed:
             transition = self._next_transition()
             if transition is not None:
@@ -142,11 +146,16 @@ class BatchesWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
     async def _complete(self) -> list[Batch]:
         await self.settle()
         self._raise_failures()
-        return [self._waits[batch_id].result() for batch_id in self._order]
+        batches = [self._waits[batch_id].result() for batch_id in self._order]
+        for wait in self._waits.values():
+            wait.hand_over()
+        return batches
 
     async def settle(self, ended: int | None = None) -> None:
         """Poll until so many batches have ended, by default all, without telling their transitions."""
+        self.note_use()
         self._scope.check_free()
+        self._record_taken()
         self._streaming = False
         for wait in tuple(self._untold):
             self._place(wait)
@@ -155,6 +164,7 @@ class BatchesWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
 
     async def aclose(self) -> None:
         """End it for good: polls under way are cancelled and have left when this returns."""
+        self.note_use()
         self._closed = True
         await self._scope.interrupt(WaitClosedError(CLOSED))
         await self._flights.stop()
@@ -186,11 +196,16 @@ class BatchesWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
             self._place(wait)
         return None
 
+    def _record_taken(self) -> None:
+        if self._taken_from is not None:
+            self._taken_from.record_taken()
+            self._taken_from = None
+
     def _raise_failures(self) -> None:
-        errors = [wait.exception() for wait in self._waits.values()]
-        if errors and all(isinstance(error, WaitClosedError) for error in errors):
+        waits = self._waits.values()
+        if waits and all(wait.was_closed for wait in waits):
             raise WaitClosedError("every one of these waits was closed")
-        raise_failures(errors)
+        raise_failures([wait.exception() for wait in waits])
 
     async def _turn(self) -> None:
         """Start the polls that are due, and return when one was answered or something changed."""
@@ -295,18 +310,39 @@ class Completable(Protocol[Ended]):
 
 
 class Completions(AsyncIterator[Ended]):
-    """The waits of many in the order in which they end."""
+    """The waits of many in the order in which they end.
 
-    def __init__(self, waits: Completable[Ended]) -> None:
+    Args:
+        waits: the many.
+        hand_over: called with a wait once the consumer has come back for the next one.
+        is_old: whether a wait is not to be given, because an earlier run has given it.
+    """
+
+    def __init__(
+        self,
+        waits: Completable[Ended],
+        hand_over: Callable[[Ended], None] = lambda _: None,
+        is_old: Callable[[Ended], bool] = lambda _: False,
+    ) -> None:
         self._waits = waits
-        self._given = 0
+        self._hand_over = hand_over
+        self._is_old = is_old
+        self._looked_at = 0
+        self._given: Ended | None = None
 
     async def __anext__(self) -> Ended:
-        await self._waits.settle(self._given + 1)
-        if self._given == len(self._waits.ended):
-            raise StopAsyncIteration
-        self._given += 1
-        return self._waits.ended[self._given - 1]
+        if self._given is not None:
+            self._hand_over(self._given)
+            self._given = None
+        while self._given is None:
+            await self._waits.settle(self._looked_at + 1)
+            if self._looked_at == len(self._waits.ended):
+                raise StopAsyncIteration
+            wait = self._waits.ended[self._looked_at]
+            self._looked_at += 1
+            if not self._is_old(wait):
+                self._given = wait
+        return self._given
 
 
 def raise_failures(errors: Sequence[Exception | None]) -> None:

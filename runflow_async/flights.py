@@ -23,7 +23,8 @@ class Flights:
     """The steps under way, which do not keep their fleet alive.
 
     Args:
-        most: how many there are at the same time.
+        most: how many polls there are at the same time; steps that load from a checkpoint do not count, because one
+            that hangs there must not hold up the others.
         landed: a method of the fleet; called with the wait, and what its step raised or None, when a step is over.
     """
 
@@ -31,6 +32,7 @@ class Flights:
         self._most = most
         self._landed = WeakMethod(landed)
         self._tasks: dict[BatchWait, asyncio.Task[None]] = {}
+        self._loading: set[BatchWait] = set()
 
     def __contains__(self, wait: BatchWait) -> bool:
         return wait in self._tasks
@@ -38,15 +40,18 @@ class Flights:
     @property
     def has_room(self) -> bool:
         """Whether one more may start."""
-        return len(self._tasks) < self._most
+        return len(self._tasks) - len(self._loading) < self._most
 
     def start(self, wait: BatchWait) -> None:
         """Take the next step of a wait."""
+        if not wait.is_loaded:
+            self._loading.add(wait)
         self._tasks[wait] = task = asyncio.create_task(wait.step())
         task.add_done_callback(partial(self._land, wait))
 
     def _land(self, wait: BatchWait, task: asyncio.Task[None]) -> None:
         del self._tasks[wait]
+        self._loading.discard(wait)
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         landed = self._landed()
         if landed is not None:

@@ -31,6 +31,7 @@ from runflow_async.ledger import Ledger
 from runflow_async.models import Batch, WaitStats
 from runflow_async.outages import OngoingOutage, Outage
 from runflow_async.protocol import batch_path, check_answer_id
+from runflow_async.usercode import UserCode
 from runflow_async.waits import PollState, RetryPolicy, log_failure
 
 if TYPE_CHECKING:
@@ -148,6 +149,23 @@ class Polling:
         self.ended = True
         self.ledger.report_missing()
 
+    @property
+    def preparation(self) -> float | None:
+        """Seconds from the start in which everything before the first poll must be over; None without a bound.
+
+        A timeout of 0 is one poll, which may take as long as a request may; so may what comes before it.
+        """
+        timeout = self._options.timeout
+        return self._transport.request_timeout if timeout == 0 else timeout
+
+    def start(self) -> float:
+        """Start the clock of the wait, unless it runs; the instant at which it was started."""
+        self._loop = asyncio.get_running_loop()
+        if self._agenda.started is None:
+            self._state.start_time = self._loop.time()
+            self._agenda.start(self._loop.time())
+        return self._state.start_time
+
     async def step(self) -> None:
         """Wait until it is time, poll once, and take in what comes back.
 
@@ -156,10 +174,7 @@ class Polling:
         Raises:
             RunflowError: what ends the wait.
         """
-        self._loop = asyncio.get_running_loop()
-        if self._agenda.started is None:
-            self._state.start_time = self._loop.time()
-            self._agenda.start(self._loop.time())
+        self.start()
         await self._sleep_until_due()
         if self.ended:
             return
@@ -236,7 +251,8 @@ class Polling:
         elif self._options.until is not None and (batch := self.ledger.batch) and _holds(self._options.until, batch):
             self.end()
         else:
-            delay = self._state.delay(self._strategy)
+            with UserCode("the interval strategy"):
+                delay = self._state.delay(self._strategy)
             asked = min(reply.retry_after or 0.0, self._options.max_retry_after)
             self._agenda.plan(now, delay, asked=asked)
 
@@ -317,7 +333,8 @@ class Polling:
 
 
 def _holds(until: Callable[[Batch], bool], batch: Batch) -> bool:
-    verdict = until(batch)
+    with UserCode("until"):
+        verdict = until(batch)
     if verdict is not True and verdict is not False and inspect.isawaitable(verdict):
         if isinstance(verdict, Coroutine):
             verdict.close()

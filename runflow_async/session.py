@@ -246,7 +246,9 @@ class RunflowSession:
             expect_callback: somebody calls `nudge` when the batch has ended, such as `callback_application`; until
                 then it is polled each 180 s or so only, which is also what a callback that never comes costs. Not
                 with `interval`.
-            checkpoint: remembers what was taken, and goes on from there in another process; not with `since`.
+            checkpoint: remembers what was taken, and goes on from there in another process; not with `since`. A
+                transition is recorded when the loop comes back for the next one, everything that is left when an
+                `await` returns. Its `load` runs within `timeout`, or within `request_timeout` where that is 0.
 
         Raises:
             ConfigurationError: at once, if an argument makes no sense.
@@ -257,13 +259,16 @@ class RunflowSession:
             - `OutageError`: `max_outage` went by; its cause is the last error.
             - `StatusError`, `CertificateError`, `MalformedResponseError`: what trying again cannot mend.
 
-            Each of them carries `batch_id`, the last `batch` and `stats`.
+            Each of them carries `batch_id`, the last `batch` and `stats`. What `until`, a strategy or the checkpoint
+            raises comes out, too: a `StopIteration`, a `StopAsyncIteration` or a `CancelledError` that nobody asked
+            for as the cause of a `RuntimeError`, because they would pass for the end of a loop or a task.
         """
         asked = parse_batch_id(batch_id)
         earlier = parse_since(since, asked)
         resumes = _one_of(earlier is not None, checkpoint)
         options = self._options(timeout, interval, max_outage, until, expect_callback)
-        return self._make_wait(asked, options, earlier, resumes)
+        wait = self._make_wait(asked, options, earlier, resumes)
+        return wait.expect_use(f"wait_for_batch({asked})", self._is_closed)
 
     def wait_for_batches(
         self,
@@ -289,7 +294,8 @@ class RunflowSession:
             until: as for `wait_for_batch`.
             since: snapshots seen earlier, such as `delivered` of each wait of a stream that was cut, in any order.
             expect_callback: as for `wait_for_batch`.
-            checkpoint: as for `wait_for_batch`.
+            checkpoint: as for `wait_for_batch`; `as_completed()` records a batch when the loop comes back for the next
+                one, and leaves out those that an earlier run has taken to their end.
 
         Raises:
             ConfigurationError: at once, if an argument makes no sense.
@@ -308,7 +314,10 @@ class RunflowSession:
         )
         for batch_id in asked:
             waits.add(batch_id)
-        return waits
+        return waits.expect_use("wait_for_batches()", self._is_closed)
+
+    def _is_closed(self) -> bool:
+        return self._transport.closed
 
     def _options(
         self,

@@ -107,7 +107,7 @@ class Transport:
         self._headers = headers
         self._http = http
         self._keeper: AsyncGenerator[None, None] | None = None
-        self._request_timeout = request_timeout
+        self.request_timeout = request_timeout
         self._max_connections = max_connections
         self._max_response_bytes = max_response_bytes
         self.throttle = throttle
@@ -149,7 +149,7 @@ class Transport:
         await self._take_turn(limit)
         try:
             now = self._now()
-            bound = min(self._request_timeout, longest, limit - now)
+            bound = min(self.request_timeout, longest, limit - now)
             if bound <= 0:
                 raise TransportError("no time was left to send the request")
             return await self._send(http, url, now + bound, sent)

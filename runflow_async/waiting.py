@@ -9,10 +9,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from runflow_async.errors import RunflowError, WaitClosedError
+from runflow_async.errors import RunflowError, WaitClosedError, WaitTimeoutError
 from runflow_async.models import Batch, WaitStats
 from runflow_async.polling import Polling, WaitOptions
+from runflow_async.recording import Recording
 from runflow_async.transitions import ItemTransition
+from runflow_async.unused import WarnsIfUnused
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -28,13 +30,16 @@ class Checkpoint(Protocol):
     """Remembers across restarts what a consumer has taken, such as `runflow_async.checkpoints.SQLiteCheckpoints`."""
 
     async def load(self, batch_id: UUID) -> Batch | None:
-        """What was recorded of a batch, as `since=` takes it; None if nothing was."""
+        """What was recorded of a batch, as `since=` takes it; None if nothing was.
+
+        It is called once, in the wait's first step and inside of its `timeout`; again if that step was cancelled.
+        """
 
     def record(self, transition: ItemTransition) -> None:
-        """Remember a transition that was taken; must not block."""
+        """Remember a transition that was taken; must not block. What it raises comes out of the wait."""
 
 
-class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
+class BatchWait(WarnsIfUnused, Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
     """One batch, awaited or iterated; made by `RunflowSession.wait_for_batch`, which says what it raises.
 
     Awaited, it returns the last `Batch`. Iterated, it yields every change of every item's status, in
@@ -55,9 +60,7 @@ class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
         checkpoint: Checkpoint | None = None,
     ) -> None:
         self.batch_id = batch_id
-        self._checkpoint = checkpoint
-        self._is_resumed = checkpoint is None
-        self._taken: ItemTransition | None = None
+        self._recording = Recording(checkpoint)
         self._transport = transport
         self._polling = Polling(transport, batch_id, options, since)
         self._scope = transport.scope(f"the wait for batch {batch_id}")
@@ -65,13 +68,23 @@ class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
         self._driver: asyncio.Task[Any] | None = None
         self._error: Exception | None = None
         self._trace: TracebackType | None = None
-        self._closed = False
+        self._closed: WaitClosedError | None = None
         self._on_change: Callable[[], None] | None = None
 
     def __repr__(self) -> str:
         batch = self.batch
         state = f"ended with {type(self._error).__name__}" if self._error else "done" if self.done() else "waiting"
         return f"<BatchWait {self.batch_id} {state}, last seen {batch.status_code if batch else None!r}>"
+
+    if not TYPE_CHECKING:  # checkers would take every name for one that is there
+
+        def __getattr__(self, name: str) -> Any:
+            """Only called for what is not there; an attribute of the `Batch`, most often."""
+            kind = type(self).__name__
+            message = f"{kind!r} object has no attribute {name!r}"
+            if not name.startswith("_") and hasattr(Batch, name):
+                message += f": that is the Batch's, which you get by awaiting the wait: `(await wait).{name}`"
+            raise AttributeError(message, name=name, obj=self)
 
     @property
     def __name__(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]  # of one object
@@ -136,26 +149,45 @@ class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
     async def step(self) -> None:
         """Wait until it is time and poll once; `await` and `async for` take one step after the other.
 
+        With a checkpoint, the first step loads what was recorded, and does not poll.
+
         Raises:
             Exception: what ends the wait.
         """
+        self.note_use()
         self._scope.check_free()
         try:
             self._transport.check_open()
             with self._scope:
-                if not self._is_resumed:
-                    await self._resume()
-                await self._polling.step()
+                if self.is_loaded:
+                    await self._polling.step()
+                else:
+                    await self._load()
         except Exception as error:
             self._end(error)
             raise
         finally:
             self._notify()
 
-    async def _resume(self) -> None:
-        assert self._checkpoint is not None  # noqa: S101  # is_resumed says so
-        self._polling.ledger.resume(await self._checkpoint.load(self.batch_id))
-        self._is_resumed = True
+    async def _load(self) -> None:
+        started, allowed = self._polling.start(), self._polling.preparation
+        bound = asyncio.timeout_at(None if allowed is None else started + allowed)
+        try:
+            async with bound:
+                earlier = await self._recording.load(self.batch_id)
+        except Exception as error:
+            if not bound.expired():
+                raise
+            raise WaitTimeoutError(
+                f"batch {self.batch_id} may be still running; it was not polled, because checkpoint.load did not "
+                f"return in {allowed} s: wait again once the checkpoint's storage answers, or with a longer timeout",
+            ) from error
+        self._polling.ledger.resume(earlier)
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the next `step` polls; with a checkpoint, the first one loads what was recorded."""
+        return self._recording.is_loaded
 
     @property
     def next_at(self) -> float:
@@ -195,19 +227,34 @@ class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
         transition = self._polling.ledger.next_transition()
         if transition is not None:
             self._polling.transitions += 1
-            if self._checkpoint is not None:
-                self._taken = transition
+            self._recording.take(transition)
         return transition
 
     def record_taken(self) -> None:
         """Record the transition taken last: its consumer has come back for more.
 
         Raises:
-            CheckpointError: if the record cannot be kept; it is tried again with the next call.
+            Exception: of the checkpoint; the record is tried again with the next call.
         """
-        if self._checkpoint is not None and self._taken is not None:
-            self._checkpoint.record(self._taken)
-            self._taken = None
+        self._recording.record()
+
+    def hand_over(self) -> None:
+        """Record all that is left to take of a wait that ended well: its consumer has the last batch.
+
+        Raises:
+            Exception: of the checkpoint; the rest is recorded with the next call.
+        """
+        self.record_taken()
+        if self._recording.is_on and self.done() and self._error is None:
+            while (transition := self._polling.ledger.next_transition()) is not None:
+                self._recording.take(transition)
+                self.record_taken()
+
+    @property
+    def was_handed_over(self) -> bool:
+        """Whether it ended well, and an earlier run took that very end: with every item ended, and none differing."""
+        is_news = self._polling.transitions > 0 or self.has_untold
+        return self._recording.knows_the_end and self.done() and self._error is None and not is_news
 
     def postpone(self) -> None:
         """Let go of worked-out transitions while nobody takes them; none is lost."""
@@ -219,16 +266,20 @@ class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
         self._polling.end()
         self._error = error
         self._trace = error.__traceback__  # raised again from here, it would grow with each time
-        if isinstance(error, RunflowError):
+        # One of another wait may have come out of a function of the user's.
+        if isinstance(error, RunflowError) and error.batch_id in (None, self.batch_id):
             error.batch_id = self.batch_id
             error.batch = self.batch
             error.stats = self.stats
 
     async def _complete(self) -> Batch:
+        self.record_taken()
         while not self._polling.ended:
             await self.step()
             self.postpone()
-        return self.result()
+        batch = self.result()
+        self.hand_over()
+        return batch
 
     def __await__(self) -> Generator[Any, Any, Batch]:
         return self._complete().__await__()
@@ -247,6 +298,7 @@ class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
 
     def throw(self, *error: Any) -> Any:
         """Raise inside, as the coroutine of a task."""
+        self.note_use()
         if self._coroutine is None:
             self._coroutine, self._driver = self._complete(), asyncio.current_task()
         elif self._driver is not asyncio.current_task():
@@ -259,6 +311,7 @@ class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
 
     def close(self) -> None:
         """Give up the run of a task; the wait itself stays whole. `aclose()` ends it."""
+        self.note_use()
         if self._coroutine is not None:
             self._coroutine.close()
             self._coroutine = None
@@ -266,7 +319,7 @@ class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
     async def __anext__(self) -> ItemTransition:
         self._scope.check_free()
         self.record_taken()
-        while not self._closed:
+        while self._closed is None:
             if (transition := self.take_transition()) is not None:
                 return transition
             if self._error is not None:
@@ -275,21 +328,32 @@ class BatchWait(Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
                 break
             try:
                 await self.step()
-            except WaitClosedError:
-                break
-            except Exception:
+            except Exception as error:
+                if self._is_own_close(error):
+                    break
                 if not (self.done() and self.has_untold):  # what the last answer brought is told first
                     raise
         raise StopAsyncIteration
 
+    @property
+    def was_closed(self) -> bool:
+        """Whether `aclose()` ended it before its batch did."""
+        return self._error is not None and self._is_own_close(self._error)
+
+    def _is_own_close(self, error: Exception) -> bool:
+        # By identity: a function of the user may raise the same of another wait.
+        return error is self._closed
+
     async def aclose(self) -> None:
         """End the wait for good; whoever is waiting in it leaves first. Afterwards iteration is over."""
+        self.note_use()
         self._transport.check_loop()
-        self._closed = True
-        closed = WaitClosedError(f"the wait for batch {self.batch_id} was closed", batch_id=self.batch_id)
-        self._end(closed)
+        if self._closed is None:
+            text = f"the wait for batch {self.batch_id} was closed"
+            self._closed = WaitClosedError(text, batch_id=self.batch_id)
+        self._end(self._closed)
         self._notify()
-        await self._scope.interrupt(closed)
+        await self._scope.interrupt(self._closed)
 
     async def __aenter__(self) -> Self:
         return self

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
-from runflow_async import Batch, CheckpointError, ConfigurationError, ItemTransition
+from runflow_async import (
+    AuthenticationError,
+    Batch,
+    CheckpointError,
+    ConfigurationError,
+    ItemTransition,
+    SessionClosedError,
+    WaitTimeoutError,
+)
 from runflow_async.arguments import parse_batch_id
 from runflow_async.fleet import BatchesWait
 from tests.test_fleet import IDS, FleetTransport
 from tests.virtual import BATCH_ID, perform
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from runflow_async.waiting import BatchWait
 
 pytestmark = pytest.mark.looptime
@@ -44,10 +52,18 @@ class Memory:
         self.recorded.append(transition)
 
 
-def waiting(memory: Memory, transport=None) -> BatchWait:
-    wait = (transport or perform(SCRIPT)).wait(interval=0.25)
-    wait._checkpoint, wait._is_resumed = memory, False
-    return wait
+def waiting(memory: Memory, transport=None, **keywords) -> BatchWait:
+    return (transport or perform(SCRIPT)).wait(interval=0.25, checkpoint=memory, **keywords)
+
+
+def many(memory: Memory, transport: FleetTransport, **keywords) -> BatchesWait:
+    def make(batch_id: UUID | str) -> BatchWait:
+        return transport.wait(parse_batch_id(batch_id), interval=0.5, checkpoint=memory, **keywords)
+
+    waits = BatchesWait(make, transport.scope("the wait for batches"), 4)
+    for batch_id in IDS:
+        waits.add(batch_id)
+    return waits
 
 
 def told(transitions) -> Counter:
@@ -77,10 +93,38 @@ async def test_cut_anywhere_the_stream_goes_on_with_only_the_last_one_again(take
     assert again == told(first[-1:])
 
 
-async def test_awaiting_takes_nothing():
+async def test_awaiting_hands_over_all_that_is_left():
     memory = Memory()
-    await waiting(memory)
-    assert memory.recorded == []
+    wait = waiting(memory)
+    first = await anext(wait)
+    await wait
+    assert memory.recorded[0] is first
+    assert told(memory.recorded) == Counter(
+        {(0, None, "queued"): 1, (0, "queued", "succeeded"): 1, (1, None, "failed"): 1}
+    )
+    await wait
+    assert len(memory.recorded) == 3
+    assert [t async for t in waiting(memory)] == []
+
+
+async def test_awaiting_in_vain_hands_over_nothing():
+    memory = Memory()
+    wait = waiting(memory, perform([[(0.0, "queued"), (99.0, "succeeded")]]), timeout=5)
+    first = await anext(wait)
+    with pytest.raises(WaitTimeoutError):
+        await wait
+    assert memory.recorded == [first]
+
+
+async def test_an_await_whose_record_fails_makes_up_for_it():
+    memory = Memory()
+    wait = waiting(memory)
+    memory.full = True
+    with pytest.raises(CheckpointError):
+        await wait
+    memory.full = False
+    assert (await wait).is_terminal
+    assert len(memory.recorded) == 2
 
 
 async def test_it_is_looked_at_once_and_not_before_the_wait_starts():
@@ -115,25 +159,232 @@ async def test_cancelled_while_it_is_read_the_wait_reads_it_again():
 
 async def test_a_fleet_records_for_each_of_its_batches():
     memory, transport = Memory(), FleetTransport()
-
-    def fleet() -> BatchesWait:
-        def make(batch_id: UUID | str) -> BatchWait:
-            wait = transport.wait(parse_batch_id(batch_id), interval=0.5)
-            wait._checkpoint, wait._is_resumed = memory, False
-            return wait
-
-        waits = BatchesWait(make, transport.scope("the wait for batches"), 200)
-        for batch_id in IDS:
-            waits.add(batch_id)
-        return waits
-
-    stream = fleet()
+    stream = many(memory, transport)
     first = [await anext(stream) for _ in range(7)]
     await stream.aclose()
-    rest = [t async for t in fleet()]
+    rest = [t async for t in many(memory, transport)]
     seen = Counter((t.batch_id, t.current) for t in [*first, *rest])
     assert set(seen) == {(batch_id, status) for batch_id in IDS for status in ("queued", "running", "succeeded")}
     assert seen.total() == len(seen) + 1
+
+
+async def test_a_fleet_that_is_awaited_hands_over_all_that_is_left():
+    memory = Memory()
+    stream = many(memory, FleetTransport())
+    first = await anext(stream)
+    assert len(await stream) == len(IDS)
+    assert memory.recorded[0] is first
+    assert [t async for t in many(memory, FleetTransport())] == []
+    assert len(await many(memory, FleetTransport())) == len(IDS)
+
+
+async def given_by(waits: BatchesWait, most: int = 99) -> list[UUID]:
+    """The batches given as completed, the last one of so many only looked at."""
+    given = []
+    async for wait in waits.as_completed():
+        given.append(wait.batch_id)
+        if len(given) == most:
+            break
+    return given
+
+
+@pytest.mark.parametrize("taken", range(1, 6))
+async def test_as_completed_gives_each_batch_once_across_restarts_but_for_the_one_it_was_cut_at(taken):
+    memory = Memory()
+    first = await given_by(many(memory, FleetTransport()), taken)
+    rest = await given_by(many(memory, FleetTransport()))
+    assert Counter(first + rest) == Counter([*IDS, first[-1]])
+    assert await given_by(many(memory, FleetTransport())) == []
+
+
+async def test_as_completed_records_a_batch_when_the_consumer_comes_back():
+    memory = Memory()
+    completed = many(memory, FleetTransport()).as_completed()
+    first = await anext(completed)
+    assert memory.recorded == []
+    memory.full = True
+    with pytest.raises(CheckpointError):
+        await anext(completed)
+    memory.full = False
+    second = await anext(completed)
+    assert {t.batch_id for t in memory.recorded} == {first.batch_id}
+    assert second is not first
+
+
+async def test_as_completed_gives_a_failed_one_in_each_run():
+    memory = Memory()
+    for given in (IDS, IDS[:1]):
+        transport = FleetTransport(failing={IDS[0]: AuthenticationError(401)})
+        assert set(await given_by(many(memory, transport))) == set(given)
+
+
+async def test_as_completed_gives_a_failed_one_that_an_earlier_run_took_to_its_end():
+    memory = Memory()
+    await many(memory, FleetTransport())
+    transport = FleetTransport(failing={IDS[0]: AuthenticationError(401)})
+    transport.seen.add(IDS[0])
+    assert await given_by(many(memory, transport)) == [IDS[0]]
+
+
+async def test_as_completed_gives_one_whose_wait_failed_though_its_items_had_ended():
+    memory = Memory()
+    transport = FleetTransport({IDS[0]: [(0.0, "succeeded"), (99.0, "succeeded")]}, {IDS[0]: AuthenticationError(401)})
+    assert set(await given_by(many(memory, transport))) == set(IDS)
+    assert await given_by(many(memory, FleetTransport())) == [IDS[0]]
+
+
+async def test_as_completed_gives_one_that_has_an_item_more():
+    memory = Memory()
+    await many(memory, FleetTransport())
+    memory.recorded = [
+        replace(one, item=replace(one.item, id=UUID(int=7))) if one.batch_id == IDS[0] else one
+        for one in memory.recorded
+    ]
+    assert await given_by(many(memory, FleetTransport())) == [IDS[0]]
+
+
+async def test_coming_back_for_a_batch_takes_the_transition_before():
+    memory = Memory()
+    stream = many(memory, FleetTransport())
+    first = await anext(stream)
+    await anext(stream.as_completed())
+    assert memory.recorded == [first]
+
+
+async def test_as_completed_gives_what_ended_in_the_same_run_in_each_iteration():
+    waits = many(Memory(), FleetTransport())
+    assert await given_by(waits) == await given_by(waits)
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        pytest.param([(0.0, "running"), (1.0, "succeeded")], id="an item changed"),
+        pytest.param([(0.0, "running")], id="an item has never ended"),
+    ],
+)
+async def test_as_completed_gives_a_batch_that_was_not_seen_to_its_end(later):
+    """The first run took a transition, the second one sees the end."""
+    memory = Memory()
+    scripts = {key: [(0.0, "running"), (5.0, "succeeded")] for key in IDS}
+    stream = many(memory, FleetTransport(scripts))
+    for _ in IDS:
+        await anext(stream)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(anext(stream), 1)
+    await stream.aclose()
+    assert len(memory.recorded) == len(IDS)
+    assert set(await given_by(many(memory, FleetTransport(dict.fromkeys(IDS, later))))) == set(IDS)
+
+
+class Hanging(Memory):
+    """Never comes back for some batches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = asyncio.Event()
+
+    async def load(self, batch_id: UUID) -> Batch | None:
+        self.asked.set()
+        if batch_id != IDS[-1]:
+            await asyncio.get_running_loop().create_future()
+        return None
+
+
+class TestWhileItIsRead:
+    async def test_the_timeout_holds(self):
+        started = asyncio.get_running_loop().time()
+        transport = perform(SCRIPT)
+        wait = waiting(Hanging(), transport, timeout=5)
+        with pytest.raises(WaitTimeoutError, match=r"checkpoint\.load did not return in 5 s") as caught:
+            await wait
+        assert asyncio.get_running_loop().time() - started == pytest.approx(5, abs=0.01)
+        assert (caught.value.batch_id, caught.value.batch, transport.polled_at) == (BATCH_ID, None, [])
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    async def test_the_timeout_counts_from_there(self):
+        class Slow(Memory):
+            async def load(self, batch_id: UUID) -> Batch | None:
+                await asyncio.sleep(3)
+                return None
+
+        wait = waiting(Slow(), perform([[(0.0, "queued"), (99.0, "succeeded")]]), timeout=5)
+        with pytest.raises(WaitTimeoutError):
+            await wait
+        assert wait.stats.elapsed == pytest.approx(5, abs=0.01)
+
+    @pytest.mark.parametrize("answer", [None, LookupError("cut")])
+    async def test_the_timeout_holds_whatever_the_checkpoint_makes_of_a_cancellation(self, answer):
+        class Stubborn(Memory):
+            async def load(self, batch_id: UUID) -> Batch | None:
+                try:
+                    await asyncio.sleep(99)
+                except asyncio.CancelledError:
+                    if answer is not None:
+                        raise answer from None
+                return None
+
+        transport = perform(SCRIPT)
+        with pytest.raises(WaitTimeoutError):
+            await waiting(Stubborn(), transport, timeout=5)
+        assert transport.polled_at == []
+        assert asyncio.current_task().cancelling() == 0
+
+    async def test_a_timeout_of_its_own_comes_out(self):
+        class Late(Memory):
+            async def load(self, batch_id: UUID) -> Batch | None:
+                async with asyncio.timeout(1):
+                    await asyncio.sleep(99)
+
+        with pytest.raises(TimeoutError) as caught:
+            await waiting(Late(), timeout=5)
+        assert not isinstance(caught.value, WaitTimeoutError)
+
+    async def test_with_a_timeout_of_zero_it_may_take_as_long_as_a_request(self):
+        wait = waiting(Hanging(), timeout=0)
+        with pytest.raises(WaitTimeoutError, match=r"in 30\.0 s"):
+            await wait
+        assert wait.stats.elapsed == pytest.approx(30, abs=0.01)
+        assert (await waiting(Memory(), perform([[(0.0, "succeeded")]]), timeout=0)).is_terminal
+
+    async def test_a_cancelled_load_starts_no_new_timeout(self):
+        wait = waiting(Hanging(), timeout=5)
+        for _ in range(4):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(anext(wait), 1)
+        assert not wait.done()
+        with pytest.raises(WaitTimeoutError):
+            await wait
+        assert wait.stats.elapsed == pytest.approx(5, abs=0.01)
+
+    async def test_more_batches_than_have_room_hang_and_hold_nobody(self):
+        """Four of the five never come out of the checkpoint, and four polls have room at a time."""
+        waits = many(Hanging(), FleetTransport(), timeout=500)
+        async for wait in waits.as_completed():
+            assert wait.batch_id == IDS[-1]
+            break
+        assert wait.stats.elapsed < 10
+        with pytest.raises(ExceptionGroup, match="4 of 5") as caught:
+            await waits
+        assert {type(error) for error in caught.value.exceptions} == {WaitTimeoutError}
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    async def test_something_else_than_a_batch_is_refused(self):
+        class Odd(Memory):
+            async def load(self, batch_id: UUID) -> Any:
+                return {"items": []}
+
+        with pytest.raises(ConfigurationError, match=r"what checkpoint\.load returns must be a Batch, not a dict"):
+            await waiting(Odd())
+
+    @pytest.mark.looptime(False)
+    async def test_a_closed_session_ends_it(self, emulator, session):
+        memory = Hanging()
+        task = asyncio.create_task(session.wait_for_batch(emulator.create_batch(), checkpoint=memory))
+        await memory.asked.wait()
+        await session.close()
+        with pytest.raises(SessionClosedError):
+            await task
 
 
 async def test_since_and_a_checkpoint_together_are_refused(session):

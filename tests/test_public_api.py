@@ -66,7 +66,7 @@ BatchStatus < StrEnum
     QUEUED = 'queued'
     RUNNING = 'running'
     SUCCEEDED = 'succeeded'
-BatchWait < Coroutine, AsyncIterator
+BatchWait < WarnsIfUnused, Coroutine, AsyncIterator
     async aclose() -> None
     batch -> Batch | None
     close() -> None
@@ -74,9 +74,13 @@ BatchWait < Coroutine, AsyncIterator
     delivered -> Batch
     done() -> bool
     exception() -> Exception | None
+    expect_use(call: str, is_moot: Callable[[], bool]) -> Self
+    hand_over() -> None
     has_untold -> bool
+    is_loaded -> bool
     next_at -> float
     next_poll_at -> float
+    note_use() -> None
     nudge() -> bool
     outage -> OngoingOutage | None
     postpone() -> None
@@ -87,13 +91,17 @@ BatchWait < Coroutine, AsyncIterator
     async step() -> None
     take_transition() -> ItemTransition | None
     throw(*error: Any) -> Any
+    was_closed -> bool
+    was_handed_over -> bool
     watch(on_change: Callable[[], None]) -> None
 BatchWaitError(message: str, *, batch_id: UUID | None = None, batch: Batch | None = None,
         stats: WaitStats | None = None) < RunflowError
-BatchesWait < Awaitable, AsyncIterator
+BatchesWait < WarnsIfUnused, Awaitable, AsyncIterator
     async aclose() -> None
     add(batch_id: UUID | str) -> BatchWait
     as_completed() -> Completions[BatchWait]
+    expect_use(call: str, is_moot: Callable[[], bool]) -> Self
+    note_use() -> None
     async settle(ended: int | None = None) -> None
     waits -> Mapping[UUID, BatchWait]
 CertificateError < TransportError
@@ -179,9 +187,11 @@ SQLiteCheckpoints(path: str | os.PathLike[str])
     record(transition: ItemTransition) -> None
 """,
     "runflow_async.distributed": """
-DistributedWait < Awaitable, AsyncIterator
+DistributedWait < WarnsIfUnused, Awaitable, AsyncIterator
     async aclose() -> None
     as_completed() -> Completions[RemoteWait]
+    expect_use(call: str, is_moot: Callable[[], bool]) -> Self
+    note_use() -> None
     async settle(ended: int | None = None) -> None
     waits -> Mapping[UUID, RemoteWait]
 RemoteWait
@@ -379,8 +389,9 @@ async def test_objects_hold_nothing_else_that_is_public():
     """What no signature shows, because it is set when the object is made."""
     async with RunflowSession("key") as session:
         assert attributes(session) == []
-        assert attributes(session.wait_for_batch(UUID(int=1))) == ["batch_id"]
-        assert attributes(session.wait_for_batches([])) == ["ended"]
+        async with session.wait_for_batch(UUID(int=1)) as wait, session.wait_for_batches([]) as waits:
+            assert attributes(wait) == ["batch_id"]
+            assert attributes(waits) == ["ended"]
     asked_for = ["api_key", "latency", "listing", "organization_id", "rate_limit"]
     assert attributes(Emulator()) == sorted([*asked_for, "callbacks", "faults", "requests"])
 

@@ -74,6 +74,7 @@ class VirtualTransport:
         self.distrusted = 0
         self.entered: set[Scope] = set()
         self.closed = False
+        self.request_timeout = 30.0
         self._origin: float | None = None
 
     def url(self, path: str) -> URL:
@@ -109,9 +110,10 @@ class VirtualTransport:
             "retry": RetryPolicy(),
             "max_retry_after": 120.0,
         }
-        since = keywords.pop("since", None)
+        since, checkpoint = keywords.pop("since", None), keywords.pop("checkpoint", None)
         strategy = check_strategy(keywords.pop("interval", None))
-        return BatchWait(self, batch_id, WaitOptions(strategy=strategy, **(options | keywords)), since)  # type: ignore[arg-type]
+        options |= {"strategy": strategy} | keywords
+        return BatchWait(self, batch_id, WaitOptions(**options), since, checkpoint)  # type: ignore[arg-type]
 
 
 def look_at_everything(wait: BatchWait) -> None:

@@ -109,7 +109,8 @@ def wait_for_batches(
         max_rate=rate,
     )
     earlier = parse_since_of_many(since)
-    return DistributedWait(client, plan, order, _count_shards(shards, len(set(order)), rate), earlier)
+    waits = DistributedWait(client, plan, order, _count_shards(shards, len(set(order)), rate), earlier)
+    return waits.expect_use("wait_for_batches()", lambda: client.status == "closed")
 
 
 def _count_shards(asked: int | None, batches: int, max_rate: float | None) -> int:

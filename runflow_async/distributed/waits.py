@@ -22,6 +22,7 @@ from runflow_async.fleet import Completions, raise_failures
 from runflow_async.models import Batch
 from runflow_async.scopes import Scope
 from runflow_async.transitions import ItemTransition
+from runflow_async.unused import WarnsIfUnused
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -38,7 +39,7 @@ MOST_UNTOLD = 20_000
 """Transitions that wait to be taken; while there are so many, the shards are not listened to, and so poll no more."""
 
 
-class DistributedWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
+class DistributedWait(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
     """Many batches, waited for on a Dask cluster; made by `wait_for_batches`.
 
     Iterated, it yields the transitions of all batches as they come, each item's in order and none twice. Awaited, it
@@ -94,6 +95,7 @@ class DistributedWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
         return Completions(self)
 
     async def __anext__(self) -> ItemTransition:
+        self.note_use()
         self._scope.check_free()
         self._untold.extendleft(reversed(self._set_aside.values()))
         self._set_aside.clear()
@@ -124,6 +126,7 @@ class DistributedWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
 
     async def settle(self, ended: int | None = None) -> None:
         """Wait until so many batches have ended, by default all, without telling their transitions."""
+        self.note_use()
         self._scope.check_free()
         while True:
             while self._untold:
@@ -142,6 +145,7 @@ class DistributedWait(Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
 
     async def aclose(self) -> None:
         """End it for good; the shards have stopped when this returns."""
+        self.note_use()
         self._closed = True
         await self._scope.interrupt(WaitClosedError("this wait for batches was closed"))
         await self._stop()

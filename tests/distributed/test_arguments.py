@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import pickle
 import threading
 from uuid import UUID, uuid4
@@ -141,7 +142,16 @@ async def test_without_a_key_on_the_workers_it_says_where_one_is_missed(client, 
 
 
 async def test_waits_show_what_they_are_and_no_secret(client, emulator):
-    waits = wait_for_batches(client, [batch_id := uuid4()])
-    assert repr(waits) == "<DistributedWait of 1 batches, 1 unfinished>"
-    assert repr(waits.waits[batch_id]) == f"<RemoteWait {batch_id} waiting>"
-    assert msgspec.json.encode(waits.waits[batch_id].delivered)
+    async with wait_for_batches(client, [batch_id := uuid4()]) as waits:
+        assert repr(waits) == "<DistributedWait of 1 batches, 1 unfinished>"
+        assert repr(waits.waits[batch_id]) == f"<RemoteWait {batch_id} waiting>"
+        assert msgspec.json.encode(waits.waits[batch_id].delivered)
+
+
+async def test_a_forgotten_await_is_named_unless_the_client_is_closed(client, cluster):
+    with pytest.warns(RuntimeWarning, match=r"^wait_for_batches\(\) was never awaited or iterated$"):
+        wait_for_batches(client, [uuid4()])
+    async with Client(cluster.scheduler_address, asynchronous=True) as other:
+        waits = wait_for_batches(other, [uuid4()])
+    del waits
+    gc.collect()

@@ -252,6 +252,29 @@ async def test_dropped_before_its_first_step_or_after_its_end_it_is_freed_at_onc
         gc.enable()
 
 
+def end_as_if_all_were_well(batch) -> bool:
+    raise StopAsyncIteration(batch.status_code)
+
+
+def find_it_closed(_batch) -> bool:
+    raise WaitClosedError("of another wait")
+
+
+@pytest.mark.parametrize(
+    ("until", "said"),
+    [
+        (end_as_if_all_were_well, "RuntimeError: until raised StopAsyncIteration"),
+        (find_it_closed, "WaitClosedError: of another wait"),
+    ],
+)
+async def test_an_iteration_never_ends_as_if_all_were_well(client, emulator, until, said):
+    with pytest.raises(ExceptionGroup) as caught:
+        async for _ in wait_for_batches(client, [emulator.create_scripted_batch(NEVER)], until=until):
+            pass
+    (error,) = caught.value.exceptions
+    assert f"{type(error).__name__}: {error}" == said
+
+
 async def test_delivered_lets_another_one_go_on_where_it_was_cut(client, emulator):
     batch_ids = [emulator.create_scripted_batch([STEPS] * 2) for _ in range(4)]
     seen = []
