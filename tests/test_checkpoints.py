@@ -144,6 +144,17 @@ async def test_more_than_the_disk_keeps_up_with_is_refused(tmp_path, monkeypatch
             _ = [checkpoints.record(transition(index)) for index in range(100_000)]
 
 
+@pytest.mark.slow
+async def test_a_burst_as_large_as_the_largest_answer_is_recorded_whole(tmp_path):
+    """An `await` records all items of its batch at once."""
+    path = tmp_path / "c.db"
+    burst = [transition(index) for index in range(200_000)]
+    async with SQLiteCheckpoints(path) as checkpoints:
+        for one in burst:
+            checkpoints.record(one)
+    assert rows_in(path) == len(burst)
+
+
 ODD = {
     "an index beyond 64 bits": {"sequence_index": 2**70},
     "a lone surrogate": {"client_ref": "a\ud800b"},

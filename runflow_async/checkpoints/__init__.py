@@ -27,7 +27,7 @@ __all__ = ["SQLiteCheckpoints"]
 
 logger = logging.getLogger("runflow_async")
 
-MOST_PENDING = 100_000
+MOST_PENDING = 1_000_000
 """Transitions that may wait to be written."""
 
 
