@@ -8,7 +8,10 @@ Beside each peer stands ours at the greatest eagerness that needs no more reques
 of 10, 20, 60 and 120 s that is not below the peer's: who asks each 30 s cannot be compared with a bound of 10 s. Its
 shortest is 0.1 s, so that the default of 0.5 s is not what is compared with the densest peer.
 
-Run `python -m benchmarks.schedule [--traces FILE] [--json] [--plot FILE]`. A traces file is a JSON list of
+A second table holds short batches, drawn as the emulator draws them: the default beside the lateness that its length
+excuses and beside a poll every 2 s. A round trip takes 10 ms there, as to the emulator.
+
+Run `python -m benchmarks.schedule [--short] [--traces FILE] [--json] [--plot FILE]`. A traces file is a JSON list of
 `{"items": [{"started": s, "finished": s}, ...]}`, in seconds since the first poll.
 """
 
@@ -27,6 +30,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tenacity import wait_exponential, wait_exponential_jitter, wait_fixed, wait_incrementing, wait_random
 from tenacity.wait import wait_random_exponential
 
+from runflow_async.emulator.drawing import draw_timelines
 from runflow_async.progress import Tally
 from runflow_async.waits import PollState, wait_adaptive
 
@@ -46,6 +50,13 @@ SHORT_FIXED = ("runflow-js: 2.0", "replicate: 0.5", "openai helpers: 1.0")
 
 KINDS = {"one item": 1, "side by side": 2, "queue": 3, "waves": 2, "stragglers": 2, "stalled": 1, "bursts": 1}
 """Kinds of batches and how often each is drawn."""
+
+SHORT_SECONDS = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0)
+SHORT_ITEMS = (1, 3, 24)
+SHORT_WORKERS = 8
+SHORT_ROUNDTRIP = 0.01
+SHORT_BATCHES = 10_000
+"""Short batches of each kind. At 2 s and 3 s barely more than half meet both bounds, which fewer would not show."""
 
 
 class Trace(NamedTuple):
@@ -107,6 +118,15 @@ def draw_traces(seed: int, batches: int = BATCHES) -> list[Trace]:
     return traces
 
 
+def draw_short(seconds: float, items: int, batches: int, seed: int) -> list[Trace]:
+    """Batches of one length, created at the first poll."""
+    rng = random.Random(seed)
+    plan: dict[str, Any] = {"fail": 0.0, "cancel": 0.0, "workers": SHORT_WORKERS, "stragglers": 0}
+    drawn = (draw_timelines(rng, items=items, duration=seconds, **plan) for _ in range(batches))
+    kind = f"{seconds:g} s, {items} items"
+    return [Trace(kind, [(timeline.first_work(), timeline.first_end()) for timeline in one]) for one in drawn]
+
+
 def read_traces(path: Path) -> list[Trace]:
     """Traces of a file."""
     return [
@@ -124,7 +144,7 @@ class Outcome(NamedTuple):
     items_late: float
 
 
-def follow(trace: Trace, strategy: Callable[[RetryCallState], float]) -> Outcome:
+def follow(trace: Trace, strategy: Callable[[RetryCallState], float], roundtrip: float = ROUNDTRIP) -> Outcome:
     """Poll one batch to its end."""
     starts = sorted(start for start, _ in trace.items)
     ends = sorted(end for _, end in trace.items)
@@ -136,7 +156,7 @@ def follow(trace: Trace, strategy: Callable[[RetryCallState], float]) -> Outcome
     items_late = 0.0
     while True:
         requests += 1
-        seen, now = sent + ROUNDTRIP / 2, sent + ROUNDTRIP
+        seen, now = sent + roundtrip / 2, sent + roundtrip
         begun, finished = bisect.bisect_right(starts, seen), bisect.bisect_right(ends, seen)
         items_late += sum(now - end for end in ends[told:finished])
         told = finished
@@ -155,6 +175,36 @@ def summary(outcomes: list[Outcome]) -> dict[str, float]:
         "late_p95": statistics.quantiles(late, n=20)[-1],
         "items_late": statistics.fmean(outcome.items_late for outcome in outcomes),
     }
+
+
+def allowed_lateness(seconds: float) -> float:
+    """Seconds after the end of a batch of this length at which the default is to have seen it, in the median."""
+    return 0.5 + seconds / 4
+
+
+def short(
+    strategy: Any, seconds: float, items: int, batches: int = SHORT_BATCHES, seed: int = UNSEEN
+) -> dict[str, Any]:
+    """Short batches of one kind under one strategy."""
+    random.seed(seed)
+    outcomes = [follow(trace, strategy, SHORT_ROUNDTRIP) for trace in draw_short(seconds, items, batches, seed)]
+    return {
+        "late": statistics.median(outcome.late for outcome in outcomes),
+        "late_mean": statistics.fmean(outcome.late for outcome in outcomes),
+        "requests": statistics.median_low(outcome.requests for outcome in outcomes),
+        "requests_mean": statistics.fmean(outcome.requests for outcome in outcomes),
+    }
+
+
+def compare_short() -> list[dict[str, Any]]:
+    """The default and a poll every 2 s on every kind of short batch."""
+    return [
+        {"seconds": seconds, "items": items, "allowed": allowed_lateness(seconds)}
+        | {"default": short(wait_adaptive(), seconds, items)}
+        | {"every_2_s": short(wait_fixed(2.0), seconds, items, batches=1)}
+        for seconds in SHORT_SECONDS
+        for items in SHORT_ITEMS
+    ]
 
 
 def peers() -> dict[str, tuple[Any, float]]:
@@ -223,6 +273,7 @@ def compare(traces: list[Trace], seed: int) -> dict[str, Any]:
     return {
         "seed": seed,
         "default": summary(default) | {"kinds": by_kind(default)},
+        "short": compare_short(),
         "peers": results,
         "frontiers": {
             f"{bound:g}": [{"eagerness": e} | frontier.summaries[e] for e in EAGERNESS]
@@ -293,6 +344,20 @@ def show(results: dict[str, Any]) -> None:
     print("\nthe default, by kind of batch")
     for kind, figures in results["default"]["kinds"].items():
         line(f"    {kind}", figures)
+    show_short(results["short"])
+
+
+def show_short(rows: list[dict[str, Any]]) -> None:
+    """Print the figures of short batches as text."""
+    print(f"\nshort batches{'':15}{'late, median':>20} {'mean':>6}  {'requests, median':>17} {'mean':>6}  every 2 s")
+    for row in rows:
+        ours, fixed = row["default"], row["every_2_s"]
+        late = f"{ours['late']:.2f} (of {row['allowed']:.2f})"
+        requests = f"{ours['requests']} (of {fixed['requests']})"
+        print(
+            f"{row['seconds']:9g} s, {row['items']:2} items      {late:>20} {ours['late_mean']:6.2f}  {requests:>17} "
+            f"{ours['requests_mean']:6.2f}  {fixed['requests']} requests, {fixed['late']:.2f} s late"
+        )
 
 
 def main() -> None:
@@ -300,9 +365,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--traces", type=Path, help="a JSON file of batches instead of the drawn ones")
     parser.add_argument("--seed", type=int, default=UNSEEN)
+    parser.add_argument("--short", action="store_true", help="short batches alone")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--plot", type=Path, help="draw requests against lateness into this file")
     options = parser.parse_args()
+    if options.short:
+        rows = compare_short()
+        print(json.dumps(rows, indent=2)) if options.json else show_short(rows)
+        return
     traces = read_traces(options.traces) if options.traces else draw_traces(options.seed)
     results = compare(traces, options.seed)
     if options.plot:

@@ -17,7 +17,7 @@ USUAL_WEIGHT = 0.8
 """Items that this prior knowledge counts for."""
 BETWEEN = 0.65
 """Standard deviation of log durations from one batch to the next."""
-WITHIN = 0.25
+WITHIN = 0.2
 """Standard deviation of log durations inside of a batch, before they are seen."""
 WITHIN_WEIGHT = 6.0
 """Items that `WITHIN` counts for."""
@@ -38,6 +38,10 @@ MOST = 1_000_000
 """Items; no count is taken for larger, for the difference would change no interval but spoil the arithmetic."""
 START_DELAY = 0.5
 """Seconds until the first item begins, for each second in which none did."""
+FIRST_INTERVAL = 1.05
+"""Seconds; the longest first interval, just long enough that a batch of one second needs two polls."""
+GROWTH = 2.32
+"""Seconds by which the square of the longest interval grows with each second of the wait."""
 
 
 class Tally(NamedTuple):
@@ -90,15 +94,20 @@ class Progress:
             self._cohorts = [(now, running)] if running else []
             self._changed_at = now
         else:
-            self._compare(now, (self._observed_at + now) / 2, running, finished)
+            self._compare(self._observed_at, now, running, finished)
         self._observed_at = now
         self._waiting, self._finished = waiting, finished
         self._peak = max(self._peak, running)
 
-    def _compare(self, now: float, between: float, running: int, finished: int) -> None:
+    def _compare(self, before: float, now: float, running: int, finished: int) -> None:
+        between = (before + now) / 2
         known = sum(count for _, count in self._cohorts)
         ended = max(0, finished - self._finished)
         started = max(0, running - known + ended)
+        # Of an item that began and ended between two polls neither instant is known: Little's law gives the mean
+        # duration from how many ended and how many run at a time. Two instants of which nothing is known are a third
+        # of the interval apart.
+        unseen = (now - before) * min(max(running / max(ended, 1), 1 / 3), 1.0)
         if started:
             self._cohorts.append((between, started))
         if started or ended:
@@ -107,7 +116,7 @@ class Progress:
         while surplus > 0 and self._cohorts:
             start, count = self._cohorts[0]
             taken = min(count, surplus)
-            self._learn(min(taken, ended), math.log(max(between - start, (now - start) / 4, SHORTEST)))
+            self._learn(min(taken, ended), math.log(max(between - start or unseen, SHORTEST)))
             ended -= min(taken, ended)
             surplus -= taken
             self._cohorts[0:1] = [(start, count - taken)] if count > taken else []
@@ -138,7 +147,8 @@ class Progress:
             spread_weight += told
             spread += told * (expected**2 / 2 + scale**2)
         self._median = median = total / weight
-        spread += self._squares - 2 * median * self._sum + self._count * median**2
+        # Never below zero but for rounding, which a great many items make large.
+        spread += max(0.0, self._squares - 2 * median * self._sum + self._count * median**2)
         within = spread / spread_weight
         between = BETWEEN**2 / (1 + (weight - USUAL_WEIGHT) * BETWEEN**2 / within)
         self._scale = math.sqrt((within + between) / LOGISTIC)
@@ -165,11 +175,22 @@ class Progress:
             after = longest * (cell / CELLS) ** 2
             ended = math.exp(self._log_ended(groups, after))
             left = math.log1p(-min(ended, 1 - 1e-12))
-            gain = eagerness * math.sqrt((alive - left) * (after - before))
+            gain = eagerness * math.sqrt(max(alive - left, 0.0) * (after - before))
             if worth + gain >= 1:
                 return before + (after - before) * (1 - worth) / gain
             worth, alive, before = worth + gain, left, after
         return longest
+
+    def patience(self, age: float) -> float:
+        """Seconds that an interval may last in a batch of which next to nothing is known but its age.
+
+        A duration of any order of magnitude makes the end's hazard fall with the age, so that the interval grows with
+        its square root. What has not begun cannot end before it does.
+
+        Args:
+            age: seconds since the wait began.
+        """
+        return math.sqrt(FIRST_INTERVAL**2 + GROWTH * age) + (START_DELAY * age if self._waiting else 0.0)
 
     def _without_belief(self, now: float, longest: float, eagerness: float) -> float:
         return min(longest, math.sqrt(now - self._changed_at + 1) / eagerness)

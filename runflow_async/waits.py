@@ -43,11 +43,6 @@ logger = logging.getLogger("runflow_async")
 SUSPECT_LIMIT = 3
 """Suspect answers in a row after which the last of them is raised."""
 
-FIRST_INTERVAL = 1.0
-"""Seconds; while next to nothing is known, no interval is longer than this and ..."""
-GROWTH = 5.0
-"""... this share of the time waited, so that no batch is seen absurdly late for its length."""
-
 
 class RetryPolicy(Struct, frozen=True, kw_only=True):
     """How failed requests are tried again: exponential backoff with full jitter.
@@ -156,8 +151,8 @@ class wait_adaptive(wait_base):  # noqa: N801  # tenacity's own spelling of stra
         began = retry_state.start_time
         progress = retry_state.progress if isinstance(retry_state, PollState) else Progress(began)
         elapsed = retry_state.seconds_since_start or 0.0
-        newborn = (FIRST_INTERVAL + GROWTH * elapsed) / self.eagerness
-        interval = progress.delay(began + elapsed, builtins.min(self.max, newborn), self.eagerness)
+        longest = builtins.min(self.max, progress.patience(elapsed) / self.eagerness)
+        interval = progress.delay(began + elapsed, longest, self.eagerness)
         # Cut off after the jitter, half of the longest intervals would be equal, and waits would beat in step.
         cut = builtins.min(interval, self.max / (1 + self.jitter))
         varied = cut * random.uniform(1 - self.jitter, 1 + self.jitter)  # noqa: S311  # spreads, hides nothing
