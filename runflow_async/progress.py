@@ -181,7 +181,7 @@ class Progress:
             worth, alive, before = worth + gain, left, after
         return longest
 
-    def patience(self, age: float) -> float:
+    def longest_interval(self, age: float) -> float:
         """Seconds that an interval may last in a batch of which next to nothing is known but its age.
 
         A duration of any order of magnitude makes the end's hazard fall with the age, so that the interval grows with

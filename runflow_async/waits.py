@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 import tenacity
 from msgspec import Struct
 from tenacity import AsyncRetrying, RetryCallState
-from tenacity.wait import wait_base, wait_fixed, wait_random_exponential
+from tenacity.wait import wait_base, wait_chain, wait_combine, wait_fixed, wait_random_exponential
 
 from runflow_async.arguments import check_count, check_function, check_number, check_seconds
 from runflow_async.errors import ConfigurationError, RunflowError, Verdict
 from runflow_async.progress import Progress, Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from runflow_async.models import Batch
 
@@ -42,6 +42,9 @@ logger = logging.getLogger("runflow_async")
 
 SUSPECT_LIMIT = 3
 """Suspect answers in a row after which the last of them is raised."""
+
+NEEDS_ERRORS: tuple[type, ...] = (tenacity.wait_exception,) if hasattr(tenacity, "wait_exception") else ()
+"""Strategies that look at an exception; tenacity 9.0 has none."""
 
 
 class RetryPolicy(Struct, frozen=True, kw_only=True):
@@ -144,14 +147,14 @@ class wait_adaptive(wait_base):  # noqa: N801  # tenacity's own spelling of stra
         self.eagerness = check_number("eagerness", eagerness)
         self.jitter = check_number("jitter", jitter, zero=True)
         if self.jitter >= 1:
-            raise ConfigurationError(f"jitter is a share below 1, not {jitter}")
+            raise ConfigurationError(f"jitter must be less than 1, not {jitter}")
 
     def __call__(self, retry_state: RetryCallState) -> float:
         """Seconds until the next poll."""
         began = retry_state.start_time
         progress = retry_state.progress if isinstance(retry_state, PollState) else Progress(began)
         elapsed = retry_state.seconds_since_start or 0.0
-        longest = builtins.min(self.max, progress.patience(elapsed) / self.eagerness)
+        longest = builtins.min(self.max, progress.longest_interval(elapsed) / self.eagerness)
         interval = progress.delay(began + elapsed, longest, self.eagerness)
         # Cut off after the jitter, half of the longest intervals would be equal, and waits would beat in step.
         cut = builtins.min(interval, self.max / (1 + self.jitter))
@@ -165,14 +168,31 @@ def check_strategy(
     """The strategy that `interval=` stands for: a number is a fixed interval, None the adaptive one.
 
     Raises:
-        ConfigurationError: if it is neither a number of seconds nor callable.
+        ConfigurationError: if it is neither a length of time nor a function, or a strategy, alone or combined with
+            others, that looks at an exception.
     """
     if interval is None:
         return wait_adaptive()
-    if callable(interval):
-        check_function("interval", interval, "seconds or an instance of a wait strategy")
-        return interval
-    return wait_fixed(check_seconds("interval", interval))
+    if not callable(interval):
+        return wait_fixed(check_seconds("interval", interval))
+    for part in _parts(interval):
+        check_function("interval", part, "seconds or an instance of a wait strategy")
+        if isinstance(part, NEEDS_ERRORS):
+            raise ConfigurationError(
+                f"interval is asked after good answers, where {type(part).__name__} finds no exception: "
+                "pass a strategy of time, such as wait_fixed(2); `retry` spaces failed requests"
+            )
+    return interval
+
+
+def _parts(strategy: Callable[[RetryCallState], float]) -> Iterator[Callable[[RetryCallState], float]]:
+    yield strategy
+    if isinstance(strategy, wait_combine):
+        parts: tuple[Callable[[RetryCallState], float], ...] = strategy.wait_funcs
+    else:
+        parts = strategy.strategies if isinstance(strategy, wait_chain) else ()
+    for part in parts:
+        yield from _parts(part)
 
 
 class _RetryWorthwhile(tenacity.retry_base):
