@@ -147,8 +147,7 @@ class Progress:
             spread_weight += told
             spread += told * (expected**2 / 2 + scale**2)
         self._median = median = total / weight
-        # Never below zero but for rounding, which a great many items make large.
-        spread += max(0.0, self._squares - 2 * median * self._sum + self._count * median**2)
+        spread += self._squares - 2 * median * self._sum + self._count * median**2
         within = spread / spread_weight
         between = BETWEEN**2 / (1 + (weight - USUAL_WEIGHT) * BETWEEN**2 / within)
         self._scale = math.sqrt((within + between) / LOGISTIC)
