@@ -180,16 +180,19 @@ class Progress:
             worth, alive, before = worth + gain, left, after
         return longest
 
-    def longest_interval(self, age: float) -> float:
+    def longest_interval(self, age: float, eagerness: float) -> float:
         """Seconds that an interval may last in a batch of which next to nothing is known but its age.
 
-        A duration of any order of magnitude makes the end's hazard fall with the age, so that the interval grows with
-        its square root. What has not begun cannot end before it does.
+        Where any order of magnitude is as likely as another, the hazard of the end falls with the age, so that the
+        interval grows with its square root. What has not begun cannot end before it does.
 
         Args:
             age: seconds since the wait began.
+            eagerness: as in `delay`; above 1 it shortens the first interval alone, because the belief knows better
+                later on.
         """
-        return math.sqrt(FIRST_INTERVAL**2 + GROWTH * age) + (START_DELAY * age if self._waiting else 0.0)
+        grown = math.sqrt(GROWTH * age) / min(eagerness, 1.0)
+        return math.hypot(FIRST_INTERVAL / eagerness, grown) + (START_DELAY * age if self._waiting else 0.0)
 
     def _without_belief(self, now: float, longest: float, eagerness: float) -> float:
         return min(longest, math.sqrt(now - self._changed_at + 1) / eagerness)

@@ -154,7 +154,7 @@ class wait_adaptive(wait_base):  # noqa: N801  # tenacity's own spelling of stra
         began = retry_state.start_time
         progress = retry_state.progress if isinstance(retry_state, PollState) else Progress(began)
         elapsed = retry_state.seconds_since_start or 0.0
-        longest = builtins.min(self.max, progress.longest_interval(elapsed) / self.eagerness)
+        longest = builtins.min(self.max, progress.longest_interval(elapsed, self.eagerness))
         interval = progress.delay(began + elapsed, longest, self.eagerness)
         # Cut off after the jitter, half of the longest intervals would be equal, and waits would beat in step.
         cut = builtins.min(interval, self.max / (1 + self.jitter))

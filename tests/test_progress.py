@@ -259,11 +259,18 @@ def test_the_default_costs_at_most_36_requests_and_is_at_most_2_5_s_late():
 
 def test_intervals_grow_with_the_square_root_of_the_age_while_nothing_is_known():
     progress = watched((0.0, 0, 1, 0))
-    assert [progress.longest_interval(age) for age in (0.0, 10.0, 40.0)] == pytest.approx([1.05, 4.93, 9.69], abs=0.01)
+    assert [progress.longest_interval(age, 1) for age in (0, 10, 40)] == pytest.approx([1.05, 4.93, 9.69], abs=0.01)
+    assert [progress.longest_interval(age, 0.5) for age in (0, 10)] == pytest.approx([2.1, 9.86], abs=0.01)
+
+
+def test_eagerness_shortens_the_first_interval_and_leaves_the_later_ones_to_the_belief():
+    progress = watched((0.0, 0, 1, 0))
+    assert progress.longest_interval(0, 4) == pytest.approx(1.05 / 4)
+    assert progress.longest_interval(40, 4) == pytest.approx(progress.longest_interval(40, 1), rel=0.01)
 
 
 def test_what_has_not_begun_is_waited_for_longer():
-    assert watched((0.0, 1, 0, 0)).longest_interval(10.0) > watched((0.0, 0, 1, 0)).longest_interval(10.0) + 2
+    assert watched((0.0, 1, 0, 0)).longest_interval(10, 1) > watched((0.0, 0, 1, 0)).longest_interval(10, 1) + 2
 
 
 def test_outside_of_a_wait_it_grows_with_the_time():
