@@ -122,6 +122,7 @@ COUNTS = st.integers() | st.sampled_from([0, 1, -1, 2**53, 2**62, 2**63 - 2, 2**
 GAPS = st.floats(0, 1e9) | st.sampled_from([0.0, 0.05, 1.0])
 
 
+@settings(deadline=None)
 @given(
     looks=st.lists(st.tuples(GAPS, COUNTS, COUNTS, COUNTS), max_size=12),
     longest=st.floats(1e-9, 1e9),
@@ -146,29 +147,13 @@ def test_items_of_exactly_one_length_do_not_overflow(count):
     assert 0 < progress.delay(2e9, 10.0, 1.0) <= 10.0
 
 
-COUNTS = st.integers(0, 2**63) | st.sampled_from([0, 1, 2**20, 2**53, 2**62, 2**63])
-EAGERNESS = st.floats(1e-300, 1e300)
-
-
 @settings(derandomize=True, deadline=None, database=None)
-@given(st.lists(st.tuples(st.floats(0, 1e9), COUNTS, COUNTS, COUNTS), min_size=1, max_size=12), EAGERNESS)
-def test_no_history_of_counts_breaks_the_arithmetic(history, eagerness):
-    """Counts decide nothing but the schedule, so whatever a server sends leaves an interval between the bounds."""
-    strategy = wait_adaptive(min=0.5, max=10.0, eagerness=eagerness)
+@given(age=st.floats(0, 1e12), eagerness=st.floats(5e-324, 1e308))
+def test_any_eagerness_leaves_an_interval_within_the_bounds(age, eagerness):
     state = PollState(lambda: None)
-    state.start_time = now = 0.0
-    for seconds, *counts in history:
-        now += seconds
-        state.answered(now, Tally(*counts))
-        assert 0.5 <= state.delay(strategy) <= 10.0
-
-
-@pytest.mark.parametrize("finished", [(2**20, 2**60), (2**20, 2**53), (0, 2**63 - 2, 2**53, 2**20)])
-def test_counts_near_the_largest_integer_are_taken(finished):
-    """Differences of huge sums of squares came out below zero."""
-    progress = Progress()
-    for number, ended in enumerate(finished):
-        assert 0 <= look(progress, 1.0 + number, 0, 2**63 - 1 - ended, ended) <= 10.0
+    state.start_time = 0.0
+    state.answered(age, Tally(3, 2, 1))
+    assert 0.5 <= state.delay(wait_adaptive(eagerness=eagerness)) <= 10.0
 
 
 def test_items_that_begin_and_end_between_two_polls_have_the_duration_of_littles_law():
