@@ -166,10 +166,16 @@ class ErrorDetail(Struct, frozen=True):
 class WaitStats(Struct, frozen=True, kw_only=True):
     """What a wait has cost so far.
 
+    Every request is counted as one thing: `requests == polls + failures + repeats + cut`, and one more while a request
+    is in flight.
+
     Attributes:
-        polls: good answers taken in.
-        requests: requests sent, the free repeat on a connection that the server had closed included.
-        retries: polls tried again after a failure.
+        polls: requests with a good answer, which was taken in.
+        requests: requests sent.
+        retries: polls tried again after a failure, or after none could be sent in time.
+        failures: requests that failed: an error, no answer in time, or an answer that was not taken in.
+        repeats: requests that found their idle connection closed, and were sent again at once on another one.
+        cut: requests that were in flight when their wait was cancelled or closed.
         transitions: transitions yielded.
         elapsed: seconds since the wait's first step.
     """
@@ -177,5 +183,8 @@ class WaitStats(Struct, frozen=True, kw_only=True):
     polls: int = 0
     requests: int = 0
     retries: int = 0
+    failures: int = 0
+    repeats: int = 0
+    cut: int = 0
     transitions: int = 0
     elapsed: float = 0.0

@@ -93,7 +93,7 @@ class Polling:
         self._first_sent_at: float | None = None
         self._last_error: RunflowError | None = None
         self._outage: Outage | None = None
-        self._polls = self._requests = self._retries = 0
+        self._polls = self._requests = self._retries = self._failures = self._repeats = self._cut = 0
         self._elapsed: float | None = None
 
     @property
@@ -104,6 +104,9 @@ class Polling:
             polls=self._polls,
             requests=self._requests,
             retries=self._retries,
+            failures=self._failures,
+            repeats=self._repeats,
+            cut=self._cut,
             transitions=self.transitions,
             elapsed=running if self._elapsed is None else self._elapsed,
         )
@@ -181,17 +184,32 @@ class Polling:
         self._nudged = False
         self._sent_at = None
         try:
-            url = self._transport.url(batch_path(self._batch_id))
-            reply = await self._transport.get(
-                url, sent=self._count_request, limit=self._attempt_limit(), longest=self._options.max_outage
-            )
-            self._take(reply)
+            reply = await self._poll()
         except RunflowError as error:
             await self._after_failure(error)
         else:
             self._after_answer(reply)
         if self._nudged:
             self._agenda.hurry(self._now())
+
+    async def _poll(self) -> Reply:
+        try:
+            reply = await self._transport.get(
+                self._transport.url(batch_path(self._batch_id)),
+                sent=self._count_request,
+                limit=self._attempt_limit(),
+                longest=self._options.max_outage,
+                deadline=self._agenda.deadline,
+            )
+            self._take(reply)
+        except Exception:
+            self._failures += self._sent_at is not None
+            raise
+        except BaseException:
+            self._cut += self._sent_at is not None
+            raise
+        self._polls += 1
+        return reply
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -205,7 +223,7 @@ class Polling:
         if self._settling:
             self.end()
         elif not agenda.is_due(self._now()) or agenda.deadline <= self._now() + SLACK:
-            raise self._limit_error() from self._last_error
+            raise self._limit_error()
 
     def _attempt_limit(self) -> float:
         # Nobody stepped while the outage's limit went by: the attempt that was due is made all the same.
@@ -242,7 +260,8 @@ class Polling:
 
     def _after_answer(self, reply: Reply) -> None:
         now = self._now()
-        self._polls += 1
+        if self._outage is not None:
+            self._outage.recovered()
         self._outage = self._last_error = None
         self._agenda.answered(reply.roundtrip)
         self._state.answered(now, self.ledger.tally)
@@ -281,11 +300,13 @@ class Polling:
             error.verdict = Verdict.TRANSIENT if patience > 0 else Verdict.FINAL
         elif isinstance(error, NotFoundError):
             error.verdict = Verdict.SUSPECT  # a replica that lags behind
-        self._last_error = error
+        if self._sent_at is not None or self._last_error is None:
+            self._last_error = error  # what was not even sent says nothing of the server
         self._agenda.failed(self._sent_at)
         if self._outage is None:
             self._outage = Outage(
                 self._agenda,
+                subject=f"batch {self._batch_id}",
                 retry=self._options.retry,
                 max_retry_after=self._options.max_retry_after,
                 limit_error=self._limit_error,
@@ -300,6 +321,11 @@ class Polling:
         log_failure(f"batch {self._batch_id}", self._outage.failures, error, upcoming)
 
     def _limit_error(self) -> RunflowError:
+        error = self._describe_limit()
+        error.__cause__ = self._last_error
+        return error
+
+    def _describe_limit(self) -> RunflowError:
         batch, stats = self.ledger.batch, self.stats
         if self._agenda.deadline <= self._agenda.limit:
             if batch is None:
@@ -328,6 +354,8 @@ class Polling:
         self._requests += 1
         if self._sent_at is None:
             self._sent_at = self._now()
+        else:
+            self._repeats += 1  # the one before it
         if self._first_sent_at is None:
             self._first_sent_at = self._sent_at
 

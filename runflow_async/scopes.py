@@ -71,15 +71,21 @@ class Scope:
         if error is not None and task is not None and task.uncancel() <= self._cancelling:
             raise error
 
-    async def interrupt(self, error: RunflowError) -> None:
-        """Make the task that is in here leave with `error`, and return when it has; without one, do nothing."""
-        self._check_loop()
+    def end(self, error: RunflowError) -> bool:
+        """Make the task that is in here leave with `error`; whether there is one, other than the current one."""
         task = self._task
         if task is None or task is asyncio.current_task():
-            return
+            return False
         if self._error is None:
             self._error = error
             task.cancel()
+        return True
+
+    async def interrupt(self, error: RunflowError) -> None:
+        """Make the task that is in here leave with `error`, and return when it has; without one, do nothing."""
+        self._check_loop()
+        if not self.end(error):
+            return
         if self._left is None:
             self._left = asyncio.get_running_loop().create_future()
         await asyncio.shield(self._left)

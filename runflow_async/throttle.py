@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 __all__ = ["Throttle"]
 
@@ -56,12 +57,37 @@ class Throttle:
         self._answered: deque[float] = deque()
         self._queue: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._deadlines: dict[asyncio.Timeout, float] = {}
 
     @property
     def is_open(self) -> bool:
         """Whether there is no bound at all at present, so that asking for a turn is needless."""
         unbound = self._peak == self._max_rate == self._granted_until == math.inf
         return unbound and not self._queue and self._held_until == -math.inf
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether requests queue for their turn."""
+        return any(not turn.done() for turn in self._queue)
+
+    def held_for(self, now: float) -> float:
+        """Seconds in which a `Retry-After` lets nobody have a turn; 0 if none does."""
+        return max(0.0, self._held_until - now)
+
+    @contextmanager
+    def queueing(self, bound: asyncio.Timeout, deadline: float) -> Iterator[None]:
+        """While in here, `bound` expires as soon as a `Retry-After` holds all requests until after `deadline`."""
+        self._deadlines[bound] = deadline
+        try:
+            self._give_up_beyond(bound, deadline)
+            yield
+        finally:
+            del self._deadlines[bound]
+
+    def _give_up_beyond(self, bound: asyncio.Timeout, deadline: float) -> None:
+        now = asyncio.get_running_loop().time()
+        if self.held_for(now) and self._held_until > deadline and not bound.expired():
+            bound.reschedule(now)
 
     def grant(self, rate: float, until: float) -> None:
         """Set the bound anew, for a while: it is a part of a budget that somebody divides.
@@ -114,6 +140,8 @@ class Throttle:
         """Take a refusal to heart, which may have been somebody else's; arguments as for `refused`."""
         if retry_after is not None:
             self._held_until = max(self._held_until, now + min(retry_after, self._max_hold))
+            for bound, deadline in self._deadlines.items():
+                self._give_up_beyond(bound, deadline)
         # Servers count over a while: what follows within it is the same refusal, not another one.
         if sent_at > self._decreased_at + WINDOW:
             good = sum(moment > now - WINDOW for moment in self._answered) / WINDOW

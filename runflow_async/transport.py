@@ -7,30 +7,27 @@ bytes mean, nor whether to try again.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-from aiohttp import hdrs
 from yarl import URL
 
-from runflow_async.errors import (
-    MalformedResponseError,
-    ResponseTooLargeError,
-    RunflowError,
-    SessionClosedError,
-    TransportError,
-)
-from runflow_async.protocol import error_for_status, printable
+from runflow_async.bodies import read_body, read_start
+from runflow_async.borrowed import callers_own, check_http
+from runflow_async.errors import RateLimitError, RunflowError, SessionClosedError, TransportError
+from runflow_async.protocol import error_for_status
 from runflow_async.scopes import Scope
 from runflow_async.wire import (
     DroppedConnectionError,
     Request,
     Response,
+    authorize,
     close_with_the_loop,
-    drop,
-    read_up_to,
+    cut,
+    let_go,
     respond_as_ours,
     retry_after,
     translate,
@@ -43,15 +40,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Reply", "Transport"]
 
-CONNECT_TIMEOUT = 10.0
+logger = logging.getLogger("runflow_async")
+
+ONLY_CONNECT = aiohttp.ClientTimeout(total=None, sock_connect=10.0, ceil_threshold=1e9)
+"""The one bound left to aiohttp, which rounds to whole seconds above a threshold, and takes a total that has run out
+by the time it looks for none at all."""
 KEEPALIVE_TIMEOUT = 75.0
 """Longer than the default interval by far: a connection outlives the pause, so no poll pays for TLS again."""
 ERROR_BODY_LIMIT = 65_536
 ERROR_BODY_TIMEOUT = 1.0
-NO_CEILING = 1e9
-"""aiohttp rounds timeouts above this up to whole seconds; ours are meant."""
-
-KNOWN_ENCODINGS = frozenset({"gzip", "deflate", "br", "zstd", "identity"})
 
 
 class Reply:
@@ -104,9 +101,10 @@ class Transport:
         throttle: Throttle,
     ) -> None:
         self._base_url = base_url
-        self._headers = headers
-        self._http = http
+        self._http = check_http(http)
+        self._is_borrowed = http is not None
         self._keeper: AsyncGenerator[None, None] | None = None
+        self._gone: asyncio.Future[None] | None = None
         self.request_timeout = request_timeout
         self._max_connections = max_connections
         self._max_response_bytes = max_response_bytes
@@ -114,10 +112,15 @@ class Transport:
         self._slots = asyncio.Semaphore(min(max_connections, _room_in(http) or max_connections))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._entered: set[Scope] = set()
-        self._options: dict[str, Any] = {"allow_redirects": False, "raise_for_status": False}
+        self._options: dict[str, Any] = {
+            "headers": headers,
+            "timeout": ONLY_CONNECT,
+            "allow_redirects": False,
+            "raise_for_status": False,
+            "auto_decompress": True,
+        }
         if http is not None:
-            kept = getattr(http, "_middlewares", ())  # a request's middlewares replace the session's
-            self._options["middlewares"] = (*kept, respond_as_ours)
+            self._options |= _for_borrowed(http, headers)
         self.closed = False
 
     def url(self, path: str) -> URL:
@@ -129,7 +132,13 @@ class Transport:
         return Scope(self._entered, purpose, self.check_loop)
 
     async def get(
-        self, url: URL, *, sent: Callable[[], None], limit: float = math.inf, longest: float = math.inf
+        self,
+        url: URL,
+        *,
+        sent: Callable[[], None],
+        limit: float = math.inf,
+        longest: float = math.inf,
+        deadline: float = math.inf,
     ) -> Reply:
         """Send one GET and return its good answer.
 
@@ -141,12 +150,15 @@ class Transport:
             sent: called for every request that goes out.
             limit: instant on the loop's clock at which this ends at the latest, whatever it is doing.
             longest: seconds; shortens `request_timeout` for this one.
+            deadline: instant; a `Retry-After` that holds all requests until later than that is not waited for.
 
         Raises:
-            RunflowError: for everything but a good answer.
+            RateLimitError: at once, if such a hold is on, or comes while this queues.
+            RunflowError: for everything else but a good answer.
+            Exception: what the code in the caller's own aiohttp session raises.
         """
         http = await self._connect()
-        await self._take_turn(limit)
+        await self._take_turn(limit, deadline)
         try:
             now = self._now()
             bound = min(self.request_timeout, longest, limit - now)
@@ -166,75 +178,85 @@ class Transport:
                     raise SessionClosedError from None
                 raise
             except (aiohttp.ClientError, OSError, ValueError) as error:
-                if http.closed:
-                    raise SessionClosedError from error
-                pooled = repeats < self._max_connections
-                if not (_is_stale(error, repeats) and pooled and deadline > self._now()):
-                    raise translate(error, url) from error
+                failure: Exception = error
             except asyncio.CancelledError:
                 # A closing aiohttp session cancels what queues for its connections, though nobody asked for it.
                 if http.closed and not _is_cancelled():
                     raise SessionClosedError from None
                 raise
+            if self._is_borrowed and (own := callers_own(failure)) is not None:
+                raise own
+            if http.closed:
+                raise SessionClosedError from failure
+            pooled = repeats < self._max_connections
+            if not (_is_stale(failure, repeats) and pooled and deadline > self._now()):
+                raise translate(failure, url) from failure
+            logger.debug("%s: the connection had been closed while it was idle; sent again on another one", url)
         raise AssertionError  # pragma: no cover  # the last round returns or raises
 
     async def _exchange(self, http: aiohttp.ClientSession, url: URL, deadline: float) -> Reply:
         started = self._now()
-        timeout = aiohttp.ClientTimeout(
-            total=deadline - started, sock_connect=CONNECT_TIMEOUT, ceil_threshold=NO_CEILING
-        )
-        response = await http.get(url, headers=self._headers, timeout=timeout, **self._options)
+        response = None
         try:
-            if response.status != HTTPStatus.OK:
-                raise await self._read_error(response, started)
-            body = await self._read_body(response)
+            async with asyncio.timeout_at(deadline) as bound:
+                response = await http.get(url, **self._options)
+                if response.status == HTTPStatus.OK:
+                    body = await read_body(response, self._max_response_bytes)
+                else:
+                    self._heed(response, started)
+                    bound.reschedule(min(deadline, self._now() + ERROR_BODY_TIMEOUT))
+                    body = await read_start(response, ERROR_BODY_LIMIT)
+        except (aiohttp.ClientError, TimeoutError):
+            if response is None or response.status == HTTPStatus.OK:
+                raise
+            body = b""  # the status says what there is to say
         finally:
-            if response.content.at_eof():
-                response.release()
-            else:
-                drop(response)
+            if response is not None:
+                let_go(response)
+        asked = retry_after(response)
+        if response.status != HTTPStatus.OK:
+            raise error_for_status(response.status, response.headers, body, asked)
         now = self._now()
         self.throttle.answered(now)
-        return Reply(body, retry_after(response), now - started, getattr(response, "wire", None))
+        return Reply(body, asked, now - started, getattr(response, "wire", None))
 
-    async def _read_error(self, response: aiohttp.ClientResponse, started: float) -> RunflowError:
+    def _heed(self, response: aiohttp.ClientResponse, started: float) -> None:
+        """Slow down if the server asks for it."""
         asked = retry_after(response)
-        status = response.status
-        if status == HTTPStatus.TOO_MANY_REQUESTS or (asked and status == HTTPStatus.SERVICE_UNAVAILABLE):
+        if response.status == HTTPStatus.TOO_MANY_REQUESTS or (
+            asked and response.status == HTTPStatus.SERVICE_UNAVAILABLE
+        ):
             self.throttle.refused(started, self._now(), asked)
-        try:
-            async with asyncio.timeout(ERROR_BODY_TIMEOUT):
-                body = await read_up_to(response, ERROR_BODY_LIMIT)
-        except (aiohttp.ClientError, TimeoutError):
-            body = b""  # the status says what there is to say
-        return error_for_status(status, response.headers, body, asked)
 
-    async def _read_body(self, response: aiohttp.ClientResponse) -> bytes:
-        encoding = response.headers.get(hdrs.CONTENT_ENCODING)
-        if encoding is not None and encoding.lower() not in KNOWN_ENCODINGS:
-            raise MalformedResponseError(f"unknown Content-Encoding {printable(encoding, 40)!r}")
-        declared = response.content_length
-        if declared is not None and declared > self._max_response_bytes:
-            raise ResponseTooLargeError(self._max_response_bytes)
-        body = await read_up_to(response, self._max_response_bytes + 1)
-        if len(body) > self._max_response_bytes:
-            raise ResponseTooLargeError(self._max_response_bytes)
-        return body
-
-    async def _take_turn(self, limit: float) -> None:
+    async def _take_turn(self, limit: float, deadline: float) -> None:
         if self.throttle.is_open and not self._slots.locked():
             await self._slots.acquire()  # does not suspend
             return
         try:
-            async with asyncio.timeout_at(None if limit == math.inf else limit):
-                await self._slots.acquire()
-                try:
-                    await self.throttle.turn()
-                except BaseException:
-                    self._slots.release()
-                    raise
+            async with asyncio.timeout_at(None if limit == math.inf else limit) as bound:
+                with self.throttle.queueing(bound, deadline):
+                    await self._slots.acquire()
+                    try:
+                        await self.throttle.turn()
+                    except BaseException:
+                        self._slots.release()
+                        raise
         except TimeoutError:
-            raise TransportError("no connection became free in time") from None
+            raise self._missed_turn(deadline) from None
+
+    def _missed_turn(self, deadline: float) -> RunflowError:
+        now = self._now()
+        held = self.throttle.held_for(now)
+        hold = f"an earlier answer's Retry-After holds every request of this session for {held:.1f} s more"
+        if held and now + held > deadline:
+            return RateLimitError(HTTPStatus.TOO_MANY_REQUESTS, message=hold, retry_after=held)
+        if held:
+            return TransportError(hold)
+        if self.throttle.is_crowded:
+            return TransportError(
+                "the session's pace (max_rate, or what is left of it after a 429) gave no turn in time"
+            )
+        return TransportError(f"no connection became free in time; all {self._max_connections} were in use")
 
     async def _connect(self) -> aiohttp.ClientSession:
         self.check_open()
@@ -280,14 +302,18 @@ class Transport:
             return
         self.check_loop()
         self.closed = True
-        await asyncio.gather(*(scope.interrupt(SessionClosedError()) for scope in tuple(self._entered)))
-        keeper = self._keeper
-        if keeper is None or self._http is None:
-            return
-        await self._http.close()
-        if self._keeper is not None:
+        # All that needs no await comes first, so that a close which is cancelled at once has closed all the same.
+        for scope in tuple(self._entered):
+            scope.end(SessionClosedError())
+        if self._keeper is not None and self._http is not None:
+            self._gone = asyncio.ensure_future(cut(self._http))
+            await self._keeper.aclose()  # finds it closed already, and does not suspend
             self._keeper = None
-            await keeper.aclose()
+        if self._gone is not None and self._http is not None:
+            await asyncio.shield(self._gone)
+            if self._http.connector is not None:
+                await self._http.connector.close()  # its resolver
+        await asyncio.gather(*(scope.interrupt(SessionClosedError()) for scope in tuple(self._entered)))
 
 
 def _is_stale(error: Exception, repeats: int) -> bool:
@@ -302,6 +328,14 @@ def _is_cancelled() -> bool:
     # Not a variable of the caller's: its frame, kept by the error that its task keeps, would keep the task.
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def _for_borrowed(http: aiohttp.ClientSession, headers: Mapping[str, str]) -> dict[str, Any]:
+    kept = getattr(http, "_middlewares", ())  # a request's middlewares replace the session's
+    if not http.trust_env:
+        return {"middlewares": (*kept, respond_as_ours)}
+    # aiohttp refuses a request with an Authorization if ~/.netrc has one for the host, too: ours is added after that.
+    return {"headers": None, "middlewares": (authorize(headers), *kept, respond_as_ours)}
 
 
 def _room_in(http: aiohttp.ClientSession | None) -> int:

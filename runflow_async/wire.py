@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -10,23 +11,32 @@ from weakref import WeakSet
 import aiohttp
 from aiohttp import hdrs, http_exceptions
 
-from runflow_async.errors import CertificateError, MalformedResponseError, RunflowError, TransportError, Verdict
+from runflow_async.errors import (
+    CertificateError,
+    ConfigurationError,
+    MalformedResponseError,
+    RunflowError,
+    TransportError,
+    Verdict,
+)
 from runflow_async.protocol import parse_retry_after, printable
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import AsyncGenerator, Awaitable, Iterator, Mapping
 
+    from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import Connection
     from yarl import URL
 
 __all__ = [
     "DroppedConnectionError",
+    "Request",
     "Response",
+    "authorize",
     "close_with_the_loop",
-    "drop",
-    "read_up_to",
+    "cut",
+    "let_go",
     "respond_as_ours",
     "retry_after",
     "translate",
@@ -89,6 +99,16 @@ async def respond_as_ours(request: aiohttp.ClientRequest, handler: Any) -> aioht
     return response
 
 
+def authorize(headers: Mapping[str, str]) -> ClientMiddlewareType:
+    """Client middleware that adds headers to the request once it is made, in place of what is there."""
+
+    async def add_headers(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
+        request.headers.update(headers)
+        return await handler(request)
+
+    return add_headers
+
+
 def translate(error: Exception, url: URL) -> RunflowError:
     """Our error for one of aiohttp's, the operating system's or the TLS library's."""
     place = f"{url.host}:{url.port}"
@@ -101,10 +121,14 @@ def translate(error: Exception, url: URL) -> RunflowError:
         return TransportError(f"the proxy refused to connect to {place}", verdict=Verdict.FINAL)
     if isinstance(error, TimeoutError):
         return TransportError(f"{place} did not answer in time")
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return TransportError(f"cannot connect to the proxy before {place}: {printable(str(error.os_error))}")
     if isinstance(error, aiohttp.ClientConnectorError):
         return TransportError(f"cannot connect to {place}: {printable(str(error.os_error))}")
     if isinstance(error, (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, OSError)):
         return TransportError(f"{place} closed the connection before the answer was complete")
+    if isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientError):
+        return ConfigurationError(f"aiohttp cannot make a request for {place}: {printable(str(error))}")
     if any(isinstance(cause, http_exceptions.BadStatusLine) for cause in chain):
         return TransportError(f"{place} does not speak HTTP/1.1")
     return TransportError(f"{place} sent an answer that is not HTTP", verdict=Verdict.SUSPECT)
@@ -127,28 +151,24 @@ async def close_with_the_loop(http: aiohttp.ClientSession) -> AsyncGenerator[Non
         await http.close()
 
 
-def drop(response: aiohttp.ClientResponse) -> None:
-    """Close the connection of an answer that is not read to its end."""
+def cut(http: aiohttp.ClientSession) -> Awaitable[None]:
+    """Close its connections at once; what is returned waits until they are gone."""
+    if http.connector is None:
+        return asyncio.sleep(0)
+    # The method of the base class begins without an await; that of TCPConnector is a coroutine.
+    return aiohttp.BaseConnector.close(http.connector, abort_ssl=True)
+
+
+def let_go(response: aiohttp.ClientResponse) -> None:
+    """Give the connection of an answer back, or close it if the answer is not read to its end."""
+    if response.content.at_eof():
+        response.release()
+        return
     response.close()
     # aiohttp has let go of the connection already if the whole body had arrived unread.
     wire: asyncio.Transport | None = getattr(response, "wire", None)
     if wire is not None:
         wire.abort()
-
-
-async def read_up_to(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """The body, or at least `limit` bytes of it where it is longer."""
-    content = response.content
-    first = await content.readany()
-    if content.at_eof():
-        return first
-    chunks = [first]
-    size = len(first)
-    while size < limit and not content.at_eof():
-        chunk = await content.readany()
-        size += len(chunk)
-        chunks.append(chunk)
-    return b"".join(chunks)
 
 
 def retry_after(response: aiohttp.ClientResponse) -> float | None:

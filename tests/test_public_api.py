@@ -160,7 +160,8 @@ TransportError(message: str, *, verdict: Verdict | None = None) < RunflowError
     verdict = 'transient'
 UnprocessableError < StatusError
 WaitClosedError < BatchWaitError
-WaitStats(*, polls: int = 0, requests: int = 0, retries: int = 0, transitions: int = 0, elapsed: float = 0.0) < Struct
+WaitStats(*, polls: int = 0, requests: int = 0, retries: int = 0, failures: int = 0, repeats: int = 0, cut: int = 0,
+        transitions: int = 0, elapsed: float = 0.0) < Struct
 WaitTimeoutError < BatchWaitError, TimeoutError
 __version__: str
 wait_adaptive(*, min: float | timedelta = 0.5, max: float | timedelta = 10.0, eagerness: float = 1.0,

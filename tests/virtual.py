@@ -90,7 +90,7 @@ class VirtualTransport:
     def check_loop(self) -> None:
         asyncio.get_running_loop()
 
-    async def get(self, url: URL, *, sent: Callable[[], None], limit: float, longest: float) -> Reply:
+    async def get(self, url: URL, *, sent: Callable[[], None], limit: float, longest: float, deadline: float) -> Reply:
         loop = asyncio.get_running_loop()
         if self._origin is None:
             self._origin = loop.time()
