@@ -10,8 +10,15 @@ from runflow_async.errors import ConfigurationError
 
 __all__ = ["callers_own", "check_http"]
 
-CALLING_HOOKS = frozenset({"aiohttp.client", "aiohttp.client_middlewares", "aiohttp.tracing"})
-"""Modules from which aiohttp calls what a session was given: middlewares, trace callbacks, an overridden method."""
+CALLING_HOOKS = frozenset(
+    {
+        "aiohttp.client",
+        "aiohttp.client_middlewares",
+        "aiohttp.tracing",
+        "runflow_async.transport",
+    }
+)
+"""Modules that call what a session was given: middlewares, trace callbacks, overridden methods."""
 
 
 def check_http(http: object) -> aiohttp.ClientSession | None:
@@ -52,6 +59,9 @@ def _is_raised_by_a_hook(error: Exception) -> bool:
     caller, is_beyond = "", False
     for frame, _ in walk_tb(error.__traceback__):
         module = str(frame.f_globals.get("__name__", ""))
-        is_beyond = module.partition(".")[0] not in ("aiohttp", "runflow_async")
-        caller = caller if is_beyond else module
+        package = module.partition(".")[0]
+        if package in ("aiohttp", "runflow_async"):
+            caller, is_beyond = module, False
+        elif package != "asyncio":  # which is in between everywhere
+            is_beyond = True
     return is_beyond and caller in CALLING_HOOKS

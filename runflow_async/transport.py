@@ -109,7 +109,8 @@ class Transport:
         self._max_connections = max_connections
         self._max_response_bytes = max_response_bytes
         self.throttle = throttle
-        self._slots = asyncio.Semaphore(min(max_connections, _room_in(http) or max_connections))
+        self._room = min(max_connections, _room_in(http) or max_connections)
+        self._slots = asyncio.Semaphore(self._room)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._entered: set[Scope] = set()
         self._options: dict[str, Any] = {
@@ -232,19 +233,21 @@ class Transport:
         if self.throttle.is_open and not self._slots.locked():
             await self._slots.acquire()  # does not suspend
             return
+        crowded = False
         try:
             async with asyncio.timeout_at(None if limit == math.inf else limit) as bound:
                 with self.throttle.queueing(bound, deadline):
                     await self._slots.acquire()
+                    crowded = True  # by those who queue for the pace, this one included
                     try:
                         await self.throttle.turn()
                     except BaseException:
                         self._slots.release()
                         raise
         except TimeoutError:
-            raise self._missed_turn(deadline) from None
+            raise self._missed_turn(deadline, crowded) from None
 
-    def _missed_turn(self, deadline: float) -> RunflowError:
+    def _missed_turn(self, deadline: float, crowded: bool) -> RunflowError:
         now = self._now()
         held = self.throttle.held_for(now)
         hold = f"an earlier answer's Retry-After holds every request of this session for {held:.1f} s more"
@@ -252,11 +255,11 @@ class Transport:
             return RateLimitError(HTTPStatus.TOO_MANY_REQUESTS, message=hold, retry_after=held)
         if held:
             return TransportError(hold)
-        if self.throttle.is_crowded:
+        if crowded or self.throttle.is_crowded:
             return TransportError(
                 "the session's pace (max_rate, or what is left of it after a 429) gave no turn in time"
             )
-        return TransportError(f"no connection became free in time; all {self._max_connections} were in use")
+        return TransportError(f"no connection became free in time; all {self._room} were in use")
 
     async def _connect(self) -> aiohttp.ClientSession:
         self.check_open()

@@ -122,7 +122,7 @@ def translate(error: Exception, url: URL) -> RunflowError:
     if isinstance(error, TimeoutError):
         return TransportError(f"{place} did not answer in time")
     if isinstance(error, aiohttp.ClientProxyConnectionError):
-        return TransportError(f"cannot connect to the proxy before {place}: {printable(str(error.os_error))}")
+        return TransportError(f"cannot connect to the proxy for {place}: {printable(str(error.os_error))}")
     if isinstance(error, aiohttp.ClientConnectorError):
         return TransportError(f"cannot connect to {place}: {printable(str(error.os_error))}")
     if isinstance(error, (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, OSError)):

@@ -63,6 +63,9 @@ async def stays(row: Row, **keywords: Any) -> tuple[RunflowError, ScriptedServer
 async def passes(row: Row, **keywords: Any) -> ScriptedServer:
     """Await a batch whose first answer is spoilt and whose second is good."""
     async with ScriptedServer([row.fault, GOOD]) as server, assert_no_leaks(), connect(server, **keywords) as session:
-        batch = await session.wait_for_batch(BATCH_ID)
+        wait = session.wait_for_batch(BATCH_ID)
+        batch = await wait
+    stats = wait.stats
+    assert stats.requests == stats.polls + stats.failures + stats.repeats + stats.cut == len(server.requests)
     assert batch.items[0].status_code == "succeeded"
     return server

@@ -9,10 +9,11 @@ import logging
 import subprocess
 import sys
 import zlib
+from typing import Any
 
 import pytest
 
-from runflow_async import MalformedResponseError, ResponseTooLargeError
+from runflow_async import MalformedResponseError, PermissionDeniedError, ResponseTooLargeError
 from tests.faults.tables import ATTEMPTS, BATCH_ID, GOOD, RUNNING, Row, connect, passes, stays, table
 from tests.rig import ScriptedServer, endless, eventually, hang, http, item, json_batch
 
@@ -325,13 +326,38 @@ asyncio.run(main())
 """
 
 
-async def test_row_109_a_gzip_bomb_of_512_mib_costs_at_most_the_cap_and_8_mib():
+def brotli() -> Any:
+    return pytest.importorskip("brotli").Compressor(quality=5)
+
+
+def zstd() -> Any:
+    name = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+    return pytest.importorskip(name).ZstdCompressor()
+
+
+COMPRESSORS = {
+    "gzip": lambda: zlib.compressobj(9, wbits=31),
+    "deflate": lambda: zlib.compressobj(9),
+    "br": brotli,
+    "zstd": zstd,
+    "x-gzip": lambda: zlib.compressobj(9, wbits=31),
+    "gzip, identity": lambda: zlib.compressobj(9, wbits=31),
+}
+
+
+def packed(coding: str, *blocks: bytes) -> bytes:
+    compressor = COMPRESSORS[coding]()
+    pack = compressor.process if coding == "br" else compressor.compress
+    return b"".join([*(pack(block) for block in blocks), compressor.finish() if coding == "br" else compressor.flush()])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("coding", [pytest.param(coding, id=f"row 109: {coding}") for coding in COMPRESSORS])
+async def test_a_bomb_of_512_mib_costs_at_most_the_cap_and_8_mib(coding):
     """Measured in a process of its own, whose peak of memory nothing else has raised."""
-    compressor = zlib.compressobj(9, wbits=31)
-    block = b" " * 2**20
-    bomb = b"".join([*(compressor.compress(block) for _ in range(512)), compressor.flush()])
+    bomb = packed(coding, *[b" " * 2**20] * 512)
     assert len(bomb) < 600_000
-    script = [http(404), http(200, bomb, {"Content-Encoding": "gzip"})]
+    script = [http(404), http(200, bomb, {"Content-Encoding": coding})]
     async with ScriptedServer(script) as server:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", BOMB_CLIENT % (BATCH_ID, BATCH_ID), server.url, stdout=subprocess.PIPE
@@ -342,10 +368,68 @@ async def test_row_109_a_gzip_bomb_of_512_mib_costs_at_most_the_cap_and_8_mib():
     assert float(printed[3]) <= 32 + 8
 
 
-async def test_a_gzip_body_within_the_cap_is_read():
-    zipped = http(200, gzip.compress(BODY), {"Content-Encoding": "gzip"})
-    async with ScriptedServer(zipped) as server, connect(server) as session:
+@pytest.mark.parametrize("coding", COMPRESSORS)
+@pytest.mark.parametrize("fits", [True, False], ids=["within the cap", "over it"])
+async def test_a_compressed_body_counts_as_it_is_decompressed(coding, fits):
+    zipped = http(200, packed(coding, BODY), {"Content-Encoding": coding})
+    cap = len(BODY) - (not fits)
+    async with ScriptedServer(zipped) as server, connect(server, max_response_bytes=cap) as session:
+        if fits:
+            assert (await session.get_batch(BATCH_ID)).is_terminal
+        else:
+            with pytest.raises(ResponseTooLargeError):
+                await session.get_batch(BATCH_ID)
+
+
+GZIPPED = gzip.compress(BODY)
+BARE = zlib.compressobj(wbits=-15)
+CODINGS = {
+    "x-gzip": (GZIPPED, ["x-gzip"]),
+    "X-GZip": (GZIPPED, ["X-GZip"]),
+    "GZIP": (GZIPPED, ["GZIP"]),
+    "a list with identity": (GZIPPED, ["gzip, identity"]),
+    "a list with nothing": (GZIPPED, [", gzip ,"]),
+    "two headers": (GZIPPED, ["identity", "gzip"]),
+    "two headers, the last one idle": (GZIPPED, ["gzip", "identity"]),
+    "a charset beside it": (GZIPPED, ["utf-8, gzip"]),
+    "two members": (gzip.compress(BODY[:50]) + gzip.compress(BODY[50:]), ["x-gzip"]),
+    "deflate in a list": (zlib.compress(BODY), ["identity, deflate"]),
+    "deflate without its header": (BARE.compress(BODY) + BARE.flush(), ["identity, deflate"]),
+    "empty": (BODY, [""]),
+    "identity": (BODY, ["identity"]),
+    "identity twice": (BODY, ["identity, Identity"]),
+    "a charset": (BODY, ["utf-8"]),
+    "another charset": (BODY, ["UTF8"]),
+}
+
+
+@pytest.mark.parametrize(("body", "values"), CODINGS.values(), ids=[f"row 20: {name}" for name in CODINGS])
+async def test_a_content_encoding_that_can_be_undone_is(body, values):
+    answer = http(200, body, [("Content-Encoding", value) for value in values])
+    async with ScriptedServer(answer) as server, connect(server) as session:
         assert (await session.get_batch(BATCH_ID)).is_terminal
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "coding"),
+    [(BODY, "x-gzip"), (GZIPPED, "gzip, gzip"), (GZIPPED, "x-own, gzip"), (GZIPPED[5:], "gzip, identity")],
+    ids=["row 19: no gzip", "row 20: twice", "row 20: unknown", "row 19: broken"],
+)
+async def test_a_content_encoding_that_cannot_be_undone_is_no_contract(body, coding):
+    async with ScriptedServer(http(200, body, {"Content-Encoding": coding})) as server, connect(server) as session:
+        with pytest.raises(MalformedResponseError, match="Content-Encoding"):
+            await session.get_batch(BATCH_ID)
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip", "x-own"])
+async def test_an_error_is_told_by_its_status_whatever_its_body_is_in(coding):
+    envelope = gzip.compress(b'{"code": "NO_ACCESS", "message": "no", "errors": null}')
+    async with ScriptedServer(http(403, envelope, {"Content-Encoding": coding})) as server, connect(server) as session:
+        with pytest.raises(PermissionDeniedError) as caught:
+            await session.get_batch(BATCH_ID)
+    assert caught.value.code == (None if coding == "x-own" else "NO_ACCESS")
 
 
 @pytest.mark.slow

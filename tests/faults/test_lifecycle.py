@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID, uuid4
 
 import aiohttp
+import anyio
 import pytest
 
 from runflow_async import (
@@ -28,6 +29,7 @@ from tests.faults.tables import BATCH_ID, GOOD, QUICK, RUNNING
 from tests.faults.test_time import PLACES, Place, finish, now, open_session, rows, stuck_in, timed_server
 from tests.rig import (
     Certificates,
+    Cut,
     Reply,
     ScriptedServer,
     assert_no_leaks,
@@ -305,6 +307,71 @@ class TestCancelling:
                 await session.close()
                 assert session._transport._http.closed
                 assert isinstance(task.exception(), SessionClosedError)
+
+
+class TestLeavingCancelled:
+    """Row 156: whatever cancels the end of `async with session`, its connections are closed."""
+
+    @pytest.mark.parametrize("busy", [pytest.param(False, id="row 156: idle"), pytest.param(True, id="row 156: busy")])
+    async def test_by_an_anyio_scope_closes_the_connections(self, busy):
+        async with assert_no_leaks(), ScriptedServer([RUNNING, hang()]) as server:
+            waiting = None
+            with anyio.CancelScope() as scope:
+                async with open_session(server.url) as session:
+                    await session.get_batch(BATCH_ID)
+                    if busy:
+                        waiting = asyncio.create_task(session.get_batch(BATCH_ID))
+                        await eventually(lambda: len(server.requests) == 2)
+                    scope.cancel()
+            assert session._transport._http.closed
+            await eventually(lambda: server.open_connections == 0)
+            if waiting is not None:
+                assert isinstance((await asyncio.gather(waiting, return_exceptions=True))[0], SessionClosedError)
+
+    @pytest.mark.parametrize("again", [pytest.param(n, id=f"row 156: {n} turns later") for n in range(6)])
+    async def test_twice_by_its_task_closes_the_connections(self, again):
+        async with assert_no_leaks(), ScriptedServer([RUNNING, hang()]) as server:
+            waits = []
+
+            async def work() -> None:
+                async with open_session(server.url) as session:
+                    await session.get_batch(BATCH_ID)
+                    waits.append(asyncio.create_task(session.get_batch(BATCH_ID)))
+                    await asyncio.Event().wait()
+
+            task = asyncio.create_task(work())
+            await eventually(lambda: len(server.requests) == 2)
+            task.cancel()
+            await turns(again)
+            task.cancel()
+            await asyncio.wait({task})
+            await eventually(lambda: server.open_connections == 0)
+            assert isinstance((await asyncio.gather(*waits, return_exceptions=True))[0], SessionClosedError)
+
+    async def test_row_156_at_every_suspension_of_the_close_ends_waits_and_connections(self):
+        async with ScriptedServer(lambda number: RUNNING if number % 2 else hang()) as server:
+            opened: list[RunflowSession] = []
+            waits: list[asyncio.Task[object]] = []
+
+            async def close_one() -> None:
+                await opened[-1].close()
+
+            async def settle(_: Cut) -> None:
+                await eventually(lambda: server.open_connections == 0)
+                assert isinstance((await asyncio.gather(waits[-1], return_exceptions=True))[0], SessionClosedError)
+                await open_another()
+
+            async def open_another() -> None:
+                opened.append(open_session(server.url))
+                await opened[-1].get_batch(BATCH_ID)
+                waits.append(asyncio.create_task(opened[-1].get_batch(BATCH_ID)))
+                asked = len(server.requests)
+                await eventually(lambda: len(server.requests) > asked)
+
+            await open_another()
+            await cancel_at_every_suspension(close_one, settle=settle)
+            await opened[-1].close()
+            await asyncio.gather(waits[-1], return_exceptions=True)
 
 
 class TestConsumers:

@@ -19,6 +19,7 @@ import aiohttp
 import pytest
 
 from runflow_async import (
+    OutageError,
     RateLimitError,
     RetryPolicy,
     RunflowError,
@@ -248,6 +249,30 @@ class TestDeadlines:
             await holder
             assert len(server.requests) == 1
             assert (await session.get_batch(BATCH_ID)).is_terminal
+
+    @pytest.mark.parametrize("seconds", [pytest.param(t, id=f"row 154: {t}") for t in (1e-9, 1e-6, 1e-4)])
+    async def test_of_any_length_are_bounds(self, seconds):
+        """To aiohttp, a total that has run out by the time it looks is none."""
+        once = RetryPolicy(attempts=1, wait_initial=1e-9, wait_max=1e-9)
+        async with ScriptedServer(hang()) as server, assert_no_leaks(), asyncio.timeout(20):
+            async with open_session(server.url, request_timeout=seconds, retry=once) as session:
+                with pytest.raises(TransportError, match="in time"):
+                    await session.get_batch(BATCH_ID)
+                with pytest.raises(OutageError):
+                    await session.wait_for_batch(BATCH_ID, timeout=None, max_outage=0.02)
+            async with open_session(server.url, retry=once) as session:
+                with pytest.raises(OutageError):
+                    await session.wait_for_batch(BATCH_ID, timeout=None, max_outage=seconds)
+                with pytest.raises(WaitTimeoutError):
+                    await session.wait_for_batch(BATCH_ID, timeout=seconds)
+
+    async def test_row_154_that_leave_a_turn_only_an_instant_hold(self):
+        """Some of these are over before the request is made, some while it is."""
+        async with ScriptedServer(hang()) as server, open_session(server.url) as session, asyncio.timeout(20):
+            transport = session._transport
+            for microseconds in range(0, 400, 2):
+                with pytest.raises(TransportError, match="time"):
+                    await transport.get(transport.url("/"), sent=lambda: None, limit=now() + microseconds / 1e6)
 
     async def test_row_116_in_the_past_are_never_handed_to_aiohttp(self, monkeypatch):
         """To aiohttp, a total of 0 or less is no limit at all."""
