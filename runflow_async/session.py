@@ -76,7 +76,8 @@ class RunflowSession:
         base_url: falls back to `RUNFLOW_BASE_URL`, then to the production API. Plain http only for loopback hosts.
         organization_id: sent as `X-Organization-Id`; falls back to `RUNFLOW_ORGANIZATION_ID`.
         http: your own `aiohttp.ClientSession` (proxies, TLS, `trace_configs`); it stays yours to close. Without it,
-            proxies, netrc and cookies of the environment are not used.
+            proxies, netrc and cookies of the environment are not used. Its `auth=` must be None, because the key is the
+            `Authorization` of every request. What its middlewares and trace callbacks raise comes out as it is.
         request_timeout: seconds for one whole request, body included; queueing for our own pool does not count.
         max_connections: requests at the same time.
         max_rate: requests per second, all waits together; None sets no bound.
