@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
 __all__ = ["Throttle"]
 
@@ -75,7 +75,7 @@ class Throttle:
         return max(0.0, self._held_until - now)
 
     @contextmanager
-    def queueing(self, bound: asyncio.Timeout, deadline: float) -> Iterator[None]:
+    def queueing(self, bound: asyncio.Timeout, deadline: float) -> Generator[None, None, None]:
         """While in here, `bound` expires as soon as a `Retry-After` holds all requests until after `deadline`."""
         self._deadlines[bound] = deadline
         try:

@@ -214,6 +214,7 @@ class Transport:
         finally:
             if response is not None:
                 let_go(response)
+        assert response is not None  # noqa: S101  # or it has raised
         asked = retry_after(response)
         if response.status != HTTPStatus.OK:
             raise error_for_status(response.status, response.headers, body, asked)
