@@ -29,7 +29,9 @@ class Imitation:
 
 
 @pytest.mark.parametrize(
-    "given", [False, 0, "http://proxy", object(), Imitation(), aiohttp.ClientSession, aiohttp.ClientTimeout()], ids=repr
+    "given",
+    [False, 0, "http://proxy", object(), Imitation(), aiohttp.ClientSession, aiohttp.ClientTimeout()],
+    ids=lambda given: type(given).__name__,
 )
 def test_row_157_what_is_no_aiohttp_session_is_refused_at_the_call(given):
     with pytest.raises(ConfigurationError, match=r"http must be an aiohttp\.ClientSession, .*not (a|the class) \w+"):
