@@ -1,6 +1,6 @@
 """Failures in a row: tenacity's engine decides whether and when to try again, its state outlives a cancelled step.
 
-Logs how an outage goes: each retry and the recovery at INFO, and once a WARNING if it lasts.
+Logs the recovery at INFO, and once a WARNING if the outage lasts.
 """
 
 from __future__ import annotations

@@ -145,12 +145,12 @@ class TestLogs:
         caplog.set_level(logging.INFO, "runflow_async")
         async with ScriptedServer([http(503), GOOD]) as server, connect(server) as session:
             await session.get_batch(BATCH_ID)
-        assert caplog.records[0].getMessage().startswith(f"get_batch {BATCH_ID}: attempt 1 failed (HTTP 503)")
+        assert caplog.records[0].getMessage().startswith(f"batch {BATCH_ID}: attempt 1 failed (HTTP 503)")
 
 
 async def test_every_request_counts_as_one_thing_that_became_of_it():
     """Good, failed, sent again, cut by a cancellation: they add up, and nothing else is sent."""
-    script = [RUNNING, close(), http(503), http(200, b"{}"), RUNNING, hang()]
+    script = [RUNNING, close(), http(503), http(200, b"[]"), RUNNING, hang()]
     async with ScriptedServer(script) as server, connect(server, request_timeout=60) as session:
         wait = session.wait_for_batch(BATCH_ID, interval=0.001)
         task = asyncio.ensure_future(wait)
