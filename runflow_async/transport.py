@@ -212,6 +212,7 @@ class Transport:
                 raise
             body = b""  # the status says what there is to say
         finally:
+            del bound  # it knows its task, which keeps the error that keeps this frame
             if response is not None:
                 let_go(response)
         assert response is not None  # noqa: S101  # or it has raised
@@ -247,6 +248,8 @@ class Transport:
                         raise
         except TimeoutError:
             raise self._missed_turn(deadline, crowded) from None
+        finally:
+            del bound  # it knows its task, which keeps the error that keeps this frame
 
     def _missed_turn(self, deadline: float, crowded: bool) -> RunflowError:
         now = self._now()
