@@ -116,7 +116,7 @@ class Reader:
     async def run(self, block: Block) -> None:
         source = "\n" * block.line + block.text
         code = compile(source, str(self.page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             if "asyncio.run(" in block.text:
                 await asyncio.to_thread(exec, code, {"__name__": "__main__"})
             elif inspect.iscoroutine(running := eval(code, self.names)):
@@ -274,7 +274,7 @@ async def test_the_commands_with_an_output_print_it(stepping_emulator, monkeypat
                 script = [[(0.0, "running"), (1.0, "succeeded")], [(0.0, "running"), (1.0, end)]]
                 monkeypatch.setenv(name, str(stepping_emulator.create_scripted_batch(script)))
             shell = await asyncio.create_subprocess_exec("sh", "-c", block.text, cwd=tmp_path, stdout=PIPE, stderr=PIPE)
-            printed, told = await asyncio.wait_for(shell.communicate(), 20)
+            printed, told = await asyncio.wait_for(shell.communicate(), 120)
             assert told == b""
             check_output(page, output, printed.decode())
 

@@ -267,7 +267,7 @@ class TestItems:
             ('{"items": [], "next_pq": 7}', "$.next_pq"),
             ("[]", "object"),
             ("<html>", "HTML"),
-            ('{"x": ' + "[" * 100_000, "nested"),
+            ('{"x": ' + "[" * 450_000, "nested"),
             ('{"items": [], "next_pq": "' + "x" * 5000 + '"}', "$.next_pq"),
         ],
     )

@@ -73,18 +73,18 @@ class Terminal:
     def press(self, key: bytes) -> None:
         os.write(self._controller, key)
 
-    async def shows(self, text: str, within: float = 10) -> None:
+    async def shows(self, text: str) -> None:
         try:
-            await eventually(lambda: text in self.text, within=within)
+            await eventually(lambda: text in self.text)
         except AssertionError as error:
             raise AssertionError(f"{text!r} is not on the screen:\n{self.text}") from error
 
     async def requested(self, emulator: Emulator) -> None:
-        await eventually(lambda: emulator.requests, within=10)
+        await eventually(lambda: emulator.requests)
 
-    async def end(self, within: float = 20) -> int:
+    async def end(self) -> int:
         """The exit status, once all that was written has been read."""
-        async with asyncio.timeout(within):
+        async with asyncio.timeout(60):
             status = await self.process.wait()
         self.read()
         return status

@@ -33,7 +33,7 @@ async def start(*arguments: object, **keywords: object) -> asyncio.subprocess.Pr
 
 async def test_a_transition_is_there_as_soon_as_it_was_seen(emulator):
     process = await start("watch", "--json", emulator.create_scripted_batch(NEVER))
-    line = await asyncio.wait_for(process.stdout.readline(), 10)  # though it goes on
+    line = await asyncio.wait_for(process.stdout.readline(), 60)  # though it goes on
     assert msgspec.json.decode(line, type=ItemTransition).current == "running"
     process.send_signal(signal.SIGINT)
     _, errors = await process.communicate()
@@ -70,7 +70,7 @@ async def test_a_reader_that_has_enough_ends_the_watch_without_noise(emulator):
     process = await start("watch", "--json", batch_id, "--interval", 0.05)
     await process.stdout.readline()
     process.stdout._transport.close()
-    assert await asyncio.wait_for(process.wait(), 10) == 141
+    assert await asyncio.wait_for(process.wait(), 60) == 141
     assert await process.stderr.read() == b""
 
 
@@ -122,7 +122,7 @@ class TestBadStreams:
             stderr=PIPE,
             env=environment,
         )
-        out, errors = await asyncio.wait_for(process.communicate(), 20)
+        out, errors = await asyncio.wait_for(process.communicate(), 60)
         return process.returncode, out.decode("latin-1"), errors.decode()
 
     @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-"])
@@ -205,7 +205,7 @@ async def test_a_watch_whose_reader_stalls_is_ended_by_a_second_sigterm(emulator
         await asyncio.sleep(0.5)
         assert process.poll() is None
         process.terminate()
-        assert await asyncio.to_thread(process.wait, 5) == -signal.SIGTERM
+        assert await asyncio.to_thread(process.wait, 60) == -signal.SIGTERM
 
 
 async def test_ids_come_from_standard_input(emulator):

@@ -170,9 +170,9 @@ async def test_ctrl_z_gives_the_terminal_back_until_the_watch_goes_on(emulator):
     async with terminal("watch", str(emulator.create_scripted_batch(NEVER)), "--interval", "0.1") as screen:
         await screen.shows(" 0/1 ")
         screen.process.send_signal(signal.SIGTSTP)
-        await eventually(lambda: screen.received.endswith(b"\x1b[?1049l\x1b[?25h"), within=5)
+        await eventually(lambda: screen.received.endswith(b"\x1b[?1049l\x1b[?25h"))
         screen.process.send_signal(signal.SIGCONT)
-        await eventually(lambda: screen.received.count(b"\x1b[?1049h") == 2, within=5)
+        await eventually(lambda: screen.received.count(b"\x1b[?1049h") == 2)
         await screen.shows(" 0/1 ")
 
 
@@ -194,5 +194,5 @@ async def test_the_demo_shows_the_live_view_of_three_named_batches():
     async with terminal("demo") as screen:
         await screen.shows("portraits")
         await screen.shows("ETA")
-        assert await screen.end(within=30) == 0
+        assert await screen.end() == 0
         assert re.search(r"products .*24/24 .*partial_succeeded", screen.text)

@@ -78,10 +78,10 @@ async def test_workers_that_join_get_shards_and_those_that_leave_give_theirs_bac
             shards = waiting._coordinator._shards if waiting._coordinator else []
             return sorted(Counter(shard.worker for shard in shards if shard.life and not shard.moving_to).values())
 
-        await eventually(lambda: spread() == [4, 4], within=20)
+        await eventually(lambda: spread() == [4, 4])
         cluster.scale(4)
-        await eventually(lambda: spread() == [2, 2, 2, 2], within=30)
+        await eventually(lambda: spread() == [2, 2, 2, 2])
         cluster.scale(1)
-        await eventually(lambda: spread() == [8], within=30)
+        await eventually(lambda: spread() == [8])
         consuming.cancel()
         await asyncio.gather(consuming, return_exceptions=True)

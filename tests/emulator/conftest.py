@@ -49,7 +49,7 @@ def port_of(emulator: Emulator) -> int:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until the loop has brought about what a test is waiting for."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110  # tasks and records have no event to wait for
             await asyncio.sleep(0.001)
 

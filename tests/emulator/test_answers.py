@@ -142,12 +142,10 @@ async def test_closing_does_not_wait_for_connections_or_answers() -> None:
     async with Emulator() as emulator, aiohttp.ClientSession(emulator.url) as http:
         async with http.get("/") as response:
             await response.read()
-        emulator.latency = 60.0
+        emulator.latency = 3600.0
         late = asyncio.create_task(http.get("/"))
         await until(lambda: len(emulator.requests) == 2)
-        began = asyncio.get_running_loop().time()
-        await emulator.close()
-        assert asyncio.get_running_loop().time() - began < 1.0
+        await asyncio.wait_for(emulator.close(), 60)
         with pytest.raises(aiohttp.ClientConnectionError):
             await late
     assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -135,7 +135,7 @@ class Stage:
 
     async def check(self, _: object = None) -> None:
         """Nothing of the call is left, the holder was not harmed, and the next request is healthy."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             if self._holder is not None:
                 assert (await self._holder).is_terminal
                 self._holder = None
@@ -588,8 +588,7 @@ class TestClosing:
             task = await stuck_task(session, place, call)
             await own.close()
             with pytest.raises(SessionClosedError):
-                async with asyncio.timeout(2):
-                    await task
+                await task
             assert task.cancelling() == 0
 
     async def test_row_126_of_the_users_own_session_ends_what_queues_for_its_connections(self):
@@ -878,9 +877,10 @@ class TestOtherLoops:
         ],
     )
     async def test_are_refused(self, use):
+        refused = False
         async with (
             assert_no_leaks(),
-            ScriptedServer([RUNNING, pause(0.05) + RUNNING, GOOD]) as server,
+            ScriptedServer(lambda _: GOOD if refused else RUNNING) as server,
             open_session(server.url) as session,
         ):
             wait = session.wait_for_batch(BATCH_ID, interval=0.03)
@@ -888,11 +888,12 @@ class TestOtherLoops:
             await eventually(lambda: len(server.requests) == 2)
 
             async def elsewhere() -> None:
-                async with asyncio.timeout(0.3):
+                async with asyncio.timeout(60):
                     await use(session, wait)
 
             with pytest.raises(RuntimeError, match=r"loop|two tasks"):
                 await asyncio.to_thread(asyncio.run, elsewhere())
+            refused = True
             assert (await task).is_terminal
             assert (await session.get_batch(BATCH_ID)).is_terminal
 

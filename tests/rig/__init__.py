@@ -9,6 +9,7 @@ from __future__ import annotations
 from tests.rig.bodies import http, item, json_batch
 from tests.rig.cancelling import Cut, cancel_at_every_suspension
 from tests.rig.certificates import Certificates
+from tests.rig.clock import given_time, lateness
 from tests.rig.leaks import assert_no_leaks, eventually
 from tests.rig.ports import deaf_port, refused_port
 from tests.rig.proxy import Ending, FaultyProxy, Toxic
@@ -30,10 +31,12 @@ __all__ = [
     "drip",
     "endless",
     "eventually",
+    "given_time",
     "hang",
     "http",
     "item",
     "json_batch",
+    "lateness",
     "on_accept",
     "pause",
     "push",

@@ -20,7 +20,7 @@ __all__ = ["assert_no_leaks", "eventually"]
 STEP = 0.001
 
 
-async def eventually(condition: Callable[[], object], *, within: float = 10.0) -> None:
+async def eventually(condition: Callable[[], object], *, within: float = 60.0) -> None:
     """Return as soon as the condition holds, letting the loop run meanwhile.
 
     Args:
