@@ -96,6 +96,12 @@ def mocked_http() -> Iterator[aioresponses]:
 
 
 @pytest.fixture
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Subprocesses run without coverage, which would make them half as slow again."""
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+
+
+@pytest.fixture
 def untraced() -> Iterator[None]:
     """Coverage is measured by short runs; it would triple the time of the long ones."""
     trace = sys.gettrace()

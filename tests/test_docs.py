@@ -253,7 +253,7 @@ def test_the_site_is_built_without_a_warning_and_asks_no_other_host(tmp_path):
 @pytest.mark.parametrize(
     ("mode", "files"), [("strict", ["test_app.py", "test_with_anyio.py"]), ("auto", ["test_app.py"])]
 )
-def test_the_tests_on_the_page_about_tests_pass(mode, files, tmp_path):
+def test_the_tests_on_the_page_about_tests_pass(mode, files, tmp_path, unmeasured):
     for block in blocks_of(DOCS / "guides" / "testing.md"):
         if block.file:
             (tmp_path / block.file).write_text(block.text)
@@ -265,7 +265,7 @@ def test_the_tests_on_the_page_about_tests_pass(mode, files, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("jq") is None, reason="there is no jq to pick with")
-async def test_the_commands_with_an_output_print_it(stepping_emulator, monkeypatch, tmp_path):
+async def test_the_commands_with_an_output_print_it(stepping_emulator, monkeypatch, tmp_path, unmeasured):
     page = DOCS / "command-line.md"
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     for block, output in pairwise(blocks_of(page)):

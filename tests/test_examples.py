@@ -157,7 +157,7 @@ async def test_a_page_that_is_closed_ends_its_wait(emulator):
 
 
 @pytest.mark.slow
-async def test_a_service_that_is_killed_goes_on_where_it_was(emulator, tmp_path):
+async def test_a_service_that_is_killed_goes_on_where_it_was(emulator, tmp_path, unmeasured):
     long = [[(0.0, "queued"), (1.0, "running"), (6.0, "succeeded")]]
     first, second = (emulator.create_scripted_batch(long) for _ in range(2))
     service = Service(tmp_path)
@@ -183,7 +183,7 @@ async def test_a_service_that_is_killed_goes_on_where_it_was(emulator, tmp_path)
 
 
 @pytest.mark.slow
-async def test_a_fleet_on_dask_tells_the_end_of_every_item_though_a_worker_is_killed(capsys):
+async def test_a_fleet_on_dask_tells_the_end_of_every_item_though_a_worker_is_killed(capsys, unmeasured):
     ended = await example("dask_fleet").main(batches=20, workers=2, seconds=3.0)
     assert ended.total() == 160
     assert ended["failed"] == 20

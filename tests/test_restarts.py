@@ -6,14 +6,14 @@ import math
 
 import pytest
 
-from benchmarks.restarts import MUST_BE_ZERO, Life, Taken, judge, measure
+from benchmarks.restarts import Life, Taken, judge, measure
 
 
 @pytest.mark.slow
 @pytest.mark.looptime(False)
-async def test_killed_again_and_again_it_loses_nothing_and_repeats_only_the_last_100_ms():
+async def test_killed_again_and_again_it_loses_nothing(unmeasured):
     counts = await measure(kills=3, seed=1)
-    assert {name: counts[name] for name in MUST_BE_ZERO} == dict.fromkeys(MUST_BE_ZERO, 0)
+    assert counts["lost"] == 0
     assert counts["kills"] == 3
     assert counts["transitions"] >= counts["items"]
 

@@ -20,7 +20,7 @@ TRUTH = {ITEM: ("queued", "running", "failed")}
 
 
 @pytest.mark.slow
-def test_ten_seconds_of_every_fault_lose_double_mix_up_and_leak_nothing():
+def test_ten_seconds_of_every_fault_lose_double_mix_up_and_leak_nothing(unmeasured):
     """In a process of its own, so that what is left at its end would be told on stderr."""
     command = [sys.executable, "-W", "always", "-m", "benchmarks.soak", "--seconds", "10", "--waits", "150", "--json"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)

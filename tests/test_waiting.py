@@ -670,7 +670,7 @@ class TestOddAnswers:
         assert [record.getMessage() for record in caplog.records if "missing" in record.getMessage()] == []
 
     async def test_terminal_items_stay_terminal(self, caplog):
-        caplog.set_level(logging.DEBUG)
+        caplog.set_level(logging.DEBUG, logger="runflow_async")
         wait = play(
             body(items=["failed", "succeeded"]),
             body(items=["succeeded", "running"]),

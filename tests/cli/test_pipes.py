@@ -96,12 +96,14 @@ async def test_a_watch_that_is_killed_again_and_again_shows_everything(emulator,
         process = await start(
             "watch", "--json", batch_id, "--interval", 0.05, "--since", state, "--save", state, stdin=PIPE
         )
-        lines = asyncio.create_task(process.stdout.read())
-        await asyncio.wait([lines], timeout=2.2)
+        first = await process.stdout.readline()
+        others = asyncio.create_task(process.stdout.read())
+        await asyncio.wait([others], timeout=0.8)
         if process.returncode is None:
             process.kill()
         await process.wait()
-        seen += [msgspec.json.decode(line, type=ItemTransition) for line in (await lines).splitlines()]
+        lines = [first, *(await others).splitlines()]
+        seen += [msgspec.json.decode(line, type=ItemTransition) for line in lines if line]
     # At least once and in order: each start goes on from a status that had been shown.
     shown = {None}
     for transition in seen:

@@ -435,7 +435,7 @@ async def test_an_error_is_told_by_its_status_whatever_its_body_is_in(coding):
 
 @pytest.mark.slow
 async def test_row_111_two_hundred_thousand_items_are_decoded_and_the_stall_is_reported(caplog):
-    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="runflow_async")
     lines = ",".join(
         f'{{"id":"{n:032x}","sequence_index":{n},"run_id":"{n:032x}","status_code":"succeeded"}}'
         for n in range(200_000)

@@ -727,6 +727,7 @@ URL = sys.argv[1]
 """
 
 
+@pytest.mark.usefixtures("unmeasured")
 class TestEndOfTheLoop:
     @pytest.mark.slow
     @pytest.mark.parametrize("program", [pytest.param(text, id=f"row 128: {name}") for name, text in PROGRAMS.items()])
