@@ -12,19 +12,43 @@ import pytest
 from distributed import Client, LocalCluster
 
 from runflow_async.distributed import wait_for_batches
+from runflow_async.emulator import Emulator
 from tests.distributed.test_waits import chained
 from tests.rig import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from runflow_async import ItemTransition
+    from runflow_async.distributed import DistributedWait
+
 pytestmark = pytest.mark.slow
 
 STEPS = [(0.0, "queued"), (2.0, "running"), (6.0, "succeeded")]
 
 
+class Clock:
+    """The emulator's, which stands still until a test moves it."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @pytest.fixture
-async def cluster() -> AsyncIterator[LocalCluster]:
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def emulator(clock) -> AsyncIterator[Emulator]:
+    async with Emulator(seed=1, clock=clock) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+async def cluster(unmeasured) -> AsyncIterator[LocalCluster]:
     async with LocalCluster(
         n_workers=2, threads_per_worker=1, asynchronous=True, dashboard_address=":0", silence_logs="ERROR"
     ) as cluster:
@@ -37,30 +61,51 @@ async def kill_workers(client: Client, count: int) -> None:
         os.kill(process, signal.SIGKILL)
 
 
+async def collect(waiting: DistributedWait) -> list[ItemTransition]:
+    return [transition async for transition in waiting]
+
+
+async def started_anew(client: Client, waiting: DistributedWait, lives: set[str | None]) -> set[str | None]:
+    """Return the names of the shards' runs, once all of them run and none as before."""
+    workers: set[str] = set()
+
+    def runs() -> set[str | None]:
+        return {shard.life for shard in waiting._coordinator._shards if shard.worker in workers}
+
+    while len(runs() - {None} - lives) < len(waiting._coordinator._shards):
+        workers = set(await client.nthreads())
+        await asyncio.sleep(0.05)
+    return runs()
+
+
 @pytest.mark.parametrize("deaths", [1, 2], ids=["one of two workers", "all workers"])
-async def test_workers_that_die_cost_time_but_no_transition_and_tell_none_twice(client, emulator, deaths):
+async def test_workers_that_die_cost_time_but_no_transition_and_tell_none_twice(client, emulator, clock, deaths):
     batch_ids = [emulator.create_scripted_batch([STEPS] * 3) for _ in range(40)]
+    waiting = wait_for_batches(client, batch_ids, interval=0.2, timeout=None)
     seen = []
-    async for transition in wait_for_batches(client, batch_ids, interval=0.2, timeout=60):
+    async for transition in waiting:
         seen.append(transition)
-        if len(seen) == 150:
+        if len(seen) == 120:
+            clock.now = 2.0
+        elif len(seen) == 150:
             await kill_workers(client, deaths)
+        elif len(seen) == 240:
+            clock.now = 6.0
     assert list(chained(seen).values()) == ["succeeded"] * 120
 
 
-async def test_a_worker_that_is_killed_again_and_again_gets_no_shard_lost(client, emulator):
-    batch_ids = [emulator.create_scripted_batch([[(0.0, "queued"), (20.0, "succeeded")]]) for _ in range(8)]
-    waiting = wait_for_batches(client, batch_ids, interval=0.2, timeout=90)
+async def test_workers_that_are_killed_again_and_again_get_no_shard_lost(client, emulator, clock):
+    """More often than Dask lets a task's workers die."""
+    batch_ids = [emulator.create_scripted_batch([STEPS]) for _ in range(8)]
+    waiting = wait_for_batches(client, batch_ids, interval=0.2, timeout=None)
     seen = [await anext(waiting) for _ in batch_ids]
-
-    async def keep_killing() -> None:
-        for _ in range(5):  # more often than Dask lets a task's workers die
-            await kill_workers(client, 2)
-            await asyncio.sleep(3)
-
-    killing = asyncio.create_task(keep_killing())
-    seen += [transition async for transition in waiting]
-    await killing
+    collecting = asyncio.create_task(collect(waiting))
+    lives: set[str | None] = set()
+    for _ in range(5):
+        lives |= await started_anew(client, waiting, lives)
+        await kill_workers(client, 2)
+    clock.now = 6.0
+    seen += await collecting
     assert list(chained(seen).values()) == ["succeeded"] * 8
 
 
