@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-again test-dev test-fast test-all check format docs build bench clean
+.PHONY: help demo test test-dev test-fast test-all check format docs build bench clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,14 +20,11 @@ demo: $(VENV)/.with-cli ## follow three batches of an emulated server
 test: $(VENV)/.with-test ## run the whole test suite, slow rows included, and gate its branch coverage
 	$(BIN)/python -m pytest -n 3 --dist worksteal --cov --cov-report=term-missing:skip-covered
 
-test-again: $(VENV)/.with-test ## run only what failed last, one after the other
-	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none
-
 test-dev: $(VENV)/.with-test ## run the quick tests in Python's and asyncio's debug modes
 	PYTHONASYNCIODEBUG=1 $(BIN)/python -X dev -m pytest -m 'not slow' -n 2 -q
 
 test-fast: $(VENV)/.with-test ## run the tests without the slow ones
-	$(BIN)/python -m pytest -m 'not slow' -q
+	$(BIN)/python -m pytest -m 'not slow' -n 2 -q
 
 test-all: $(VENV)/.with-release ## run the quick tests on the other Pythons found, on uvloop, and on the oldest dependencies
 	$(BIN)/python -m nox
