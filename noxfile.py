@@ -40,6 +40,7 @@ os.environ["PATH"] = os.pathsep.join([os.environ["PATH"], *map(str, BEHIND_SHIMS
 
 
 def run_tests(session: nox.Session, *options: str) -> None:
+    """Run the quick tests, or what was asked for."""
     command = ("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", *options)
     session.run(*command, *(session.posargs or ["-m", "not slow"]))
 

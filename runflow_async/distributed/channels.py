@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Self
 
 from distributed import Queue
@@ -20,6 +21,10 @@ class _Queue(Queue):
             super()._maybe_start()  # type: ignore[no-untyped-call]
 
 
+def _is_good(task: asyncio.Future[Any]) -> bool:
+    return not task.cancelled() and task.exception() is None
+
+
 class Channel:
     """A queue of bytes, first in, first out; the consumer's end of it, made by `open`.
 
@@ -34,10 +39,11 @@ class Channel:
     async def open(cls, client: Client, name: str, *, most: int = 0) -> Self:
         """Open the queue of this name. Who does so first sets how many messages wait in it at most; 0 is any number."""
         queue: Any = _Queue(name, client=client, maxsize=most)  # type: ignore[no-untyped-call]
+        creating = asyncio.ensure_future(queue)
         try:
-            return cls(await queue)
-        except BaseException:
-            queue.close()
+            return cls(await asyncio.shield(creating))
+        except asyncio.CancelledError:
+            creating.add_done_callback(lambda _: _is_good(creating) and queue.close())
             raise
 
     async def put(self, message: bytes) -> None:

@@ -126,7 +126,16 @@ class Coordinator:
         if self._receiving is not None:
             self._receiving.cancel()
             await asyncio.gather(self._receiving, return_exceptions=True)
+        with suppress(Exception):
+            self._let_go_of_queues()
         self._keeping = self._receiving = None  # what they ended with holds their frames, and so this one
+
+    def _let_go_of_queues(self) -> None:
+        # Without waiting for an answer: however slow the scheduler is, it hears of it.
+        for shard in self._shards:
+            shard.release_orders()
+        if self._frames is not None:
+            self._frames.close()
 
     async def _say_farewell(self) -> None:
         running = [shard for shard in self._shards if shard.future is not None]
@@ -140,13 +149,11 @@ class Coordinator:
 
     async def _clear_away(self) -> None:
         await self._client.cancel([shard.future for shard in self._shards if shard.future is not None], force=True)
-        for shard in self._shards:
-            await shard.close_orders()
+        await asyncio.gather(*(shard.order(Stop()) for shard in self._shards))
         if self._frames is not None:
             await self._frames.put(NOTHING_MORE)
             if self._receiving is not None:
                 await asyncio.gather(self._receiving, return_exceptions=True)
-            self._frames.close()
 
     def _note_failure(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:

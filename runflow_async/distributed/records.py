@@ -72,10 +72,16 @@ class ShardRecord:
             await self.orders.put(encode(order))
 
     async def close_orders(self) -> None:
-        """Stop whoever still listens, and let the scheduler forget the queue, for both ends."""
+        """Stop whoever still listens, and let the scheduler forget the queue."""
+        try:
+            await self.order(Stop())
+        finally:
+            self.release_orders()
+
+    def release_orders(self) -> None:
+        """Let the scheduler forget the queue, for both ends."""
         orders, self.orders = self.orders, None
         if orders is not None:
-            await orders.put(encode(Stop()))
             orders.close()
             orders.close()
 

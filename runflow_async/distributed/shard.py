@@ -80,8 +80,8 @@ async def run_shard(
     worker.handle_stimulus(SecedeEvent(key=key, compute_duration=0.01, stimulus_id=f"secede-{time.time()}"))
     life = uuid4().hex
     frames, orders = (WorkerChannel(worker.scheduler, name) for name in (run, f"{run}-{life}"))
-    await orders.open()
     await frames.put(encode(Started(number, life, worker.address)))
+    await orders.open()  # once there was a consumer, who lets go of it for us
     async with config.make_session() as session:
         if paced:
             session.throttle.grant(1.0, until=-math.inf)

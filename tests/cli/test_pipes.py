@@ -111,6 +111,7 @@ async def test_a_watch_that_is_killed_again_and_again_shows_everything(emulator,
         shown.add(transition.current)
 
 
+@pytest.mark.slow
 class TestBadStreams:
     """What the shell hands to the command cannot be used; tried buffered, as Python is by default."""
 

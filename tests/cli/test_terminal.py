@@ -13,6 +13,8 @@ from runflow_async.emulator import faults
 from tests.cli.terminal import terminal
 from tests.rig import eventually
 
+pytestmark = pytest.mark.slow
+
 NEVER = [[(0.0, "running")]]
 
 
@@ -189,7 +191,6 @@ async def test_an_error_is_not_red_where_no_colour_is_wanted(emulator):
         assert screen.colours("error:") == {"default"}
 
 
-@pytest.mark.slow
 async def test_the_demo_shows_the_live_view_of_three_named_batches():
     async with terminal("demo") as screen:
         await screen.shows("portraits")

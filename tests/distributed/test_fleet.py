@@ -8,6 +8,7 @@ import signal
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import dask
 import pytest
 from distributed import Client, LocalCluster
 
@@ -49,10 +50,12 @@ async def emulator(clock) -> AsyncIterator[Emulator]:
 
 @pytest.fixture
 async def cluster(unmeasured) -> AsyncIterator[LocalCluster]:
-    async with LocalCluster(
-        n_workers=2, threads_per_worker=1, asynchronous=True, dashboard_address=":0", silence_logs="ERROR"
-    ) as cluster:
-        yield cluster
+    # What a local cluster misses for 15 s, on a busy machine or killed again at that moment, it does not start again.
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "1h"}):
+        async with LocalCluster(
+            n_workers=2, threads_per_worker=1, asynchronous=True, dashboard_address=":0", silence_logs="ERROR"
+        ) as cluster:
+            yield cluster
 
 
 async def kill_workers(client: Client, count: int) -> None:

@@ -349,6 +349,25 @@ class TestStopped:
         await eventually(lambda: not cluster.scheduler.extensions["queues"].queues)
         assert await busy_for(emulator, 0.2) == 0
 
+    @pytest.mark.slow
+    @pytest.mark.parametrize("after", [0.05, 0.7])
+    async def test_by_a_cancellation_it_leaves_no_queue_that_is_made_only_later(self, client, cluster, emulator, after):
+        handlers = cluster.scheduler.handlers
+        create = handlers["queue_create"]
+
+        async def create_late(**keywords):
+            await asyncio.sleep(1)
+            create(**keywords)
+
+        handlers["queue_create"] = create_late
+        waiting = wait_for_batches(client, [emulator.create_scripted_batch(NEVER) for _ in range(20)], interval=0.05)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(after):
+                await waiting
+        await asyncio.sleep(2)
+        await eventually(lambda: not cluster.scheduler.tasks)
+        await eventually(lambda: not cluster.scheduler.extensions["queues"].queues)
+
     async def test_by_its_end_though_nobody_takes_what_is_left(self, client, cluster, emulator):
         waiting = wait_for_batches(client, [emulator.create_scripted_batch([STEPS])], interval=0.05)
         await anext(waiting)
