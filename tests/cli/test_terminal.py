@@ -94,9 +94,9 @@ class TestTheLiveView:
     async def test_says_when_answers_come_again(self, emulator):
         emulator.faults.append(faults.status(503, times=10**9))
         async with terminal("watch", str(emulator.create_scripted_batch(NEVER))) as screen:
-            await eventually(lambda: re.search(r"no good answer for ([4-9]|\d\d) s", screen.text), within=20)
+            await eventually(lambda: re.search(r"no good answer for ([4-9]|\d\d) s", screen.text))
             emulator.faults.clear()
-            await screen.shows(": good answers again, after ", within=30)
+            await screen.shows(": good answers again, after ")
             assert "no good answer" not in screen.text
 
     async def test_without_colour_still_tells_states_apart(self, emulator):

@@ -206,7 +206,7 @@ async def test_cancelled_while_awaited_it_delivers_what_came_meanwhile_once_iter
         assert wait.batch_id == ended
         break
     pending = asyncio.create_task(waiting.settle())
-    await eventually(lambda: any(one.current == "running" for one in waiting._set_aside.values()), within=30)
+    await eventually(lambda: any(one.current == "running" for one in waiting._set_aside.values()))
     pending.cancel()
     with pytest.raises(asyncio.CancelledError):
         await pending
@@ -246,7 +246,7 @@ async def test_dropped_before_its_first_step_or_after_its_end_it_is_freed_at_onc
         await waiting
         held = weakref.ref(waiting)
         del waiting
-        await eventually(lambda: held() is None, within=30)
+        await eventually(lambda: held() is None)
     finally:
         gc.enable()
 
