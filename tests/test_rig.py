@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
@@ -29,6 +32,7 @@ from tests.rig import (
     http,
     item,
     json_batch,
+    lateness,
     on_accept,
     pause,
     push,
@@ -36,6 +40,7 @@ from tests.rig import (
     reset,
     send,
 )
+from tests.rig.clock import STATISTICS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -656,3 +661,42 @@ async def test_a_block_that_raises_raises_that() -> None:
 
 async def _fail() -> None:
     raise KeyError
+
+
+# The clock
+
+
+BUSY = """
+import os
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+while True:
+    pass
+"""
+MEASURED = """
+import os, time
+from tests.rig import given_time
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+began, given = time.monotonic(), given_time()
+while time.monotonic() < began + 0.5:
+    pass
+print((given_time() - given) / (time.monotonic() - began))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path(STATISTICS).exists(), reason="this system does not count what threads wait")
+def test_what_others_take_of_the_processor_does_not_count(unmeasured: None) -> None:
+    """It shares a processor with three that are busy."""
+    others = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(3)]
+    try:
+        share = subprocess.check_output([sys.executable, "-c", MEASURED])
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+    assert float(share) < 0.6
+
+
+@pytest.mark.parametrize(("takes", "least", "most"), [(0.05, -0.001, 0.02), (0.01, -0.045, -0.03), (0.1, 0.045, 1.0)])
+async def test_lateness_is_what_a_bare_timeout_has_not(takes: float, least: float, most: float) -> None:
+    assert least <= await lateness(asyncio.sleep(takes), 0.05) <= most

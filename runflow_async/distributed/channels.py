@@ -21,10 +21,6 @@ class _Queue(Queue):
             super()._maybe_start()  # type: ignore[no-untyped-call]
 
 
-def _is_good(task: asyncio.Future[Any]) -> bool:
-    return not task.cancelled() and task.exception() is None
-
-
 class Channel:
     """A queue of bytes, first in, first out; the consumer's end of it, made by `open`.
 
@@ -43,7 +39,12 @@ class Channel:
         try:
             return cls(await asyncio.shield(creating))
         except asyncio.CancelledError:
-            creating.add_done_callback(lambda _: _is_good(creating) and queue.close())
+
+            def let_go(created: asyncio.Future[Any]) -> None:
+                if not created.cancelled() and created.exception() is None:
+                    queue.close()
+
+            creating.add_done_callback(let_go)  # not before it is there, or the scheduler would never forget it
             raise
 
     async def put(self, message: bytes) -> None:
