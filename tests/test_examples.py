@@ -10,6 +10,7 @@ import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import aiohttp
@@ -18,6 +19,9 @@ from aiohttp.test_utils import TestServer
 
 from runflow_async.emulator import Emulator, faults
 from tests.rig import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SHORT = [[(0.0, "queued"), (0.1, "running"), (0.2, "succeeded")]] * 2
@@ -31,10 +35,13 @@ def example(name: str):
     return module
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+@pytest.fixture
+def port() -> Iterator[int]:
+    """A port that nobody else is given meanwhile; asyncio's servers, which reuse addresses, may have it."""
+    with socket.socket() as reserved:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.bind(("127.0.0.1", 0))
+        yield reserved.getsockname()[1]
 
 
 @pytest.fixture(autouse=True)
@@ -95,12 +102,11 @@ async def test_a_page_is_told_every_transition_and_the_end(emulator):
     assert told[-1] == ["event: end", 'data: "succeeded"']
 
 
-async def test_callbacks_end_the_waits_of_batches_with_two_polls_each(monkeypatch):
+async def test_callbacks_end_the_waits_of_batches_with_two_polls_each(monkeypatch, port):
     async with Emulator(seed=2, callback_secret="the secret") as emulator:
         monkeypatch.setenv("RUNFLOW_API_KEY", emulator.api_key)
         monkeypatch.setenv("RUNFLOW_BASE_URL", emulator.url)
         monkeypatch.setenv("RUNFLOW_CALLBACK_SECRET", "the secret")
-        port = free_port()
         url = f"http://127.0.0.1:{port}/runflow"
         batch_ids = [
             str(emulator.create_scripted_batch(SHORT, callback_url=url, callback_times=times)) for times in (1, 2)
@@ -112,12 +118,12 @@ async def test_callbacks_end_the_waits_of_batches_with_two_polls_each(monkeypatc
 class Service:
     """`examples/service.py` in a process of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, port: int) -> None:
         self.folder = folder
+        self.port = port
         self.lines: list[bytes] = []
 
     async def start(self) -> None:
-        self.port = free_port()
         command = [sys.executable, EXAMPLES / "service.py", self.folder, "--port", str(self.port)]
         self.process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
         self.reading = asyncio.create_task(self._read())
@@ -157,10 +163,10 @@ async def test_a_page_that_is_closed_ends_its_wait(emulator):
 
 
 @pytest.mark.slow
-async def test_a_service_that_is_killed_goes_on_where_it_was(emulator, tmp_path, unmeasured):
+async def test_a_service_that_is_killed_goes_on_where_it_was(emulator, tmp_path, port, unmeasured):
     long = [[(0.0, "queued"), (1.0, "running"), (6.0, "succeeded")]]
     first, second = (emulator.create_scripted_batch(long) for _ in range(2))
-    service = Service(tmp_path)
+    service = Service(tmp_path, port)
     await service.start()
     assert await service.add(first) == 202
     assert await service.add(second) == 202
