@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
+from tests.rig.clock import given_time
 from tests.rig.listener import TASK_NAME
 
 if TYPE_CHECKING:
@@ -25,20 +25,20 @@ async def eventually(condition: Callable[[], object], *, within: float = 60.0) -
 
     Args:
         condition: looked at every millisecond of the loop's time.
-        within: seconds of real time, also on a loop whose time jumps.
+        within: seconds that this process was given, also on a loop whose time jumps.
 
     Raises:
         AssertionError: if it does not come true in time.
     """
-    give_up = time.monotonic() + within
+    give_up = given_time() + within
     while not condition():
-        assert time.monotonic() < give_up, f"not within {within} s"
+        assert given_time() < give_up, f"not within {within} s"
         await asyncio.sleep(STEP)
 
 
 @asynccontextmanager
 async def assert_no_leaks(
-    pool: aiohttp.BaseConnector | aiohttp.ClientSession | Callable[[], Any] | None = None, *, grace: float = 0.2
+    pool: aiohttp.BaseConnector | aiohttp.ClientSession | Callable[[], Any] | None = None, *, grace: float = 1.0
 ) -> AsyncIterator[None]:
     """Check that the block leaves nothing behind.
 
@@ -48,7 +48,7 @@ async def assert_no_leaks(
 
     Args:
         pool: a connector, a client session, or a function that returns one of them or None once the block has ended.
-        grace: seconds of real time for what ends by itself, such as a DNS lookup in its thread.
+        grace: seconds that this process was given for what ends by itself, such as a DNS lookup in its thread.
 
     Raises:
         AssertionError: that names what was left.
