@@ -113,13 +113,15 @@ def test_lengths_of_time_are_said_as_people_say_them(seconds, text):
 @pytest.mark.parametrize("height", [1, 5, 12, 40, None])
 @pytest.mark.parametrize("width", [8, 30, 80, 200])
 async def test_a_frame_fits_whatever_the_terminal_is(session, now_utc, count, height, width):
-    waits = session.wait_for_batches([UUID(int=number) for number in range(count)])
-    board = Board(0.0, {})
-    for batch_id in waits.waits:
-        board.take(ItemTransition(batch_id, ITEM, None, now_utc), 1.0)
-    lines = draw_frame(Scene(waits, board, {}, ["a note"], 5.0, plain=False, over=height is None), width, height or 1)
-    assert all(line.cell_len <= width for line in lines)
-    assert len(lines) <= (height or 25)
+    async with session.wait_for_batches([UUID(int=number) for number in range(count)]) as waits:
+        board = Board(0.0, {})
+        for batch_id in waits.waits:
+            board.take(ItemTransition(batch_id, ITEM, None, now_utc), 1.0)
+        lines = draw_frame(
+            Scene(waits, board, {}, ["a note"], 5.0, plain=False, over=height is None), width, height or 1
+        )
+        assert all(line.cell_len <= width for line in lines)
+        assert len(lines) <= (height or 25)
 
 
 class TestWhatRemains:
@@ -127,27 +129,28 @@ class TestWhatRemains:
 
     @pytest.mark.parametrize("count", [1, 50])
     async def test_foretells_nothing_of_batches_that_are_followed_no_longer(self, session, now_utc, count):
-        waits = session.wait_for_batches([UUID(int=number) for number in range(count)])
-        board = Board(0.0, {})
-        running = BatchItemHandle(UUID(int=1), 0, UUID(int=2), "running")
-        board.take(ItemTransition(UUID(int=0), running, None, now_utc), 1.0)
-        board.take(ItemTransition(UUID(int=0), ITEM, "running", now_utc), 2.0)
-        board.take(ItemTransition(UUID(int=0), running, None, now_utc), 3.0)
-        scene = Scene(waits, board, {}, [], 5.0, plain=False)
-        passing, lasting = (
-            "\n".join(line.plain for line in draw_frame(scene._replace(over=over), 150, 30)) for over in (False, True)
-        )
-        assert "ETA" in passing
-        assert " now" in passing
-        assert "ETA" not in lasting
-        assert " now" not in lasting
+        async with session.wait_for_batches([UUID(int=number) for number in range(count)]) as waits:
+            board = Board(0.0, {})
+            running = BatchItemHandle(UUID(int=1), 0, UUID(int=2), "running")
+            board.take(ItemTransition(UUID(int=0), running, None, now_utc), 1.0)
+            board.take(ItemTransition(UUID(int=0), ITEM, "running", now_utc), 2.0)
+            board.take(ItemTransition(UUID(int=0), running, None, now_utc), 3.0)
+            scene = Scene(waits, board, {}, [], 5.0, plain=False)
+            passing, lasting = (
+                "\n".join(line.plain for line in draw_frame(scene._replace(over=over), 150, 30))
+                for over in (False, True)
+            )
+            assert "ETA" in passing
+            assert " now" in passing
+            assert "ETA" not in lasting
+            assert " now" not in lasting
 
     async def test_shows_no_time_left_once_all_items_have_ended(self, session, now_utc):
-        waits = session.wait_for_batches([UUID(int=number) for number in range(50)])
-        board = Board(0.0, {})
-        board.take(ItemTransition(UUID(int=0), ITEM, None, now_utc), 1.0)
-        text = "\n".join(line.plain for line in draw_frame(Scene(waits, board, {}, [], 5.0, plain=False), 150, 80))
-        assert "ETA 0" not in text
+        async with session.wait_for_batches([UUID(int=number) for number in range(50)]) as waits:
+            board = Board(0.0, {})
+            board.take(ItemTransition(UUID(int=0), ITEM, None, now_utc), 1.0)
+            text = "\n".join(line.plain for line in draw_frame(Scene(waits, board, {}, [], 5.0, plain=False), 150, 80))
+            assert "ETA 0" not in text
 
 
 @pytest.mark.looptime

@@ -240,7 +240,8 @@ async def test_dropped_before_its_first_step_or_after_its_end_it_is_freed_at_onc
     gc.collect()
     gc.disable()
     try:
-        held = weakref.ref(wait_for_batches(client, [emulator.create_scripted_batch(NEVER)]))
+        with pytest.warns(RuntimeWarning, match="never awaited"):
+            held = weakref.ref(wait_for_batches(client, [emulator.create_scripted_batch(NEVER)]))
         assert held() is None
         waiting = wait_for_batches(client, [emulator.create_scripted_batch([[(0.0, "succeeded")]])])
         await waiting
