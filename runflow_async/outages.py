@@ -36,7 +36,7 @@ class OngoingOutage(NamedTuple):
     error: RunflowError
 
 
-logger = logging.getLogger("runflow_async")
+logger = logging.getLogger("runflow_async.outages")
 
 LASTING = 30.0
 """Seconds without a good answer that are worth a warning."""

@@ -14,7 +14,7 @@ from rich.console import Group
 
 from runflow_async.cli.board import Board
 from runflow_async.cli.frame import Scene, batch_name, draw_frame
-from runflow_async.cli.outages import OutageWatch
+from runflow_async.cli.outages import OutageWatch, is_about_something_else
 from runflow_async.protocol import printable
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class LiveView(logging.Handler):
         names: Mapping[UUID, str],
     ) -> None:
         super().__init__(logging.WARNING)
+        self.addFilter(is_about_something_else)
         self._console = console
         self._names = names
         self._earlier = earlier

@@ -11,6 +11,7 @@ from runflow_async.protocol import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from logging import LogRecord
     from uuid import UUID
 
     from runflow_async.fleet import BatchesWait
@@ -18,10 +19,15 @@ if TYPE_CHECKING:
 
     Told = Callable[[Sequence[UUID], str], object]
 
-__all__ = ["OutageWatch", "describe_outage", "find_outages"]
+__all__ = ["OutageWatch", "describe_outage", "find_outages", "is_about_something_else"]
 
 PATIENCE = 3.0
 """Seconds without a good answer about a batch after which that is told."""
+
+
+def is_about_something_else(record: LogRecord) -> bool:
+    """Whether a log record is not the library's own word on an outage, which it gives for each batch."""
+    return record.name != "runflow_async.outages"
 
 
 def find_outages(waits: BatchesWait) -> dict[UUID, OngoingOutage]:

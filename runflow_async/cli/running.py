@@ -17,6 +17,7 @@ import click
 
 from runflow_async._startup import restore_interrupts
 from runflow_async.cli.exits import Exit, about, explain, status_of_error
+from runflow_async.cli.outages import is_about_something_else
 from runflow_async.protocol import printable
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class NoteLines(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
+        self.addFilter(is_about_something_else)
         self._left = float(NOTES_AT_ONCE)
         self._noted_at = 0.0
 

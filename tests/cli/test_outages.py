@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from types import SimpleNamespace
 from uuid import UUID
 
 import pytest
 
-from runflow_async import AuthenticationError, ServerError
+from runflow_async import AuthenticationError, ServerError, WaitTimeoutError
 from runflow_async.cli import connecting, outages
 from runflow_async.cli.outages import OutageWatch, describe_outage, find_outages
+from runflow_async.cli.running import NoteLines
 from runflow_async.emulator import faults
 from tests.cli.conftest import quick_session
 from tests.rig import eventually
@@ -105,3 +107,21 @@ async def test_every_command_that_waits_says_so_on_standard_error(emulator, run,
     assert seen.count("no good answer for") == 1
     assert seen.count("good answers again, after") == 1
     assert not any("attempt" in line and "batch " not in line for line in seen.splitlines())
+
+
+@pytest.mark.looptime
+async def test_the_librarys_own_words_on_an_outage_are_not_shown_beside_these(capsys):
+    """They come once for each batch; everything else that it logs is shown."""
+    library = logging.getLogger("runflow_async")
+    lines = NoteLines()
+    library.addHandler(lines)
+    library.setLevel(logging.INFO)
+    try:
+        with pytest.raises(WaitTimeoutError):
+            await play(body(), *[ServerError(503)] * 3, body()).wait(timeout=60, interval=10)
+    finally:
+        library.removeHandler(lines)
+        library.setLevel(logging.NOTSET)
+    shown = capsys.readouterr().err
+    assert "attempt 3 failed" in shown
+    assert "good answer again" not in shown
