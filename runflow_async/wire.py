@@ -143,12 +143,14 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 async def close_with_the_loop(http: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
     """Hold a session that `aclose()` closes.
 
-    asyncio.run does that to async generators that are still open, so that a session nobody closed is closed, too.
+    asyncio.run does that to async generators that are still open, and the event loop to those that are freed, so that
+    a session nobody closed is closed, too. The loop may be about to stop, so nothing is awaited and no task is made.
     """
     try:
         yield
     finally:
-        await http.close()
+        if http.connector is not None:
+            http.connector._close(abort_ssl=True)  # noqa: SLF001  # the public method makes a task
 
 
 def cut(http: aiohttp.ClientSession) -> Awaitable[None]:

@@ -165,15 +165,16 @@ class TestAMemberUsedElsewhere:
         await own
         assert [batch.id for batch in await within(60, fleet)] == IDS
 
-    async def test_what_a_step_raises_without_ending_its_wait_comes_out(self):
-        """A cancellation that nobody asked for, such as of `until`; to poll again at once would flood the server."""
+    async def test_a_cancellation_that_nobody_asked_for_ends_its_wait(self):
+        """Such as of `until`; to poll again at once would flood the server."""
 
         def until(_batch):
             raise asyncio.CancelledError
 
         transport = FleetTransport(ENDLESS)
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(ExceptionGroup) as caught:
             await within(60, transport.fleet(IDS[:1], until=until))
+        assert isinstance(caught.value.exceptions[0].__cause__, asyncio.CancelledError)
         assert len(transport.polls) == 1
 
 

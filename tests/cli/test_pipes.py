@@ -43,13 +43,13 @@ async def test_a_transition_is_there_as_soon_as_it_was_seen(emulator):
 
 
 async def test_sighup_is_an_end_like_any_other_unless_it_is_ignored(emulator, tmp_path):
-    batch_id, state = emulator.create_scripted_batch(NEVER), tmp_path / "state"
+    batch_id, states = emulator.create_scripted_batch(NEVER), [tmp_path / "ended", tmp_path / "goes on"]
     ignoring = ["bash", "-c", "trap '' HUP; exec \"$@\"", "bash"]  # as nohup does
     processes = [
         await asyncio.create_subprocess_exec(
             *(*before, *COMMAND, "watch", "--json", str(batch_id), "--save", str(state)), stdout=PIPE, stderr=PIPE
         )
-        for before in ([], ignoring)
+        for before, state in zip(([], ignoring), states, strict=True)
     ]
     for process in processes:
         assert await process.stdout.readline()
@@ -57,8 +57,8 @@ async def test_sighup_is_an_end_like_any_other_unless_it_is_ignored(emulator, tm
     ended, goes_on = processes
     _, errors = await ended.communicate()
     assert ended.returncode == 129
-    assert f"--since {state}" in errors.decode()
-    assert msgspec.json.decode(state.read_bytes(), type=Batch).items[0].status_code == "running"
+    assert f"--since {states[0]}" in errors.decode()
+    assert msgspec.json.decode(states[0].read_bytes(), type=Batch).items[0].status_code == "running"
     assert goes_on.returncode is None
     goes_on.send_signal(signal.SIGINT)
     await goes_on.communicate()

@@ -705,12 +705,6 @@ PROGRAMS = {
         wait = session.wait_for_batch(UUID(int=1), interval=60)
         await anext(wait)
     """,
-    "a wait that was never awaited": """
-    async def main():
-        async with RunflowSession("k", base_url=URL) as session:
-            session.wait_for_batch(UUID(int=1))
-            session.wait_for_batches([UUID(int=1)])
-    """,
     "closed while waits are open": """
     async def main():
         async with RunflowSession("k", base_url=URL) as session:
