@@ -61,7 +61,7 @@ def make_body(items: int = 100, changed: int = 50) -> bytes:
 def decoder_of(contender: str) -> Callable[[bytes], Any]:
     """The function that a contender decodes with."""
     if contender.startswith("ours"):
-        decoding = importlib.import_module("runflow_async.decoding")
+        decoding = importlib.import_module("runflow_async._answers.decoding")
         decode: Callable[[bytes], Any] = decoding.decode_poll if "lean" in contender else decoding.decode_batch
         return decode
     if contender == "pydantic":

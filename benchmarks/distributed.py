@@ -31,9 +31,9 @@ from typing import TYPE_CHECKING, Any
 
 from distributed import Client, LocalCluster
 
+from runflow_async._http.transport import Transport
 from runflow_async.distributed import SessionConfig, wait_for_batches
 from runflow_async.emulator import Emulator
-from runflow_async.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -22,9 +22,9 @@ from uuid import UUID
 import aiohttp
 
 from benchmarks.server import BATCH_ID, serving
-from runflow_async.polling import WaitOptions
+from runflow_async._waits.polling import WaitOptions
+from runflow_async._waits.retries import RetryPolicy
 from runflow_async.session import RunflowSession
-from runflow_async.waits import RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

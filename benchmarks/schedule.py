@@ -30,9 +30,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tenacity import wait_exponential, wait_exponential_jitter, wait_fixed, wait_incrementing, wait_random
 from tenacity.wait import wait_random_exponential
 
+from runflow_async._answers.tally import Tally
 from runflow_async.emulator.drawing import draw_timelines
-from runflow_async.progress import Tally
-from runflow_async.waits import PollState, wait_adaptive
+from runflow_async.schedules import PollState, wait_adaptive
 
 if TYPE_CHECKING:
     from collections.abc import Callable

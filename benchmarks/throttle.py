@@ -21,8 +21,8 @@ from typing import Any
 import aiohttp
 
 from runflow_async import RunflowSession
+from runflow_async._http.throttle import Throttle
 from runflow_async.emulator import Emulator, faults
-from runflow_async.throttle import Throttle
 
 LIMIT = 50
 WANTED = 10 * LIMIT

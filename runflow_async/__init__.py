@@ -1,7 +1,11 @@
 """Know what became of every item of every Runflow batch in flight, from asyncio."""
 
 from runflow_async import _startup as _startup  # first: it hears signals during the imports below
+from runflow_async._answers.transitions import ItemTransition
 from runflow_async._version import __version__
+from runflow_async._waits.many import BatchesWait
+from runflow_async._waits.one import BatchWait
+from runflow_async._waits.retries import RetryPolicy
 from runflow_async.errors import (
     AuthenticationError,
     BadRequestError,
@@ -28,7 +32,6 @@ from runflow_async.errors import (
     WaitClosedError,
     WaitTimeoutError,
 )
-from runflow_async.fleet import BatchesWait
 from runflow_async.models import (
     TERMINAL_STATUSES,
     Batch,
@@ -38,10 +41,8 @@ from runflow_async.models import (
     ErrorDetail,
     WaitStats,
 )
+from runflow_async.schedules import wait_adaptive
 from runflow_async.session import RunflowSession
-from runflow_async.transitions import ItemTransition
-from runflow_async.waiting import BatchWait
-from runflow_async.waits import RetryPolicy, wait_adaptive
 
 __all__ = [
     "TERMINAL_STATUSES",

@@ -19,7 +19,9 @@ from uuid import UUID
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from runflow_async.arguments import check_count
+from runflow_async._answers.lenient import Lenient, WarnOnce
+from runflow_async._arguments import check_count
+from runflow_async._text import Secret, printable
 from runflow_async.errors import (
     ConfigurationError,
     InvalidSignatureError,
@@ -27,8 +29,6 @@ from runflow_async.errors import (
     SessionClosedError,
 )
 from runflow_async.models import TERMINAL_STATUSES
-from runflow_async.protocol import Secret, printable
-from runflow_async.salvage import Lenient, WarnOnce
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,39 +8,35 @@ from typing import TYPE_CHECKING, Any, Self
 from msgspec.structs import replace
 from tenacity import wait_random
 
-from runflow_async.arguments import (
+from runflow_async._answers.decoding import decode_batch, decode_items
+from runflow_async._answers.lenient import WarnOnce
+from runflow_async._arguments import (
+    DEFAULT_BASE_URL,
     check_checkpoint,
     check_count,
     check_function,
     check_number,
     check_seconds,
     check_type,
+    parse_api_key,
+    parse_base_url,
     parse_batch_id,
     parse_batch_ids,
+    parse_organization_id,
     parse_since,
     parse_since_of_many,
 )
-from runflow_async.decoding import decode_batch, decode_items
+from runflow_async._http.paging import iter_pages
+from runflow_async._http.protocol import batch_path, check_answer_id, items_path, request_headers
+from runflow_async._http.throttle import Throttle
+from runflow_async._http.transport import Transport
+from runflow_async._waits.many import BatchesWait
+from runflow_async._waits.one import BatchWait
+from runflow_async._waits.polling import WaitOptions
+from runflow_async._waits.registry import Registry
+from runflow_async._waits.retries import RetryPolicy, retrying
 from runflow_async.errors import ConfigurationError, MalformedResponseError, RunflowError
-from runflow_async.fleet import BatchesWait
-from runflow_async.paging import iter_pages
-from runflow_async.polling import WaitOptions
-from runflow_async.protocol import (
-    DEFAULT_BASE_URL,
-    batch_path,
-    check_answer_id,
-    items_path,
-    parse_api_key,
-    parse_base_url,
-    parse_organization_id,
-    request_headers,
-)
-from runflow_async.registry import Registry
-from runflow_async.salvage import WarnOnce
-from runflow_async.throttle import Throttle
-from runflow_async.transport import Transport
-from runflow_async.waiting import BatchWait
-from runflow_async.waits import RetryPolicy, check_strategy, retrying
+from runflow_async.schedules import check_strategy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -53,9 +49,9 @@ if TYPE_CHECKING:
     from tenacity.wait import wait_base
     from yarl import URL
 
-    from runflow_async.decoding import ItemsPage
+    from runflow_async._answers.decoding import ItemsPage
+    from runflow_async._waits.one import Checkpoint
     from runflow_async.models import Batch, BatchItem
-    from runflow_async.waiting import Checkpoint
 
 __all__ = ["RunflowSession"]
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from runflow_async.agenda import Agenda
+from runflow_async._waits.agenda import Agenda
 
 
 def started(timeout: float | None = 100.0, max_outage: float = 30.0) -> Agenda:

@@ -19,13 +19,13 @@ from runflow_async import (
     SessionClosedError,
     WaitTimeoutError,
 )
-from runflow_async.arguments import parse_batch_id
-from runflow_async.fleet import BatchesWait
+from runflow_async._arguments import parse_batch_id
+from runflow_async._waits.many import BatchesWait
 from tests.test_fleet import IDS, FleetTransport
 from tests.virtual import BATCH_ID, perform
 
 if TYPE_CHECKING:
-    from runflow_async.waiting import BatchWait
+    from runflow_async._waits.one import BatchWait
 
 pytestmark = pytest.mark.looptime
 

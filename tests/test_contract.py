@@ -20,17 +20,17 @@ from hypothesis_jsonschema import from_schema
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
-from runflow_async.decoding import decode_batch, decode_error, decode_poll
+from runflow_async._answers.decoding import decode_batch, decode_error, decode_poll
+from runflow_async._http.protocol import error_for_status
 from runflow_async.emulator import Emulator, faults
 from runflow_async.errors import WaitTimeoutError
 from runflow_async.models import Batch, BatchItemHandle, ErrorDetail
-from runflow_async.protocol import error_for_status
 from tests.virtual import BATCH_ID, look_at_everything, play
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from runflow_async.waiting import BatchWait
+    from runflow_async._waits.one import BatchWait
 
 DOCUMENT = yaml.safe_load((Path(__file__).parent / "contract" / "openapi.yaml").read_text("utf-8"))
 SCHEMAS = DOCUMENT["components"]["schemas"]

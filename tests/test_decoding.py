@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from runflow_async import Batch, MalformedResponseError
-from runflow_async.decoding import are_canonical, decode_batch, decode_error, decode_poll
+from runflow_async._answers.decoding import decode_batch, decode_error, decode_poll
+from runflow_async._answers.transitions import are_canonical
 from runflow_async.errors import Verdict
 from tests.virtual import BATCH_ID, body, line
 

@@ -10,9 +10,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from runflow_async import AuthenticationError, ServerError, SessionClosedError, WaitClosedError
-from runflow_async.arguments import parse_batch_id
-from runflow_async.fleet import BatchesWait
-from runflow_async.transport import Reply
+from runflow_async._arguments import parse_batch_id
+from runflow_async._http.transport import Reply
+from runflow_async._waits.many import BatchesWait
 from tests.virtual import VirtualTransport, body, line, status_at
 
 pytestmark = pytest.mark.looptime

@@ -20,9 +20,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runflow_async.decoding import decode_batch, decode_poll
+from runflow_async._answers.decoding import decode_batch, decode_poll
+from runflow_async._answers.ledger import Ledger
 from runflow_async.errors import MalformedResponseError
-from runflow_async.ledger import Ledger
 from runflow_async.models import TERMINAL_STATUSES, Batch
 from tests.virtual import BATCH_ID, RUN_ID, body, item_id, line, look_at_everything, play
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from runflow_async.decoding import PollAnswer
+    from runflow_async._answers.decoding import PollAnswer
 
 HISTORIES_PER_SEED = 500
 BODIES_PER_HISTORY = 20

@@ -24,8 +24,9 @@ from benchmarks.schedule import (
     summary,
 )
 from runflow_async import wait_adaptive
-from runflow_async.progress import Progress, Tally
-from runflow_async.waits import PollState
+from runflow_async._answers.tally import Tally
+from runflow_async._progress import Progress
+from runflow_async.schedules import PollState
 from tests.virtual import perform
 
 

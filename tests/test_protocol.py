@@ -7,13 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from runflow_async import errors
-from runflow_async.protocol import (
-    Secret,
-    error_for_status,
-    parse_retry_after,
-    printable,
-    request_headers,
-)
+from runflow_async._http.protocol import error_for_status, parse_retry_after, request_headers
+from runflow_async._text import Secret, printable
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 SENT = "Mon, 23 Nov 2026 12:00:00 GMT"

@@ -14,7 +14,7 @@ from uuid import UUID
 import aiohttp
 import pytest
 
-from runflow_async.decoding import decode_batch
+from runflow_async._answers.decoding import decode_batch
 from tests.rig import (
     Certificates,
     Ending,

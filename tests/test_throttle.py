@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from runflow_async.throttle import Throttle
+from runflow_async._http.throttle import Throttle
 from tests.rig import cancel_at_every_suspension
 
 pytestmark = pytest.mark.looptime(noop_cycles=0)

@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runflow_async.timetable import Timetable
+from runflow_async._waits.timetable import Timetable
 
 
 def drain(timetable) -> list[str]:

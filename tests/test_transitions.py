@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runflow_async.decoding import ItemLine, decode_poll
+from runflow_async._answers.decoding import ItemLine, decode_poll
+from runflow_async._answers.ledger import Ledger
+from runflow_async._answers.transitions import diff_items
 from runflow_async.errors import MalformedResponseError
-from runflow_async.ledger import Ledger
 from runflow_async.models import Batch
-from runflow_async.transitions import diff_items
 from tests.virtual import BATCH_ID, RUN_ID, body, item_id, line, status_at
 
 

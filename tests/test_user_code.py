@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from runflow_async import Batch, SessionClosedError, WaitClosedError
-from runflow_async.arguments import parse_batch_id
-from runflow_async.fleet import BatchesWait
+from runflow_async._arguments import parse_batch_id
+from runflow_async._waits.many import BatchesWait
 from tests.virtual import BATCH_ID, body, perform, play
 
 if TYPE_CHECKING:

@@ -28,8 +28,8 @@ from runflow_async import (
     WaitTimeoutError,
     wait_adaptive,
 )
+from runflow_async._http.transport import Reply
 from runflow_async.session import CALLBACK_PATIENCE
-from runflow_async.transport import Reply
 from tests.virtual import BATCH_ID, body, item_id, line, perform, play
 
 pytestmark = pytest.mark.looptime

@@ -12,8 +12,9 @@ import pytest
 import tenacity
 
 from runflow_async import ConfigurationError, RateLimitError, RetryPolicy, ServerError, wait_adaptive
-from runflow_async.progress import FIRST_INTERVAL
-from runflow_async.waits import PollState, check_strategy, retrying
+from runflow_async._progress import FIRST_INTERVAL
+from runflow_async._waits.retries import retrying
+from runflow_async.schedules import PollState, check_strategy
 
 
 def state_after(answers: int) -> PollState:

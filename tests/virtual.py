@@ -13,12 +13,13 @@ from uuid import UUID, uuid5
 import msgspec
 from yarl import URL
 
+from runflow_async._http.transport import Reply
+from runflow_async._lifetime import Scope
+from runflow_async._waits.one import BatchWait
+from runflow_async._waits.polling import WaitOptions
+from runflow_async._waits.retries import RetryPolicy
 from runflow_async.errors import BatchFailedError, RunflowError, SessionClosedError
-from runflow_async.polling import WaitOptions
-from runflow_async.scopes import Scope
-from runflow_async.transport import Reply
-from runflow_async.waiting import BatchWait
-from runflow_async.waits import RetryPolicy, check_strategy
+from runflow_async.schedules import check_strategy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,7 +12,7 @@ import os
 from typing import TYPE_CHECKING, Self
 from uuid import UUID
 
-from runflow_async.arguments import check_type
+from runflow_async._arguments import check_type
 from runflow_async.checkpoints.jobs import Kind
 from runflow_async.checkpoints.writer import Writer
 from runflow_async.errors import CheckpointError, ConfigurationError
@@ -20,8 +20,8 @@ from runflow_async.errors import CheckpointError, ConfigurationError
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from runflow_async._answers.transitions import ItemTransition
     from runflow_async.models import Batch
-    from runflow_async.transitions import ItemTransition
 
 __all__ = ["SQLiteCheckpoints"]
 

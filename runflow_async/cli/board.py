@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from uuid import UUID
 
+    from runflow_async._answers.transitions import ItemTransition
     from runflow_async.models import BatchItemHandle
-    from runflow_async.transitions import ItemTransition
 
 __all__ = ["KINDS", "Board", "Progress", "kind_of"]
 

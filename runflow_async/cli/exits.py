@@ -6,6 +6,7 @@ import re
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from runflow_async._text import printable
 from runflow_async.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -17,7 +18,6 @@ from runflow_async.errors import (
     WaitTimeoutError,
 )
 from runflow_async.models import BatchStatus
-from runflow_async.protocol import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.cells import set_cell_size
 from rich.text import Text
 
+from runflow_async._text import printable
 from runflow_async.cli.bars import STYLES, draw_bar, draw_legend, style_of_status
 from runflow_async.cli.outages import describe_outage, find_outages
 from runflow_async.cli.recent import draw_recent
-from runflow_async.protocol import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from uuid import UUID
 
+    from runflow_async._waits.many import BatchesWait
+    from runflow_async._waits.one import BatchWait
     from runflow_async.cli.board import Board, Progress
-    from runflow_async.fleet import BatchesWait
-    from runflow_async.waiting import BatchWait
 
 __all__ = ["Scene", "batch_name", "draw_frame", "seconds_text"]
 

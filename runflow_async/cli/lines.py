@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from runflow_async._text import printable
 from runflow_async.cli.outages import OutageWatch
 from runflow_async.cli.running import say_of
-from runflow_async.protocol import printable
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from runflow_async.fleet import BatchesWait
-    from runflow_async.transitions import ItemTransition
-    from runflow_async.waiting import BatchWait
+    from runflow_async._answers.transitions import ItemTransition
+    from runflow_async._waits.many import BatchesWait
+    from runflow_async._waits.one import BatchWait
 
 __all__ = ["JsonLines", "PlainLines", "item_name", "summarise"]
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from rich.console import Group
 
+from runflow_async._text import printable
 from runflow_async.cli.board import Board
 from runflow_async.cli.frame import Scene, batch_name, draw_frame
 from runflow_async.cli.outages import OutageWatch, is_about_something_else
-from runflow_async.protocol import printable
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console, ScreenContext
 
-    from runflow_async.fleet import BatchesWait
+    from runflow_async._answers.transitions import ItemTransition
+    from runflow_async._waits.many import BatchesWait
     from runflow_async.models import BatchItemHandle
-    from runflow_async.transitions import ItemTransition
 
 __all__ = ["LiveView"]
 

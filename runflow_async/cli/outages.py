@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runflow_async.protocol import printable
+from runflow_async._text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from logging import LogRecord
     from uuid import UUID
 
-    from runflow_async.fleet import BatchesWait
-    from runflow_async.outages import OngoingOutage
+    from runflow_async._waits.many import BatchesWait
+    from runflow_async._waits.outages import OngoingOutage
 
     Told = Callable[[Sequence[UUID], str], object]
 
@@ -27,7 +27,7 @@ PATIENCE = 3.0
 
 def is_about_something_else(record: LogRecord) -> bool:
     """Whether a log record is not the library's own word on an outage, which it gives for each batch."""
-    return record.name != "runflow_async.outages"
+    return record.name != "runflow_async._waits.outages"
 
 
 def find_outages(waits: BatchesWait) -> dict[UUID, OngoingOutage]:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
+from runflow_async._text import printable
 from runflow_async.cli.bars import style_of_status
 from runflow_async.cli.lines import item_name
-from runflow_async.protocol import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runflow_async.transitions import ItemTransition
+    from runflow_async._answers.transitions import ItemTransition
 
 __all__ = ["draw_recent"]
 

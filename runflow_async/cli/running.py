@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runflow_async._startup import restore_interrupts
+from runflow_async._text import printable
 from runflow_async.cli.exits import Exit, about, explain, status_of_error
 from runflow_async.cli.outages import is_about_something_else
-from runflow_async.protocol import printable
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Generator, Sequence

@@ -8,8 +8,8 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
+from runflow_async._text import printable
 from runflow_async.cli.bars import style_of_status
-from runflow_async.protocol import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

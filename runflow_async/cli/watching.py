@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from runflow_async.arguments import parse_batch_id
+from runflow_async._arguments import parse_batch_id
 from runflow_async.cli.connecting import connection_options, is_debugging, open_session
 from runflow_async.cli.exits import Exit, about, explain
 from runflow_async.cli.following import accompany, follow, outcome
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
     from uuid import UUID
 
+    from runflow_async._waits.many import BatchesWait
+    from runflow_async._waits.one import BatchWait
     from runflow_async.cli.following import View
-    from runflow_async.fleet import BatchesWait
-    from runflow_async.waiting import BatchWait
 
 __all__ = ["wait", "watch"]
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from distributed import Client
 from distributed.protocol import pickle
 
-from runflow_async.arguments import (
+from runflow_async._arguments import (
     check_count,
     check_function,
     check_number,
@@ -35,7 +35,7 @@ from runflow_async.distributed.remote import RemoteWait
 from runflow_async.distributed.shard import WaitKeywords
 from runflow_async.distributed.waits import DistributedWait
 from runflow_async.errors import ConfigurationError
-from runflow_async.waits import check_strategy
+from runflow_async.schedules import check_strategy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -9,9 +9,9 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from runflow_async._waits.retries import RetryPolicy
 from runflow_async.errors import ConfigurationError
 from runflow_async.session import RunflowSession
-from runflow_async.waits import RetryPolicy
 
 __all__ = ["SessionConfig"]
 

@@ -10,12 +10,12 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
+from runflow_async._answers.transitions import ItemTransition
 from runflow_async.errors import RunflowError
 from runflow_async.models import Batch, BatchItemHandle, WaitStats
-from runflow_async.transitions import ItemTransition
 
 if TYPE_CHECKING:
-    from runflow_async.waiting import BatchWait
+    from runflow_async._waits.one import BatchWait
 
 __all__ = [
     "Assignment",

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from msgspec.structs import replace
 
+from runflow_async._answers.transitions import ItemTransition
+from runflow_async._lifetime import Scope
+from runflow_async._waits.many import Completions, raise_failures
+from runflow_async._waits.unused import WarnsIfUnused
 from runflow_async.distributed.coordinator import Coordinator
 from runflow_async.distributed.remote import RemoteWait
 from runflow_async.errors import WaitClosedError
-from runflow_async.fleet import Completions, raise_failures
 from runflow_async.models import Batch
-from runflow_async.scopes import Scope
-from runflow_async.transitions import ItemTransition
-from runflow_async.unused import WarnsIfUnused
 
 if TYPE_CHECKING:
     from types import TracebackType

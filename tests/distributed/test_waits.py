@@ -20,9 +20,9 @@ from runflow_async import (
     WaitClosedError,
     WaitTimeoutError,
 )
+from runflow_async._http.throttle import Throttle
 from runflow_async.distributed import SessionConfig, coordinator, shard, wait_for_batches, waits
 from runflow_async.emulator import faults
-from runflow_async.throttle import Throttle
 from tests.rig import eventually, refused_port
 
 STEPS = [(0.0, "queued"), (0.3, "running"), (0.6, "succeeded")]

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from runflow_async._text import printable
 from runflow_async.cli.timeline.lifelines import STRAGGLING
-from runflow_async.protocol import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

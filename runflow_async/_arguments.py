@@ -7,36 +7,47 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from datetime import timedelta
 from decimal import Decimal
+from ipaddress import ip_address
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 from uuid import UUID
 
-from runflow_async.decoding import UUID_TEXT
+from runflow_async._answers.transitions import UUID_TEXT
+from runflow_async._text import Secret, printable
 from runflow_async.errors import ConfigurationError
 from runflow_async.models import Batch
-from runflow_async.protocol import printable
 
 if TYPE_CHECKING:
-    from runflow_async.waiting import Checkpoint
+    from runflow_async._waits.one import Checkpoint
 
 __all__ = [
+    "DEFAULT_BASE_URL",
     "check_checkpoint",
     "check_count",
     "check_function",
     "check_number",
     "check_seconds",
     "check_type",
+    "parse_api_key",
+    "parse_base_url",
     "parse_batch_id",
     "parse_batch_ids",
+    "parse_organization_id",
     "parse_since",
     "parse_since_of_many",
 ]
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
+
+DEFAULT_BASE_URL = "https://api.runflow.io"
+
+_visible_ascii = re.compile(r"[\x21-\x7e]+")
 
 
 def check_seconds(name: str, value: float | timedelta, *, zero: bool = False) -> float:
@@ -199,6 +210,73 @@ def parse_since_of_many(values: Iterable[Batch]) -> dict[UUID, Batch]:
             raise ConfigurationError("since must hold snapshots with their ids, such as `delivered` of each wait")
         earlier[batch_id] = batch
     return earlier
+
+
+def parse_api_key(value: str) -> Secret:
+    """Return the key, masked against being shown; the message of an error does not hold it either.
+
+    Raises:
+        ConfigurationError: if it is empty or holds anything but visible ASCII.
+    """
+    if not isinstance(value, str) or not _visible_ascii.fullmatch(value):
+        raise ConfigurationError(
+            "the API key (api_key or RUNFLOW_API_KEY) must be visible ASCII without blanks or line ends"
+        )
+    return Secret(value)
+
+
+def parse_organization_id(value: UUID | str | None) -> str | None:
+    """Return the organisation's id as it goes into a header.
+
+    Raises:
+        ConfigurationError: if it holds anything but visible ASCII.
+    """
+    if value is None or isinstance(value, UUID):
+        return None if value is None else str(value)
+    if not isinstance(value, str) or not _visible_ascii.fullmatch(value):
+        raise ConfigurationError("organization_id must be a UUID or visible ASCII without blanks or line ends")
+    return value
+
+
+def parse_base_url(value: str) -> str:
+    """Return the base URL without its trailing slash.
+
+    Raises:
+        ConfigurationError: if it is no http(s) URL, carries a user, query or fragment, or is plain http to
+            a host other than loopback, where the key would travel in the clear.
+    """
+    parts = _split_url(value)
+    if "@" in value:
+        raise ConfigurationError("base_url must not carry a user or password: pass the key as api_key")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigurationError(f"base_url must be an http(s) URL with a host, not {printable(value)!r}")
+    if parts.query or parts.fragment or "?" in value or "#" in value:
+        raise ConfigurationError("base_url must not have a query or a fragment")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        raise ConfigurationError(
+            f"base_url must be https for {parts.hostname}: over plain http the API key travels in the clear"
+        )
+    return urlunsplit(parts).rstrip("/")
+
+
+def _split_url(value: str) -> SplitResult:
+    if not isinstance(value, str) or not _visible_ascii.fullmatch(value):
+        raise ConfigurationError("base_url must be a URL of visible ASCII characters")
+    try:
+        parts = urlsplit(value)
+        parts.port  # noqa: B018  # the property raises where the port is no port
+    except ValueError as error:
+        raise ConfigurationError(f"base_url is no URL: {error}") from None
+    return parts
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _check_iterable(name: str, values: object, what: str) -> None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from aiohttp import hdrs
 from aiohttp.compression_utils import BrotliDecompressor, ZLibDecompressor, ZSTDDecompressor
 
+from runflow_async._text import printable
 from runflow_async.errors import MalformedResponseError, ResponseTooLargeError
-from runflow_async.protocol import printable
 
 if TYPE_CHECKING:
     import aiohttp

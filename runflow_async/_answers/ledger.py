@@ -13,21 +13,19 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from runflow_async.decoding import PollAnswer, decode_batch
+from runflow_async._answers.decoding import PollAnswer, decode_batch
+from runflow_async._answers.tally import Tally, count_statuses, read_counts
+from runflow_async._answers.transitions import ItemChange, ItemTransition, diff_items, handle_of
 from runflow_async.models import KNOWN_STATUSES, TERMINAL_STATUSES, Batch, BatchItemHandle
-from runflow_async.progress import Tally
-from runflow_async.transitions import ItemChange, ItemTransition, diff_items, handle_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
     from datetime import datetime
     from uuid import UUID
 
 __all__ = ["Ledger"]
 
 logger = logging.getLogger("runflow_async")
-
-NOT_BEGUN = frozenset({"queued", "dispatching"})
 
 
 class Ledger:
@@ -95,7 +93,7 @@ class Ledger:
                 self._note(changes, observed_at)
         self._body = body
         self._batch = self._decoded = None
-        self._tally = _tally_of(self._seen.values()) if self._seen else _tally_told(answer)
+        self._tally = count_statuses(self._seen.values()) if self._seen else read_counts(answer)
         if answer.status_code not in KNOWN_STATUSES:
             self.warn("the unknown status %r is taken as not terminal", answer.status_code)
 
@@ -214,16 +212,3 @@ class Ledger:
 def _named(batch: Batch, batch_id: UUID) -> Batch:
     """The batch with an id; the contract lets an answer do without."""
     return batch if batch.id is not None else replace(batch, id=batch_id)
-
-
-def _tally_of(statuses: Collection[str]) -> Tally:
-    waiting = sum(status in NOT_BEGUN for status in statuses)
-    finished = sum(status in TERMINAL_STATUSES for status in statuses)
-    return Tally(waiting, len(statuses) - waiting - finished, finished)
-
-
-def _tally_told(answer: PollAnswer) -> Tally:
-    # Without a list of items the batch's own counts have to do; they do not tell which have begun.
-    finished = (answer.items_succeeded or 0) + (answer.items_failed or 0) + (answer.items_cancelled or 0)
-    left = max(0, (answer.items_total or 0) - finished)
-    return Tally(left, 0, finished) if answer.status_code in NOT_BEGUN else Tally(0, left, finished)

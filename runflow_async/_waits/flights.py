@@ -14,7 +14,7 @@ from weakref import WeakMethod
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runflow_async.waiting import BatchWait
+    from runflow_async._waits.one import BatchWait
 
 __all__ = ["Flights"]
 

@@ -17,21 +17,21 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 from weakref import WeakMethod, finalize
 
-from runflow_async.agenda import SLACK
-from runflow_async.arguments import parse_batch_id
+from runflow_async._answers.transitions import ItemTransition
+from runflow_async._arguments import parse_batch_id
+from runflow_async._waits.agenda import SLACK
+from runflow_async._waits.flights import Flights
+from runflow_async._waits.timetable import Timetable
+from runflow_async._waits.unused import WarnsIfUnused
 from runflow_async.errors import WaitClosedError
-from runflow_async.flights import Flights
 from runflow_async.models import Batch
-from runflow_async.timetable import Timetable
-from runflow_async.transitions import ItemTransition
-from runflow_async.unused import WarnsIfUnused
 
 if TYPE_CHECKING:
     from types import TracebackType
     from uuid import UUID
 
-    from runflow_async.scopes import Scope
-    from runflow_async.waiting import BatchWait
+    from runflow_async._lifetime import Scope
+    from runflow_async._waits.one import BatchWait
 
 __all__ = ["BatchesWait", "Completions", "raise_failures"]
 

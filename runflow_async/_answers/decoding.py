@@ -6,12 +6,12 @@ Of a value that no wait depends on, an odd one becomes None, with a warning, ins
 from __future__ import annotations
 
 import logging
-import re
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 from uuid import UUID
 
 from msgspec import Meta, Struct, ValidationError
 
+from runflow_async._answers.lenient import Lenient, Warn, read_index
 from runflow_async.errors import MalformedResponseError
 from runflow_async.models import (
     TERMINAL_STATUSES,
@@ -23,17 +23,11 @@ from runflow_async.models import (
     Instant,
     Whole,
 )
-from runflow_async.salvage import Lenient, Warn, read_index
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 __all__ = [
-    "UUID_TEXT",
     "ItemLine",
     "ItemsPage",
     "PollAnswer",
-    "are_canonical",
     "decode_batch",
     "decode_error",
     "decode_items",
@@ -41,24 +35,6 @@ __all__ = [
 ]
 
 logger = logging.getLogger("runflow_async")
-
-UUID_TEXT = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}", re.IGNORECASE | re.ASCII)
-
-
-def are_canonical(texts: Sequence[str]) -> bool:
-    """Whether all are UUIDs in their usual form: 36 characters with hyphens.
-
-    It looks at all of them at once, in columns, for a regular expression over each would cost more than all else
-    that a poll does with its answer.
-    """
-    count = len(texts)
-    joined = ",".join(texts) + ","
-    if not joined.isascii() or len(joined) != 37 * count or joined.count("-") != 4 * count:
-        return count == 0
-    columns_fit = all(joined[column::37] == "-" * count for column in (8, 13, 18, 23)) and joined[36::37] == "," * count
-    return (
-        columns_fit and not joined.encode().translate(None, b"0123456789abcdefABCDEF-,") and joined.count(",") == count
-    )
 
 
 class ItemLine(Struct, frozen=True, gc=False):

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tenacity import RetryCallState
 
+from runflow_async._waits.retries import RetryPolicy, error_of, retrying
 from runflow_async.errors import RunflowError, StatusError
-from runflow_async.waits import RetryPolicy, error_of, retrying
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runflow_async.agenda import Agenda
+    from runflow_async._waits.agenda import Agenda
 
 __all__ = ["OngoingOutage", "Outage"]
 
@@ -36,7 +36,7 @@ class OngoingOutage(NamedTuple):
     error: RunflowError
 
 
-logger = logging.getLogger("runflow_async.outages")
+logger = logging.getLogger("runflow_async._waits.outages")
 
 LASTING = 30.0
 """Seconds without a good answer that are worth a warning."""

@@ -15,12 +15,10 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from yarl import URL
 
-from runflow_async.bodies import read_body, read_start
-from runflow_async.borrowed import callers_own, check_http
-from runflow_async.errors import RateLimitError, RunflowError, SessionClosedError, TransportError
-from runflow_async.protocol import error_for_status
-from runflow_async.scopes import Scope
-from runflow_async.wire import (
+from runflow_async._http.bodies import read_body, read_start
+from runflow_async._http.borrowed import callers_own, check_http
+from runflow_async._http.protocol import error_for_status
+from runflow_async._http.wire import (
     DroppedConnectionError,
     Request,
     Response,
@@ -32,11 +30,13 @@ from runflow_async.wire import (
     retry_after,
     translate,
 )
+from runflow_async._lifetime import Scope
+from runflow_async.errors import RateLimitError, RunflowError, SessionClosedError, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
 
-    from runflow_async.throttle import Throttle
+    from runflow_async._http.throttle import Throttle
 
 __all__ = ["Reply", "Transport"]
 

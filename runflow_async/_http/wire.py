@@ -11,6 +11,8 @@ from weakref import WeakSet
 import aiohttp
 from aiohttp import hdrs, http_exceptions
 
+from runflow_async._http.protocol import parse_retry_after
+from runflow_async._text import printable
 from runflow_async.errors import (
     CertificateError,
     ConfigurationError,
@@ -19,7 +21,6 @@ from runflow_async.errors import (
     TransportError,
     Verdict,
 )
-from runflow_async.protocol import parse_retry_after, printable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Iterator, Mapping

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runflow_async.arguments import check_type
+from runflow_async._arguments import check_type
+from runflow_async._waits.usercode import UserCode
 from runflow_async.models import TERMINAL_STATUSES, Batch
-from runflow_async.usercode import UserCode
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from runflow_async.transitions import ItemTransition
-    from runflow_async.waiting import Checkpoint
+    from runflow_async._answers.transitions import ItemTransition
+    from runflow_async._waits.one import Checkpoint
 
 __all__ = ["Recording"]
 

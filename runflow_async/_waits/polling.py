@@ -16,8 +16,13 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from tenacity import RetryCallState
 
-from runflow_async.agenda import SLACK, Agenda
-from runflow_async.decoding import decode_poll
+from runflow_async._answers.decoding import decode_poll
+from runflow_async._answers.ledger import Ledger
+from runflow_async._http.protocol import batch_path, check_answer_id
+from runflow_async._waits.agenda import SLACK, Agenda
+from runflow_async._waits.outages import OngoingOutage, Outage
+from runflow_async._waits.retries import RetryPolicy, log_failure
+from runflow_async._waits.usercode import UserCode
 from runflow_async.errors import (
     ConfigurationError,
     MalformedResponseError,
@@ -27,17 +32,13 @@ from runflow_async.errors import (
     Verdict,
     WaitTimeoutError,
 )
-from runflow_async.ledger import Ledger
 from runflow_async.models import Batch, WaitStats
-from runflow_async.outages import OngoingOutage, Outage
-from runflow_async.protocol import batch_path, check_answer_id
-from runflow_async.usercode import UserCode
-from runflow_async.waits import PollState, RetryPolicy, log_failure
+from runflow_async.schedules import PollState
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from runflow_async.transport import Reply, Transport
+    from runflow_async._http.transport import Reply, Transport
 
 __all__ = ["Polling", "WaitOptions"]
 

@@ -7,9 +7,12 @@ counted, so a wait remembers a few numbers and not a hundred.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
-__all__ = ["Progress", "Tally"]
+if TYPE_CHECKING:
+    from runflow_async._answers.tally import Tally
+
+__all__ = ["Progress"]
 
 USUAL_MEDIAN = math.log(8.0)
 """Log of the seconds that an item takes before anything is known of this batch."""
@@ -42,14 +45,6 @@ FIRST_INTERVAL = 1.05
 """Seconds; the longest first interval, just long enough that a batch of one second needs two polls."""
 GROWTH = 2.32
 """Seconds by which the square of the longest interval grows with each second of the wait."""
-
-
-class Tally(NamedTuple):
-    """How many items have not begun, are running, and have ended."""
-
-    waiting: int
-    running: int
-    finished: int
 
 
 class Progress:

@@ -15,7 +15,7 @@ CALLING_HOOKS = frozenset(
         "aiohttp.client",
         "aiohttp.client_middlewares",
         "aiohttp.tracing",
-        "runflow_async.transport",
+        "runflow_async._http.transport",
     }
 )
 """Modules that call what a session was given: middlewares, trace callbacks, overridden methods."""

@@ -8,7 +8,7 @@ from weakref import ref
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from runflow_async.waiting import BatchWait
+    from runflow_async._waits.one import BatchWait
 
 __all__ = ["Registry"]
 

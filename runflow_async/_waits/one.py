@@ -9,19 +9,19 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from runflow_async._answers.transitions import ItemTransition
+from runflow_async._waits.polling import Polling, WaitOptions
+from runflow_async._waits.recording import Recording
+from runflow_async._waits.unused import WarnsIfUnused
 from runflow_async.errors import RunflowError, WaitClosedError, WaitTimeoutError
 from runflow_async.models import Batch, WaitStats
-from runflow_async.polling import Polling, WaitOptions
-from runflow_async.recording import Recording
-from runflow_async.transitions import ItemTransition
-from runflow_async.unused import WarnsIfUnused
 
 if TYPE_CHECKING:
     from types import TracebackType
     from uuid import UUID
 
-    from runflow_async.outages import OngoingOutage
-    from runflow_async.transport import Transport
+    from runflow_async._http.transport import Transport
+    from runflow_async._waits.outages import OngoingOutage
 
 __all__ = ["BatchWait", "Checkpoint"]
 

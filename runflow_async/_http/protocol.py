@@ -8,117 +8,32 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
-from uuid import UUID
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from runflow_async import errors
+from runflow_async._answers.decoding import decode_error
+from runflow_async._text import Secret, printable
 from runflow_async._version import __version__
-from runflow_async.decoding import decode_error
-from runflow_async.errors import ConfigurationError, MalformedResponseError, RunflowError
+from runflow_async.errors import MalformedResponseError, RunflowError
 from runflow_async.models import ErrorDetail
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from uuid import UUID
 
-    from runflow_async.salvage import Warn
+    from runflow_async._answers.lenient import Warn
 
 __all__ = [
-    "DEFAULT_BASE_URL",
-    "Secret",
     "batch_path",
     "check_answer_id",
     "error_for_status",
     "items_path",
-    "parse_api_key",
-    "parse_base_url",
-    "parse_organization_id",
     "parse_retry_after",
-    "printable",
     "request_headers",
 ]
 
-DEFAULT_BASE_URL = "https://api.runflow.io"
-
-_visible_ascii = re.compile(r"[\x21-\x7e]+")
 _delay_seconds = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
-
-
-class Secret(str):
-    """Text whose `repr` is masked, so that tracebacks with locals, logs and debuggers do not show it."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'***'"
-
-
-def parse_api_key(value: str) -> Secret:
-    """Return the key, masked against being shown; the message of an error does not hold it either.
-
-    Raises:
-        ConfigurationError: if it is empty or holds anything but visible ASCII.
-    """
-    if not isinstance(value, str) or not _visible_ascii.fullmatch(value):
-        raise ConfigurationError(
-            "the API key (api_key or RUNFLOW_API_KEY) must be visible ASCII without blanks or line ends"
-        )
-    return Secret(value)
-
-
-def parse_organization_id(value: UUID | str | None) -> str | None:
-    """Return the organisation's id as it goes into a header.
-
-    Raises:
-        ConfigurationError: if it holds anything but visible ASCII.
-    """
-    if value is None or isinstance(value, UUID):
-        return None if value is None else str(value)
-    if not isinstance(value, str) or not _visible_ascii.fullmatch(value):
-        raise ConfigurationError("organization_id must be a UUID or visible ASCII without blanks or line ends")
-    return value
-
-
-def parse_base_url(value: str) -> str:
-    """Return the base URL without its trailing slash.
-
-    Raises:
-        ConfigurationError: if it is no http(s) URL, carries a user, query or fragment, or is plain http to
-            a host other than loopback, where the key would travel in the clear.
-    """
-    parts = _split_url(value)
-    if "@" in value:
-        raise ConfigurationError("base_url must not carry a user or password: pass the key as api_key")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigurationError(f"base_url must be an http(s) URL with a host, not {printable(value)!r}")
-    if parts.query or parts.fragment or "?" in value or "#" in value:
-        raise ConfigurationError("base_url must not have a query or a fragment")
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
-        raise ConfigurationError(
-            f"base_url must be https for {parts.hostname}: over plain http the API key travels in the clear"
-        )
-    return urlunsplit(parts).rstrip("/")
-
-
-def _split_url(value: str) -> SplitResult:
-    if not isinstance(value, str) or not _visible_ascii.fullmatch(value):
-        raise ConfigurationError("base_url must be a URL of visible ASCII characters")
-    try:
-        parts = urlsplit(value)
-        parts.port  # noqa: B018  # the property raises where the port is no port
-    except ValueError as error:
-        raise ConfigurationError(f"base_url is no URL: {error}") from None
-    return parts
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def items_path(batch_id: UUID, limit: int, cursor: str | None) -> str:
@@ -238,9 +153,3 @@ def _shown_location(location: str | None) -> str | None:
     if "@" in parts.netloc:
         parts = parts._replace(netloc="***@" + parts.netloc.rpartition("@")[2])
     return printable(urlunsplit(parts))
-
-
-def printable(text: str, limit: int = 200) -> str:
-    """The text with control, bidirectional and other invisible characters escaped, cut to `limit`."""
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:limit])
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"

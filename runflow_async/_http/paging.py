@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
     from uuid import UUID
 
-    from runflow_async.decoding import ItemsPage
+    from runflow_async._answers.decoding import ItemsPage
+    from runflow_async._answers.lenient import Warn
     from runflow_async.models import BatchItem
-    from runflow_async.salvage import Warn
 
 __all__ = ["iter_pages"]
 

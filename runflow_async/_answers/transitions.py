@@ -6,22 +6,27 @@ Pure: identity is the item's id, a terminal status stays, and the order is `sequ
 from __future__ import annotations
 
 import logging
+import re
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from msgspec import Struct
 
-from runflow_async.decoding import UUID_TEXT, ItemLine, are_canonical
 from runflow_async.errors import MalformedResponseError
 from runflow_async.models import TERMINAL_STATUSES, BatchItemHandle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["ItemChange", "ItemDiff", "ItemTransition", "diff_items", "handle_of"]
+    from runflow_async._answers.decoding import ItemLine
+
+__all__ = ["UUID_TEXT", "ItemChange", "ItemDiff", "ItemTransition", "are_canonical", "diff_items", "handle_of"]
 
 logger = logging.getLogger("runflow_async")
+
+
+UUID_TEXT = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}", re.IGNORECASE | re.ASCII)
 
 
 class ItemTransition(Struct, frozen=True):
@@ -108,6 +113,22 @@ def _check_ids(known: Mapping[str, str], lines: Sequence[ItemLine]) -> None:
         for field, text in (("id", line.id), ("run_id", line.run_id)):
             if not UUID_TEXT.fullmatch(text):
                 raise MalformedResponseError("Invalid UUID", where=f"$.items[{position}].{field}")
+
+
+def are_canonical(texts: Sequence[str]) -> bool:
+    """Whether all are UUIDs in their usual form: 36 characters with hyphens.
+
+    It looks at all of them at once, in columns, for a regular expression over each would cost more than all else
+    that a poll does with its answer.
+    """
+    count = len(texts)
+    joined = ",".join(texts) + ","
+    if not joined.isascii() or len(joined) != 37 * count or joined.count("-") != 4 * count:
+        return count == 0
+    columns_fit = all(joined[column::37] == "-" * count for column in (8, 13, 18, 23)) and joined[36::37] == "," * count
+    return (
+        columns_fit and not joined.encode().translate(None, b"0123456789abcdefABCDEF-,") and joined.count(",") == count
+    )
 
 
 def _canonical(text: str) -> str:

@@ -1,0 +1,1 @@
+"""One GET: what is sent, what comes back, and the pace that all requests share."""
