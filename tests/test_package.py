@@ -50,8 +50,3 @@ def test_importing_brings_in_no_module_of_ours_that_has_to_be_asked_for():
     ours = {name.split(".")[1] for name in modules_after("") if name.startswith("runflow_async.")}
     assert ours & OPTIONAL == set()
     assert "session" in ours
-
-
-def test_contributing_draws_every_module():
-    drawn = set(re.findall(r"\w+", (ROOT / "CONTRIBUTING.md").read_text()))
-    assert {name for layer in LAYERS for name in re.findall(r"\w+", layer)} - drawn == set()
