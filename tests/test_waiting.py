@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
+import sys
 import traceback
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -684,6 +686,21 @@ class TestOddAnswers:
         answers = [body(items=["running"], items_total=n) for n in (7, 8)]
         await play(*answers, body("succeeded", ["succeeded"], items_total=9)).wait()
         assert sum("items_total" in record.message for record in caplog.records) == 1
+
+    async def test_a_deeply_nested_answer_can_be_looked_at_deep_in_the_stack(self):
+        """Before Python 3.12 the decoder's recursion counts against the caller's stack."""
+        deep = json.loads('{"a": ' * 700 + "1" + "}" * 700)
+        wait = play(body(items=["running"], metadata=deep), body("succeeded", ["succeeded"], metadata=deep)).wait()
+        await anext(wait)
+
+        def look(depth: int) -> tuple[str, Batch]:
+            return look(depth - 1) if depth else (repr(wait), wait.batch)
+
+        shown, batch = look(sys.getrecursionlimit() - 200)
+        assert "running" in shown
+        assert [item.status_code for item in batch.items] == ["running"]
+        assert batch.metadata in (None, deep)
+        assert (await wait).status_code == "succeeded"
 
 
 class TestExpectingACallback:

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from runflow_async._answers.decoding import PollAnswer, decode_batch
+from runflow_async._answers.lenient import without_depths
 from runflow_async._answers.tally import Tally, count_statuses, read_counts
 from runflow_async._answers.transitions import ItemChange, ItemTransition, diff_items, handle_of
+from runflow_async.errors import MalformedResponseError
 from runflow_async.models import KNOWN_STATUSES, TERMINAL_STATUSES, Batch, BatchItemHandle
 
 if TYPE_CHECKING:
@@ -175,7 +177,7 @@ class Ledger:
     def _snapshot(self, statuses: Mapping[str, str]) -> Batch:
         assert self._body is not None  # noqa: S101  # callers look before the first answer themselves
         if self._decoded is None:
-            self._decoded = _named(decode_batch(self._body, self.warn), self._batch_id)
+            self._decoded = _named(self._decode(self._body), self._batch_id)
         batch = self._decoded
         listed = {str(item.id): item for item in batch.items or []}
         if batch.items is None and not self._unlisted:
@@ -187,6 +189,13 @@ class Ledger:
         ]
         items.sort(key=lambda item: item.sequence_index)
         return replace(batch, items=items)
+
+    def _decode(self, body: bytes) -> Batch:
+        try:
+            return decode_batch(body, self.warn)
+        except (MalformedResponseError, RecursionError):  # a poll took it, with more room left on the stack
+            self.warn("looked at deep in the stack, what is nested deeply is taken as None")
+            return decode_batch(without_depths(body), self.warn)
 
     def _handles(self) -> dict[str, BatchItemHandle]:
         if self._body is None:

@@ -17,7 +17,7 @@ from msgspec import Raw, Struct, ValidationError
 
 from runflow_async.errors import MalformedResponseError, Verdict
 
-__all__ = ["Lenient", "Reader", "Warn", "WarnOnce", "read_index"]
+__all__ = ["Lenient", "Reader", "Warn", "WarnOnce", "read_index", "without_depths"]
 
 logger = logging.getLogger("runflow_async")
 
@@ -30,6 +30,8 @@ Reader = Callable[[bytes, str, Warn], Any]
 """Reads the JSON of one field, given its path."""
 
 LARGEST_INDEX = Decimal(2**63 - 1)
+DEEPEST = 8
+"""Levels that `without_depths` leaves; the deepest essential value, a field of an item, is on the third."""
 
 
 class WarnOnce:
@@ -162,7 +164,7 @@ _leap_second = re.compile(r"(T\d\d:\d\d:)60", re.IGNORECASE)
 _offset = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$", re.IGNORECASE)
 
 _NON_NUMBER = b"[1e999]"
-"""Stands for NaN and Infinity: JSON's grammar allows it and no type accepts it, so that only its own field is lost."""
+"""Stands for what cannot be read: legal JSON that no type accepts, so that only its own field is lost."""
 _HALF = rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
 _half_pair = re.compile(
     rb"(?:[^\\]++|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?!"
@@ -191,6 +193,29 @@ def _replaced(pattern: re.Pattern[bytes], body: bytes, substitute: bytes) -> byt
         parts += body[start : found.start(1)], substitute
         start = found.end()
     return b"".join((*parts, body[start:])) if parts else body
+
+
+_token = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
+
+
+def without_depths(body: bytes) -> bytes:
+    """The body without what is nested more deeply than `DEEPEST`, so that only the field which holds it is lost.
+
+    Recursion is bounded by the room that the caller's stack has left, so a body that could be decoded once cannot be
+    decoded everywhere.
+    """
+    parts: list[bytes] = []
+    start = depth = 0
+    for token in _token.finditer(body):
+        if token[0] in (b"[", b"{"):
+            depth += 1
+            if depth == DEEPEST:
+                parts += body[start : token.start()], _NON_NUMBER
+        elif token[0] in (b"]", b"}"):
+            if depth == DEEPEST:
+                start = token.end()
+            depth -= 1
+    return b"".join((*parts, body[start:]))
 
 
 _location = re.compile(r"^(?P<reason>.*) - at `\$(?P<where>[^`]*)`$", re.DOTALL)
