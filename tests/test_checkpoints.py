@@ -266,6 +266,24 @@ async def test_closing_with_something_unwritten_says_how_much_and_ends_all_the_s
     assert threads() == []
 
 
+@pytest.mark.slow
+async def test_closing_waits_for_a_lock_however_long_it_has_lasted(tmp_path, monkeypatch):
+    """It is the last chance for what is left."""
+    monkeypatch.setattr("runflow_async.checkpoints.writer.BUSY", 2.0)
+    path = tmp_path / "c.db"
+    checkpoints = await SQLiteCheckpoints(path).__aenter__()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        checkpoints.record(transition(0))
+        with pytest.raises(CheckpointError, match="locked"):
+            await checkpoints.flush()
+        closing_down = asyncio.create_task(checkpoints.close())
+        await asyncio.wait([closing_down], timeout=0.1)
+        other.execute("ROLLBACK")
+    await closing_down
+    assert rows_in(path) == 1
+
+
 async def test_a_file_that_another_writes_for_a_while_is_written_later_without_a_word(tmp_path):
     path = tmp_path / "c.db"
     async with SQLiteCheckpoints(path) as checkpoints:

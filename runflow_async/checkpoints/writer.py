@@ -153,7 +153,8 @@ class Writer(threading.Thread):
             self._keep(entry)
         elif entry.kind is Kind.STOP:
             self._is_stopping = True
-            self._has_failed = False  # one more try
+            self._has_failed = False  # one more try, with all of its time
+            self._busy_since = None
         elif entry.kind is Kind.LOAD:
             self._loads.append(entry)
         else:
