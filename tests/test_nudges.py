@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import warnings
 import weakref
 from collections import Counter
 from contextlib import suppress
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
 
 from runflow_async import WaitTimeoutError
 from runflow_async.emulator import faults
+from runflow_async.registry import Registry
 from tests.test_fleet import FleetTransport
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from runflow_async import BatchWait
 
 IDS = [UUID(int=number + 1) for number in range(40)]
 ENDLESS = {batch_id: [(0.0, "queued"), (1e6, "succeeded")] for batch_id in IDS}
@@ -152,6 +160,51 @@ async def test_a_nudge_costs_nothing_for_the_waits_of_other_batches(emulator, se
     assert len(nudged) == 10
     for wait in waits:
         wait.close()
+
+
+class TestFreedMeanwhile:
+    """The collector may free a wait between any two steps of the registry's own."""
+
+    class Freeing:
+        """Drops what it holds as soon as a function of the registry has run so many lines."""
+
+        def __init__(self, held: list[BatchWait], lines: int) -> None:
+            self.held = held
+            self.lines = lines
+
+        def __call__(self, frame: FrameType, _event: str, _argument: object) -> Freeing | None:
+            if not frame.f_code.co_filename.endswith("registry.py") or frame.f_code.co_name == "_forget":
+                return None
+            self.lines -= 1
+            if self.lines == 0:
+                self.held.clear()
+            return self
+
+    @pytest.fixture
+    def traced(self):
+        before = sys.gettrace()
+        yield lambda held, lines: sys.settrace(self.Freeing(held, lines))
+        sys.settrace(before)
+
+    @pytest.mark.parametrize("lines", range(1, 9))
+    async def test_others_of_its_batch_are_looked_up(self, traced, lines):
+        transport, registry = FleetTransport(), Registry()
+        kept, held = [transport.wait(IDS[0]) for _ in range(3)], [transport.wait(IDS[0]) for _ in range(3)]
+        for pair in zip(held, kept, strict=True):
+            for wait in pair:
+                registry.add(wait)
+        del pair, wait
+        traced(held, lines)
+        assert set(kept) <= set(registry.waits(IDS[0]))
+
+    @pytest.mark.parametrize("lines", range(1, 9))
+    async def test_another_one_of_its_batch_is_added(self, traced, lines):
+        transport, registry = FleetTransport(), Registry()
+        held, kept = [transport.wait(IDS[0])], transport.wait(IDS[0])
+        registry.add(held[0])
+        traced(held, lines)
+        registry.add(kept)
+        assert registry.waits(IDS[0])[-1] is kept
 
 
 @pytest.fixture

@@ -65,6 +65,6 @@ class Flights:
 
     def abandon(self) -> None:
         """Cancel all, from whichever thread the collector runs in: their fleet was dropped."""
-        for task in self._tasks.values():
+        for task in tuple(self._tasks.values()):
             with suppress(RuntimeError):  # the loop is closed, and they went with it
                 task.get_loop().call_soon_threadsafe(task.cancel)

@@ -23,11 +23,14 @@ class Registry:
         """Know a wait for as long as it lives."""
         entry = _Entry(wait, self._forget)
         entry.batch_id = wait.batch_id
-        self._entries.setdefault(wait.batch_id, set()).add(entry)
+        # The collector may forget another one at any moment: an empty set is never the one that is kept.
+        entries = self._entries.get(wait.batch_id, set())
+        entries.add(entry)
+        self._entries[wait.batch_id] = entries
 
     def waits(self, batch_id: UUID) -> list[BatchWait]:
         """Every wait for a batch that is alive."""
-        found = (entry() for entry in self._entries.get(batch_id, ()))
+        found = [entry() for entry in tuple(self._entries.get(batch_id, ()))]  # a copy: the same may happen meanwhile
         return [wait for wait in found if wait is not None]
 
     def _forget(self, entry: _Entry) -> None:
