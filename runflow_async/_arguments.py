@@ -76,6 +76,8 @@ def check_number(name: str, value: float, *, zero: bool = False, unit: str = "nu
         number = math.inf
     except ValueError:  # of a signalling Decimal
         number = math.nan
+    except TypeError:  # of numpy's timedelta64, which passes for a whole number
+        raise ConfigurationError(f"{name} must be a {unit}{otherwise}, not {_kind(value)}") from None
     if not math.isfinite(number) or number < 0 or (number == 0 and not zero):
         bound = "0 or more" if zero else "more than 0"
         raise ConfigurationError(f"{name} must be a finite {unit}, {bound}, not {number}")
@@ -165,7 +167,7 @@ def parse_batch_id(value: UUID | str) -> UUID:
         return UUID(text)
     if isinstance(value, Batch):
         raise ConfigurationError("batch_id must be a UUID or its text, not a Batch: pass its `id`")
-    shown = repr(printable(value, 60)) if isinstance(value, str) else _kind(value)
+    shown = f"'{printable(value, 60)}'" if isinstance(value, str) else _kind(value)
     raise ConfigurationError(f"batch_id must be a UUID or its text, not {shown}")
 
 

@@ -207,7 +207,7 @@ def test_a_length_of_time_that_makes_no_sense_is_refused_whatever_its_type(sessi
         session.wait_for_batch(BATCH_ID, timeout=nonsense)
 
 
-@pytest.mark.parametrize("nonsense", ["5", None, 1j, True, np.True_, [1]])
+@pytest.mark.parametrize("nonsense", ["5", None, 1j, True, np.True_, [1], np.timedelta64(1, "s")])
 def test_what_is_no_length_of_time_is_refused_with_what_to_pass(session, nonsense):
     with pytest.raises(ConfigurationError, match="max_outage must be a number of seconds or a timedelta"):
         session.wait_for_batch(BATCH_ID, max_outage=nonsense)
