@@ -93,7 +93,8 @@ def explain(error: BaseException) -> str:
     """
     match error:
         case WaitTimeoutError():
-            seen = f"last seen {error.batch.status_code!r}" if error.batch else f"nothing learnt: {error.__cause__}"
+            reason = f": {error.__cause__}" if error.__cause__ else ""
+            seen = f"last seen {error.batch.status_code!r}" if error.batch else f"nothing learnt{reason}"
             text = f"timed out ({seen}); it goes on at the server: run the command again, with a longer --timeout"
         case AuthenticationError():
             hint = "check RUNFLOW_API_KEY, or the file given with --api-key-file"

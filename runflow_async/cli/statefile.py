@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -112,6 +113,8 @@ class StateFile:
                 shutil.copymode(self._path, part)
             part.replace(self._path)
         except OSError as error:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
             raise CheckpointError(f"cannot write {self._path}: {error.strerror}") from error
 
     def _write_in_time(self) -> None:

@@ -44,5 +44,9 @@ def decode_text(content: bytes, source: str) -> str:
 
 
 def split_words(text: str) -> list[str]:
-    """The words of a text, between white space; what follows a `#` in a line is a comment."""
-    return [word for line in text.splitlines() for word in line.partition("#")[0].split()]
+    """The words of a text, between white space; what follows a `#` in a line is a comment.
+
+    A byte order mark is white space, too: files that were put together have one in the middle.
+    """
+    lines = text.replace("\ufeff", " ").splitlines()
+    return [word for line in lines for word in line.partition("#")[0].split()]

@@ -130,6 +130,11 @@ class TestExitStatus:
             "run the command again, with a longer --timeout\n"
         )
 
+    async def test_is_3_when_the_time_is_up_before_anything_was_asked(self, run):
+        ran = await run("wait", uuid4(), "--timeout", 1e-9)
+        assert ran.status == 3
+        assert "timed out (nothing learnt); it goes on at the server" in ran.err
+
     async def test_is_6_when_nobody_answers(self, run, monkeypatch):
         with refused_port() as port:
             monkeypatch.setenv("RUNFLOW_BASE_URL", f"http://127.0.0.1:{port}")
@@ -321,7 +326,13 @@ class TestIdsFromStandardInput:
         return hold
 
     @pytest.mark.parametrize(
-        "form", ["{}\n{} {}\n", "\t{}  \r\n\r\n\n{}\f{}", "# three: {{}}\n{} # the first\n  #\n{}#\n{}"]
+        "form",
+        [
+            "{}\n{} {}\n",
+            "\t{}  \r\n\r\n\n{}\f{}",
+            "# three: {{}}\n{} # the first\n  #\n{}#\n{}",
+            "{}\n\ufeff{}\n\ufeff\n{}",
+        ],
     )
     async def test_stand_between_blanks_line_ends_and_comments(self, emulator, run, standard_input, form):
         batch_ids = [str(emulator.create_scripted_batch(ended("succeeded"))) for _ in range(3)]
@@ -492,6 +503,14 @@ async def test_state_is_written_while_the_watch_goes_on(emulator, tmp_path, monk
         pending.cancel()
         await asyncio.gather(pending, return_exceptions=True)
     assert len(statefile.read_snapshots(tmp_path / "state")[0].items) == 1
+
+
+def test_state_that_cannot_be_written_leaves_nothing_half_written(tmp_path):
+    state = statefile.StateFile([], tmp_path / "state")
+    (tmp_path / "state").mkdir()
+    with pytest.raises(CheckpointError, match="cannot write"):
+        state.write()
+    assert list(tmp_path.iterdir()) == [tmp_path / "state"]
 
 
 async def test_state_that_can_no_longer_be_written_ends_the_watch(emulator, tmp_path, monkeypatch):
