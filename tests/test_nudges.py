@@ -9,7 +9,7 @@ import warnings
 import weakref
 from collections import Counter
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
@@ -172,7 +172,7 @@ class TestFreedMeanwhile:
             self.held = held
             self.lines = lines
 
-        def __call__(self, frame: FrameType, _event: str, _argument: object) -> Freeing | None:
+        def __call__(self, frame: FrameType, _event: str, _argument: object) -> Any:
             if not frame.f_code.co_filename.endswith("registry.py") or frame.f_code.co_name == "_forget":
                 return None
             self.lines -= 1
