@@ -95,6 +95,9 @@ def _standard_streams() -> Generator[None]:
             setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115  # for the rest of the process
     output: object = sys.stdout
     if isinstance(output, io.TextIOWrapper):
+        if isinstance(output.buffer, io.RawIOBase):  # PYTHONUNBUFFERED: a write cut by a signal would lose the rest
+            descriptor, encoding = output.fileno(), output.encoding
+            sys.stdout = output = open(descriptor, "w", 1, encoding, closefd=False)  # noqa: SIM115  # for as long
         output.reconfigure(errors="backslashreplace")
     yield
     try:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import termios
 
 import aiohttp
 import msgspec
@@ -20,6 +22,7 @@ from runflow_async.cli.bare import run_bare
 from runflow_async.cli.running import run_async
 from runflow_async.emulator import faults
 from tests.cli.terminal import COMMAND
+from tests.rig import eventually
 
 NEVER = [[(0.0, "running")]]
 PIPE = asyncio.subprocess.PIPE
@@ -209,6 +212,30 @@ async def test_a_watch_whose_reader_stalls_is_ended_by_a_second_sigterm(emulator
         assert process.poll() is None
         process.terminate()
         assert await asyncio.to_thread(process.wait, 60) == -signal.SIGTERM
+
+
+async def test_what_a_signal_cuts_is_written_to_its_end_though_nothing_is_buffered(emulator):
+    """With PYTHONUNBUFFERED, as containers have it, Python itself would drop the rest."""
+    batch_id = emulator.create_scripted_batch(NEVER * 1000)
+    whole, _ = await (await start("get", batch_id)).communicate()
+    reader, writer = os.pipe()
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, "get", str(batch_id), stdout=writer, env=os.environ | {"PYTHONUNBUFFERED": "1"}
+    )
+    os.close(writer)
+    with open(reader, "rb") as output:  # noqa: ASYNC230, PTH123  # read in a thread
+        await eventually(lambda: _is_full(reader), within=20)
+        process.send_signal(signal.SIGTERM)
+        received = await asyncio.to_thread(output.read)
+    assert await process.wait() in (0, 143)
+    assert len(whole) > 100_000
+    assert received == whole
+
+
+def _is_full(pipe: int) -> bool:
+    """Whether a pipe of 64 KiB holds all that it can."""
+    waiting = fcntl.ioctl(pipe, termios.FIONREAD, bytes(4))
+    return int.from_bytes(waiting, sys.byteorder) >= 65536
 
 
 async def test_ids_come_from_standard_input(emulator):
