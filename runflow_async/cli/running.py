@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Generator, Sequence
     from uuid import UUID
 
-__all__ = ["run", "run_async", "say_error", "say_hint", "say_of"]
+__all__ = ["drop_output", "run", "run_async", "say_error", "say_hint", "say_of"]
 
 NOTES_AT_ONCE = 5
 """Lesser notes shown in a row: every retry of one call, but not those of a thousand batches."""
@@ -74,6 +74,7 @@ def run(arguments: Sequence[str]) -> int:
         except SystemExit as error:
             return _after_exit(error)
         except (click.Abort, KeyboardInterrupt):
+            drop_output()
             return Exit.INTERRUPTED
         except click.ClickException as error:
             context = getattr(error, "ctx", None)
@@ -185,8 +186,14 @@ def _after_exit(error: SystemExit) -> int:
 
 
 def _leave_pipe() -> int:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter would complain at its end
+    drop_output()  # or the interpreter would complain at its end
     return Exit.BROKEN_PIPE
+
+
+def drop_output() -> None:
+    """Write no more to standard output, nor what is buffered: its reader has gone, or stalls."""
+    with suppress(io.UnsupportedOperation):  # it is a program's own
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say_error(text: str) -> None:

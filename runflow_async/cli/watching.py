@@ -20,7 +20,7 @@ from runflow_async.cli.following import accompany, follow, outcome
 from runflow_async.cli.lines import JsonLines, PlainLines, summarise
 from runflow_async.cli.live import LiveView
 from runflow_async.cli.outages import OutageWatch
-from runflow_async.cli.running import run_async, say_error, say_hint, say_of
+from runflow_async.cli.running import drop_output, run_async, say_error, say_hint, say_of
 from runflow_async.cli.statefile import StateFile, read_snapshots
 from runflow_async.cli.texts import decode_text, split_words
 from runflow_async.errors import CheckpointError
@@ -192,6 +192,7 @@ def _run_until_interrupted(main: Callable[[], Coroutine[Any, Any, int]], how_to_
     try:
         status = run_async(main())
     except KeyboardInterrupt:
+        drop_output()
         status = Exit.INTERRUPTED
     if status in (Exit.INTERRUPTED, Exit.TERMINATED, Exit.HUNG_UP):
         say_hint(f"interrupted; the batches go on at the server: {how_to_go_on}")

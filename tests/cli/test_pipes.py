@@ -201,17 +201,20 @@ def test_a_further_sighup_changes_nothing_and_a_further_sigterm_ends_the_process
 
 
 @pytest.mark.slow
-async def test_a_watch_whose_reader_stalls_is_ended_by_a_second_sigterm(emulator):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 130)])
+async def test_a_watch_whose_reader_stalls_is_ended_by_a_second_signal(emulator, number, status):
+    """What is buffered then is not waited for."""
     batch_id = emulator.create_scripted_batch([[(0.0, "queued")]] * 3000)
+    command = [*COMMAND, "watch", "--json", str(batch_id)]
     # asyncio's own subprocesses count as running while something is in their pipes.
-    with subprocess.Popen([*COMMAND, "watch", "--json", str(batch_id)], stdout=PIPE) as process:  # noqa: ASYNC220
+    with subprocess.Popen(command, stdout=PIPE, env=os.environ | {"PYTHONUNBUFFERED": ""}) as process:  # noqa: ASYNC220
         await asyncio.to_thread(process.stdout.read, 1)
         await asyncio.sleep(1)  # until the pipe is full
-        process.terminate()
+        process.send_signal(number)
         await asyncio.sleep(0.5)
         assert process.poll() is None
-        process.terminate()
-        assert await asyncio.to_thread(process.wait, 60) == -signal.SIGTERM
+        process.send_signal(number)
+        assert await asyncio.to_thread(process.wait, 60) == status
 
 
 async def test_what_a_signal_cuts_is_written_to_its_end_though_nothing_is_buffered(emulator):
