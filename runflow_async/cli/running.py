@@ -95,8 +95,9 @@ def _standard_streams() -> Generator[None]:
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115  # for the rest of the process
     output: object = sys.stdout
+    below: object = getattr(output, "buffer", None)
     if isinstance(output, io.TextIOWrapper):
-        if isinstance(output.buffer, io.RawIOBase):  # PYTHONUNBUFFERED: a write cut by a signal would lose the rest
+        if isinstance(below, io.RawIOBase):  # PYTHONUNBUFFERED: a write that a signal cuts would lose the rest
             descriptor, encoding = output.fileno(), output.encoding
             sys.stdout = output = open(descriptor, "w", 1, encoding, closefd=False)  # noqa: SIM115  # for as long
         output.reconfigure(errors="backslashreplace")
