@@ -15,8 +15,8 @@ from uuid import UUID
 import pytest
 
 from runflow_async import WaitTimeoutError
+from runflow_async._waits.registry import Registry
 from runflow_async.emulator import faults
-from runflow_async.registry import Registry
 from tests.test_fleet import FleetTransport
 
 if TYPE_CHECKING:
