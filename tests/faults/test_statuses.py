@@ -21,8 +21,8 @@ from runflow_async import (
     ServerError,
     StatusError,
     UnprocessableError,
-    throttle,
 )
+from runflow_async._http import throttle
 from tests.faults.tables import ATTEMPTS, BATCH_ID, GOOD, RUNNING, Row, connect, passes, stays, table
 from tests.rig import ScriptedServer, endless, eventually, http, send
 
