@@ -128,7 +128,7 @@ def translate(error: Exception, url: URL) -> RunflowError:
         return TransportError(f"cannot connect to {place}: {printable(str(error.os_error))}")
     if isinstance(error, (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, OSError)):
         return TransportError(f"{place} closed the connection before the answer was complete")
-    if isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientError):
+    if isinstance(error, (ValueError, aiohttp.NonHttpUrlClientError)):
         return ConfigurationError(f"aiohttp cannot make a request for {place}: {printable(str(error))}")
     if any(isinstance(cause, http_exceptions.BadStatusLine) for cause in chain):
         return TransportError(f"{place} does not speak HTTP/1.1")

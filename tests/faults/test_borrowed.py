@@ -197,6 +197,16 @@ async def test_row_159_what_aiohttp_refuses_to_send_is_a_matter_of_configuration
     assert server.requests == []
 
 
+async def test_a_scheme_that_the_connector_does_not_allow_is_a_matter_of_configuration():
+    class OnlyTls(aiohttp.TCPConnector):
+        allowed_protocol_schema_set = frozenset({"https"})
+
+    async with ScriptedServer(GOOD) as server, aiohttp.ClientSession(connector=OnlyTls()) as own:
+        with pytest.raises(ConfigurationError, match=r"cannot make a request .*: http://"):
+            await connect(server, http=own).get_batch(BATCH_ID)
+    assert server.connections == 0
+
+
 async def test_a_proxy_that_is_down_is_what_the_error_speaks_of():
     with refused_port() as port:
         async with aiohttp.ClientSession(proxy=f"http://127.0.0.1:{port}") as own:
