@@ -8,6 +8,7 @@ import logging
 import re
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
@@ -30,6 +31,7 @@ from runflow_async import (
     WaitTimeoutError,
     wait_adaptive,
 )
+from runflow_async._answers.lenient import Lenient
 from runflow_async._http.transport import Reply
 from runflow_async.session import CALLBACK_PATIENCE
 from tests.virtual import BATCH_ID, body, item_id, line, perform, play
@@ -636,10 +638,20 @@ class TestPace:
         await wait
         assert transport.polled_at == pytest.approx([0, 2], abs=0.01)
 
-    async def test_of_an_unchanged_answer_is_cheap(self):
-        """The same bytes are not decoded a second time."""
-        wait = play(body(items=["running"]), body(items=["running"]), body("succeeded", ["succeeded"])).wait()
+    async def test_of_an_unchanged_answer_decode_it_once(self, monkeypatch):
+        decoded: Counter[bytes] = Counter()
+        decode = Lenient.decode
+
+        def spy(decoder, answer, warn):
+            decoded[answer] += 1
+            return decode(decoder, answer, warn)
+
+        monkeypatch.setattr(Lenient, "decode", spy)
+        running, ended = body(items=["running"]), body("succeeded", ["succeeded"])
+        wait = play(running, running, running, ended).wait()
         assert await collect(wait) == [(0, None, "running"), (0, "running", "succeeded")]
+        assert wait.stats.polls == 4
+        assert decoded == {running: 1, ended: 1}
 
 
 class TestOddAnswers:
