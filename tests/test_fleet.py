@@ -327,7 +327,7 @@ async def test_over_sockets_hundreds_end_right(emulator, session):
 async def test_closing_the_session_ends_it(emulator, session):
     """The caller gets the one error, not a group of what became of each batch."""
     fleet = session.wait_for_batches([emulator.create_batch(duration=99) for _ in range(20)])
-    task = asyncio.create_task(fleet.settle())
+    task = asyncio.ensure_future(fleet)
     await eventually(lambda: len(emulator.requests) >= 20)
     await session.close()
     with pytest.raises(SessionClosedError):
