@@ -1,0 +1,256 @@
+"""Scopes: one task at a time, ended from outside with an error of ours, and nobody else's cancellation lost."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from runflow_async import SessionClosedError, WaitClosedError
+from runflow_async._lifetime import Scope
+from tests.rig import eventually
+
+
+class Stage:
+    """A scope, and a task that stays in it until it is let go or ended."""
+
+    def __init__(self) -> None:
+        self.entered: set[Scope] = set()
+        self.scope = Scope(self.entered, "the thing under test", asyncio.get_running_loop)
+        self.ended = WaitClosedError("ended from outside")
+        self.left = False
+        self.go = asyncio.Event()
+
+    async def stay(self) -> str:
+        try:
+            with self.scope:
+                await self.go.wait()
+            return "stayed"
+        finally:
+            self.left = True
+
+    async def start(self) -> asyncio.Task[str]:
+        task = asyncio.create_task(self.stay())
+        await self.is_entered()
+        return task
+
+    async def is_entered(self) -> None:
+        await eventually(lambda: self.entered)
+
+
+@pytest.fixture
+async def stage() -> Stage:
+    return Stage()
+
+
+class TestEntering:
+    async def test_is_known_to_the_owner_until_it_is_left(self, stage):
+        with stage.scope as entered:
+            assert stage.entered == {stage.scope} == {entered}
+        assert stage.entered == set()
+
+    async def test_is_possible_again_after_an_error(self, stage):
+        with suppress(LookupError), stage.scope:
+            raise LookupError
+        assert stage.entered == set()
+        with stage.scope:
+            pass
+
+    async def test_by_a_second_task_is_refused_and_the_first_does_not_notice(self, stage):
+        task = await stage.start()
+        for use in (stage.scope.__enter__, stage.scope.check_free):
+            with pytest.raises(RuntimeError, match="the thing under test is used by two tasks"):
+                use()
+        stage.go.set()
+        assert await task == "stayed"
+
+    async def test_twice_by_one_task_is_refused_and_leaves_it_whole(self, stage):
+        with stage.scope:
+            with pytest.raises(RuntimeError, match="two tasks"):
+                stage.scope.__enter__()
+            assert stage.entered == {stage.scope}
+        assert stage.entered == set()
+
+    async def test_outside_of_a_task_is_refused(self, stage):
+        refused = asyncio.get_running_loop().create_future()
+
+        def enter() -> None:
+            try:
+                stage.scope.check_free()
+            except RuntimeError as error:
+                refused.set_result(str(error))
+
+        asyncio.get_running_loop().call_soon(enter)
+        assert await refused == "the thing under test must be awaited from an asyncio task"
+
+    async def test_on_a_wrong_loop_is_refused_as_is_ending_from_there(self):
+        def refuse() -> None:
+            raise RuntimeError("another loop")
+
+        scope = Scope(set(), "the thing under test", refuse)
+        for use in (scope.__enter__, scope.check_free):
+            with pytest.raises(RuntimeError, match="another loop"):
+                use()
+        with pytest.raises(RuntimeError, match="another loop"):
+            await scope.interrupt(WaitClosedError("ended from outside"))
+
+
+class TestEnding:
+    async def test_makes_the_task_leave_with_the_error_and_no_cancellation(self, stage):
+        task = await stage.start()
+        assert stage.scope.end(stage.ended)
+        with pytest.raises(WaitClosedError) as caught:
+            await task
+        assert caught.value is stage.ended
+        assert (task.cancelling(), stage.entered) == (0, set())
+
+    async def test_returns_from_an_interrupt_only_when_the_task_has_left(self, stage):
+        task = await stage.start()
+        await stage.scope.interrupt(stage.ended)
+        assert stage.entered == set()
+        assert isinstance((await asyncio.gather(task, return_exceptions=True))[0], WaitClosedError)
+        assert stage.left
+
+    async def test_waits_for_a_body_that_takes_its_time_to_leave(self, stage):
+        async def leave_slowly() -> None:
+            with stage.scope:
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    await stage.go.wait()
+
+        task = asyncio.create_task(leave_slowly())
+        await stage.is_entered()
+        interrupting = asyncio.create_task(stage.scope.interrupt(stage.ended))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not interrupting.done()
+        stage.go.set()
+        await interrupting
+        with pytest.raises(WaitClosedError):
+            await task
+
+    async def test_of_an_empty_scope_does_nothing_now_or_later(self, stage):
+        assert not stage.scope.end(stage.ended)
+        await stage.scope.interrupt(stage.ended)
+        with stage.scope:
+            await asyncio.sleep(0)
+
+    async def test_from_inside_does_nothing(self, stage):
+        with stage.scope:
+            assert not stage.scope.end(stage.ended)
+            await stage.scope.interrupt(stage.ended)
+            await asyncio.sleep(0)
+
+    async def test_twice_leaves_with_the_first_error_and_returns_to_both(self, stage):
+        task = await stage.start()
+        await asyncio.gather(stage.scope.interrupt(stage.ended), stage.scope.interrupt(SessionClosedError()))
+        with pytest.raises(WaitClosedError):
+            await task
+        assert task.cancelling() == 0
+
+    async def test_leaves_the_scope_as_good_as_new(self, stage):
+        task = await stage.start()
+        await stage.scope.interrupt(stage.ended)
+        with suppress(WaitClosedError):
+            await task
+        again = await stage.start()
+        stage.go.set()
+        assert await again == "stayed"
+
+    async def test_goes_before_what_the_body_raises_on_its_way_out(self, stage):
+        async def fail() -> None:
+            with stage.scope:
+                try:
+                    await stage.go.wait()
+                except asyncio.CancelledError:
+                    raise LookupError from None
+
+        task = asyncio.create_task(fail())
+        await stage.is_entered()
+        stage.scope.end(stage.ended)
+        with pytest.raises(WaitClosedError):
+            await task
+
+    async def test_counts_although_the_body_swallows_its_cancellation(self, stage):
+        async def swallow() -> None:
+            with stage.scope, suppress(asyncio.CancelledError):
+                await stage.go.wait()
+
+        task = asyncio.create_task(swallow())
+        await stage.is_entered()
+        stage.scope.end(stage.ended)
+        with pytest.raises(WaitClosedError):
+            await task
+
+    async def test_counts_although_the_body_was_about_to_go_on(self, stage):
+        task = await stage.start()
+        stage.go.set()
+        stage.scope.end(stage.ended)
+        with pytest.raises(WaitClosedError):
+            await task
+
+    async def test_goes_on_when_the_one_who_asked_for_it_is_cancelled(self, stage):
+        task = await stage.start()
+        interrupting = asyncio.create_task(stage.scope.interrupt(stage.ended))
+        await asyncio.sleep(0)
+        interrupting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await interrupting
+        with pytest.raises(WaitClosedError):
+            await task
+
+
+class TestOthersCancellations:
+    @pytest.mark.parametrize("ended_first", [True, False])
+    async def test_go_before_ours(self, stage, ended_first):
+        task = await stage.start()
+        steps = [lambda: stage.scope.end(stage.ended), task.cancel]
+        for step in steps if ended_first else reversed(steps):
+            step()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (task.cancelling(), stage.entered) == (1, set())
+
+    async def test_that_came_before_the_scope_are_not_taken_for_new_ones(self, stage):
+        """The task has swallowed one, and never taken it back."""
+
+        async def swallow_and_stay() -> None:
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            await stage.stay()
+
+        task = asyncio.create_task(swallow_and_stay())
+        await asyncio.sleep(0)
+        task.cancel()
+        await stage.is_entered()
+        stage.scope.end(stage.ended)
+        with pytest.raises(WaitClosedError):
+            await task
+        assert task.cancelling() == 1
+
+    async def test_of_a_timeout_around_it_come_out_as_that_timeouts(self, stage):
+        async def use() -> None:
+            async with asyncio.timeout(60) as timeout:
+                asyncio.get_running_loop().call_soon(stage.scope.end, stage.ended)
+                timeout.reschedule(0)
+                await stage.stay()
+
+        task = asyncio.create_task(use())
+        with pytest.raises(TimeoutError):
+            await task
+        assert task.cancelling() == 0
+
+    async def test_of_a_timeout_within_it_make_way(self, stage):
+        async def use() -> None:
+            with stage.scope:
+                async with asyncio.timeout(60) as timeout:
+                    asyncio.get_running_loop().call_soon(stage.scope.end, stage.ended)
+                    timeout.reschedule(0)
+                    await stage.go.wait()
+
+        task = asyncio.create_task(use())
+        with pytest.raises(WaitClosedError):
+            await task
+        assert task.cancelling() == 0
