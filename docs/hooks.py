@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 
 NUMBERS = '<!-- The table of README.md\'s "Numbers" -->'
 PLOTS = Path("benchmarks/results")
+FAULTS = "tests/faults/README.md"
+"""Linked from SECURITY.md, by its place in the checkout too."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:
-    """Add every plot to the files of the site."""
+    """Add every plot and the fault matrix to the files of the site."""
     root = Path(config.config_file_path).parent
+    files.append(File.generated(config, FAULTS, abs_src_path=str(root / FAULTS)))
     for plot in sorted((root / PLOTS).glob("*.png")):
         file = File.generated(config, f"../{PLOTS}/{plot.name}", abs_src_path=str(plot))
         file.inclusion = InclusionLevel.INCLUDED  # a path that begins with a dot is left out otherwise

@@ -1,4 +1,4 @@
-"""Whose file it is, what happens to it while it is open, and who holds it besides."""
+"""Row 160: whose file it is, what happens to it while it is open, and who holds it besides."""
 
 from __future__ import annotations
 

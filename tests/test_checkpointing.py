@@ -292,6 +292,8 @@ class Hanging(Memory):
 
 
 class TestWhileItIsRead:
+    """Row 155."""
+
     async def test_the_timeout_holds(self):
         started = asyncio.get_running_loop().time()
         transport = perform(SCRIPT)

@@ -1,4 +1,4 @@
-"""Iterating a batch's items page by page, from a server that cannot be trusted."""
+"""Row 161: iterating a batch's items page by page, from a server that cannot be trusted."""
 
 from __future__ import annotations
 

@@ -353,6 +353,7 @@ class TestConfiguration:
 
     @pytest.mark.parametrize("key", ["", "  ", "a b", "a\r\nb", "a\0", "ключ", "\ud800", 7])
     def test_refuses_a_key_that_cannot_be_a_header_without_showing_it(self, key):
+        """Row 136."""
         with pytest.raises(ValueError) as caught:
             RunflowSession(key)
         assert not str(key).strip() or str(key) not in str(caught.value)
@@ -374,6 +375,7 @@ class TestConfiguration:
         ],
     )
     def test_refuses_a_base_url_that_is_unsafe_or_none(self, url):
+        """Row 137."""
         with pytest.raises(ValueError):
             RunflowSession("k", base_url=url)
 

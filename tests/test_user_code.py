@@ -94,6 +94,8 @@ def assert_came_out(error: BaseException, original: BaseException) -> None:
 @pytest.mark.parametrize("original", ERRORS.values(), ids=ERRORS)
 @pytest.mark.parametrize("function", ["until", "interval", "load", "record"])
 class TestEveryErrorOfEveryFunctionComesOut:
+    """Row 158."""
+
     async def test_of_an_await(self, function, original):
         wait = perform(SCRIPT).wait(**keywords_with(function, original))
         assert_came_out(await raised_by(wait), original)

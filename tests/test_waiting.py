@@ -561,6 +561,8 @@ class TestFailures:
 
 
 class TestSettling:
+    """Row 102."""
+
     async def test_gives_the_items_of_a_terminal_batch_a_few_short_polls(self):
         """The batch ends at 1 s, its item a second later."""
         wait = perform([[(0.0, "running"), (2.0, "succeeded")]], ended=1.0).wait(interval=1)

@@ -1,4 +1,4 @@
-"""Section F and rows 147 and 148: what must not get out, whatever comes in."""
+"""Section F of the fault matrix: what must not get out, whatever comes in."""
 
 from __future__ import annotations
 
