@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import Counter
 from functools import cache
 from uuid import UUID, uuid4
@@ -274,7 +275,11 @@ async def test_first_polls_of_many_are_spread(untraced):
 @pytest.mark.slow
 @CROWD
 async def test_after_an_outage_there_is_no_herd(untraced):
-    """Row 143: the server is down from 20 s to 30 s; afterwards no 100 ms see more than three times the mean."""
+    """Row 143: the server is down from 20 s to 30 s; afterwards no 100 ms see more than three times the mean.
+
+    The rate falls from 2.6 times the mean; single counts scatter around it by a twelfth, so the draw is a fixed one.
+    """
+    random.seed(2)
     ids = [UUID(int=n) for n in range(5000)]
     transport = FleetTransport({key: [(0.0, "queued"), (45.0, "succeeded")] for key in ids}, roundtrip=0)
     real = transport.get
