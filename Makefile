@@ -8,10 +8,20 @@ BIN := $(VENV)/bin
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# One for each set of extras, which its name lists.
-$(VENV)/.with-%: pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+COMMA := ,
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# One for each set of dependency groups, which its name lists. pip installs groups since 25.1.
+$(VENV)/.with-%: pyproject.toml | $(BIN)/python
+	$(PIP) install 'pip>=25.1'
+	$(PIP) install --editable . $(foreach group,$(subst $(COMMA), ,$*),--group $(group))
+	touch $@
+
+$(VENV)/.with-cli: pyproject.toml | $(BIN)/python
+	$(PIP) install --editable '.[cli]'
 	touch $@
 
 demo: $(VENV)/.with-cli ## follow three batches of an emulated server

@@ -16,6 +16,7 @@ from pathlib import Path
 import nox
 
 PROJECT = nox.project.load_toml("pyproject.toml")
+TEST_GROUP = nox.project.dependency_groups(PROJECT, "test")
 PYTHONS = nox.project.python_versions(PROJECT)
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 NOT_IN_SDIST = {".ci/run"}
@@ -45,24 +46,29 @@ def run_tests(session: nox.Session, *options: str) -> None:
     session.run(*command, *(session.posargs or ["-m", "not slow"]))
 
 
+def install_with_tests(session: nox.Session, *options: str) -> None:
+    """Install the checkout and what its tests need."""
+    session.install("--editable", ".", *TEST_GROUP, *options)
+
+
 def lower_bounds() -> list[str]:
-    """What the package, its extras and its tests ask for at least, as constraints that allow exactly that."""
-    extras = PROJECT["project"]["optional-dependencies"]
-    groups = [PROJECT["project"]["dependencies"], *(extras[name] for name in ("cli", "plot", "dask", "test"))]
+    """The lowest versions that the package, its extras and its tests allow, as constraints."""
+    project = PROJECT["project"]
+    groups = [project["dependencies"], *project["optional-dependencies"].values(), TEST_GROUP]
     return [line.replace(">=", "==") for group in groups for line in group if ">=" in line]
 
 
 @nox.session(python=[version for version in PYTHONS if version != HERE])
 def tests(session: nox.Session) -> None:
     """The suite on another Python than this one, on which `make test` runs it."""
-    session.install("--editable", ".[test]")
+    install_with_tests(session)
     run_tests(session)
 
 
 @nox.session
 def uvloop(session: nox.Session) -> None:
     """The suite on uvloop's event loop; tests whose time jumps have a loop of their own."""
-    session.install("--editable", ".[test]", "uvloop")
+    install_with_tests(session, "uvloop")
     run_tests(session, "-p", "tests.on_uvloop")
 
 
@@ -71,7 +77,7 @@ def oldest(session: nox.Session) -> None:
     """The suite on the lowest versions that pyproject.toml allows."""
     constraints = Path(session.virtualenv.location, "constraints.txt")
     constraints.write_text("\n".join(lower_bounds()))
-    session.install("--editable", ".[test]", "--constraint", str(constraints))
+    install_with_tests(session, "--constraint", str(constraints))
     run_tests(session)
 
 
