@@ -35,7 +35,7 @@ nox.options.default_venv_backend = "virtualenv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
 
-# pyenv's shims, which come first, refuse the versions that are not switched on.
+# nox looks on PATH alone, and pyenv's shims, which come first there, refuse the versions that are not switched on.
 BEHIND_SHIMS = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob("versions/*/bin")
 os.environ["PATH"] = os.pathsep.join([os.environ["PATH"], *map(str, BEHIND_SHIMS)])
 
