@@ -12,7 +12,7 @@ from pathlib import Path
 import runflow_async
 
 ROOT = Path(__file__).parent.parent
-LAYERS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OPTIONAL = {"callbacks", "checkpoints", "cli", "demo", "distributed", "emulator", "pytest_plugin"}
 """Modules that are imported only by those who name them."""
 HEAVY = {"aiohttp.web", "anyio", "argparse", "click", "dask", "distributed", "matplotlib", "pytest", "rich", "sqlite3"}
@@ -50,3 +50,19 @@ def test_importing_brings_in_no_module_of_ours_that_has_to_be_asked_for():
     ours = {name.split(".")[1] for name in modules_after("") if name.startswith("runflow_async.")}
     assert ours & OPTIONAL == set()
     assert "session" in ours
+
+
+def test_only_what_users_can_use_is_an_extra():
+    assert PROJECT["optional-dependencies"].keys() == {"cli", "plot", "dask"}
+
+
+def test_the_compatibility_policy_names_the_pythons_that_are_tested():
+    minors = re.findall(r"Python :: 3\.(\d+)", " ".join(PROJECT["classifiers"]))
+    assert f"CPython 3.{minors[0]} to 3.{minors[-1]} are tested" in (ROOT / "docs" / "compatibility.md").read_text()
+    assert PROJECT["requires-python"] == f">=3.{minors[0]}"
+
+
+def test_a_release_runs_no_action_that_can_be_changed_under_its_name():
+    used = re.findall(r"uses: \S+@(\S+)", (ROOT / ".github" / "workflows" / "release.yml").read_text())
+    assert used
+    assert [pin for pin in used if not re.fullmatch(r"[0-9a-f]{40}", pin)] == []
