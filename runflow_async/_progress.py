@@ -93,6 +93,8 @@ class Progress:
         self._observed_at = now
         self._waiting, self._finished = waiting, finished
         self._peak = max(self._peak, running)
+        if waiting or self._cohorts:
+            self._fit(now)
 
     def _compare(self, before: float, now: float, running: int, finished: int) -> None:
         between = (before + now) / 2
@@ -160,7 +162,6 @@ class Progress:
         """
         if self._observed_at is None or not (self._waiting or self._cohorts):
             return self._without_belief(now, longest, eagerness)
-        self._fit(now)
         groups = self._groups(now)
         if self._log_ended(groups, longest) < UNLIKELY:
             return longest

@@ -90,6 +90,16 @@ def test_while_nothing_has_begun_intervals_grow_slowly():
     assert delays[-1] < 500
 
 
+def test_asked_again_it_says_the_same():
+    """It learns from answers alone: a strategy that asks twice, or not at all, leaves the belief as it is."""
+    progress, twin = [watched((0.0, 0, 4, 0), (12.0, 0, 4, 0), (20.0, 0, 2, 2)) for _ in range(2)]
+    asked = [progress.delay(now, 60.0, 1.0) for now in (20.0, 25.0, 20.0, 25.0)]
+    assert asked[:2] == asked[2:]
+    for each in (progress, twin):
+        each.observe(26.0, Tally(0, 1, 3))
+    assert progress.delay(26.0, 60.0, 1.0) == twin.delay(26.0, 60.0, 1.0)
+
+
 def test_eagerness_makes_intervals_shorter():
     delays = [steady(36).delay(195.0, 10.0, eagerness) for eagerness in (0.3, 1.0, 3.0, 10.0)]
     assert delays == sorted(delays, reverse=True)
