@@ -269,7 +269,8 @@ class Coordinator:
         running = [shard for shard in self._shards if shard.worker in workers and shard.unfinished]
         willing = [worker for worker in workers if self._unwilling.get(worker, now) <= now]
         if willing and not any(shard.moving_to for shard in running):
-            for shard in choose_moves(running, workers, willing):
+            for shard, worker in choose_moves(running, workers, willing).items():
+                shard.moving_to = worker
                 await shard.order(Stop())
 
 

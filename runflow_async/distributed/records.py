@@ -92,18 +92,15 @@ class ShardRecord:
 
 def choose_moves(
     running: Sequence[ShardRecord], workers: Sequence[str], willing: Sequence[str]
-) -> Sequence[ShardRecord]:
-    """Choose the shards that have to move so that the workers have equally many, and note where to."""
+) -> dict[ShardRecord, str]:
+    """The shards that have to move so that the workers have equally many, each with its new worker."""
     counts = Counter({worker: 0 for worker in workers})  # noqa: C420  # a Counter of them would count each once
     counts.update(shard.worker for shard in running if shard.worker)
     most, highest = counts.most_common(1)[0]
     fewest = min(willing, key=counts.__getitem__)
     # To a worker that has none one goes ahead, for it may have other things to do.
     count = (highest - counts[fewest]) // 2 if counts[fewest] else min(1, highest // 2)
-    chosen = [shard for shard in running if shard.worker == most][:count]
-    for shard in chosen:
-        shard.moving_to = fewest
-    return chosen
+    return dict.fromkeys([shard for shard in running if shard.worker == most][:count], fewest)
 
 
 def no_worker_in_time(batch_id: UUID) -> WaitTimeoutError:

@@ -42,5 +42,7 @@ def shards_on(counts: dict[str, int]) -> list[ShardRecord]:
 )
 def test_shards_move_from_the_worker_with_the_most_to_the_one_with_the_fewest(counts, willing, moves, target):
     workers = sorted({*counts, *willing})
-    chosen = choose_moves(shards_on(counts), workers, list(willing))
-    assert [(shard.worker, shard.moving_to) for shard in chosen] == [("a", target)] * moves
+    shards = shards_on(counts)
+    chosen = choose_moves(shards, workers, list(willing))
+    assert [(shard.worker, to) for shard, to in chosen.items()] == [("a", target)] * moves
+    assert [shard for shard in shards if shard.moving_to] == [], "choosing alone moves nothing"
