@@ -140,10 +140,18 @@ def test_an_id_that_stands_twice_counts_once_and_last():
     assert changes({item_id(0): "running"}, [twice, first]) == []
 
 
-def test_the_two_spellings_of_cancelled_are_one_end(caplog):
-    caplog.set_level("WARNING", logger="runflow_async")  # and back when the test is over
-    assert changes({item_id(0): "canceled"}, lines_of("cancelled")) == []
-    assert caplog.records == []
+@pytest.mark.parametrize(
+    ("known", "said", "is_second_end"),
+    [("failed", "succeeded", True), ("failed", "running", False), ("canceled", "cancelled", False)],
+    ids=["ended otherwise", "from before its end", "the other spelling"],
+)
+def test_what_contradicts_an_items_end_is_no_change_and_handed_back(caplog, known, said, is_second_end):
+    caplog.set_level(logging.DEBUG, logger="runflow_async")  # and back when the test is over
+    listed, changes, (contradiction,) = diff_items({item_id(0): known}, lines_of(said))
+    assert changes == []
+    assert contradiction == (item_id(0), listed[item_id(0)], known)
+    assert contradiction.is_second_end is is_second_end
+    assert caplog.records == [], "comparing is pure"
 
 
 @pytest.mark.parametrize("field", ["id", "run_id"])

@@ -696,6 +696,12 @@ class TestOddAnswers:
         levels = {record.levelname for record in caplog.records if "item" in record.message}
         assert {"WARNING", "DEBUG"} <= levels
 
+    async def test_an_item_that_is_said_to_have_ended_twice_is_reported_once(self, caplog):
+        said = [body(items=["succeeded", status]) for status in ("queued", "running", "succeeded")]
+        await play(body(items=["failed", "queued"]), *said, body("succeeded", ["succeeded", "succeeded"])).wait()
+        (line,) = [record.getMessage() for record in caplog.records if "now said" in record.message]
+        assert str(BATCH_ID) in line
+
     async def test_counts_that_contradict_the_items_are_reported_once(self, caplog):
         answers = [body(items=["running"], items_total=n) for n in (7, 8)]
         await play(*answers, body("succeeded", ["succeeded"], items_total=9)).wait()

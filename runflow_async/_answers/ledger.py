@@ -85,7 +85,8 @@ class Ledger:
         if answer.items is None:
             self._unlisted = self._handles()
         else:
-            listed, changes = diff_items(self._seen, answer.items)
+            listed, changes, contradictions = diff_items(self._seen, answer.items)
+            self._report(contradictions)
             self._check_counts(answer, len(listed))
             if not self._seen.keys() <= listed.keys():
                 self._unlisted = {key: item for key, item in self._handles().items() if key not in listed}
@@ -201,6 +202,14 @@ class Ledger:
         if self._body is None:
             return self._unlisted
         return {str(item.id): item for item in self._snapshot(self._seen).items or []}
+
+    def _report(self, contradictions: list[ItemChange]) -> None:
+        for change in contradictions:
+            key, item, previous = change
+            if change.is_second_end:
+                self.warn("item %s was %r and is now said to be %r; the first stays", key, previous, item.status_code)
+            else:
+                logger.debug("item %s is %r; a stale answer says %r", key, previous, item.status_code)
 
     def _check_counts(self, answer: PollAnswer, listed: int) -> None:
         ended = (answer.items_succeeded or 0) + (answer.items_failed or 0) + (answer.items_cancelled or 0)

@@ -5,7 +5,6 @@ Pure: identity is the item's id, a terminal status stays, and the order is `sequ
 
 from __future__ import annotations
 
-import logging
 import re
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
     from runflow_async._answers.decoding import ItemLine
 
 __all__ = ["UUID_TEXT", "ItemChange", "ItemDiff", "ItemTransition", "are_canonical", "diff_items", "handle_of"]
-
-logger = logging.getLogger("runflow_async")
-
 
 UUID_TEXT = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}", re.IGNORECASE | re.ASCII)
 
@@ -68,6 +64,12 @@ class ItemChange(NamedTuple):
     item: ItemLine | BatchItemHandle
     previous: str | None
 
+    @property
+    def is_second_end(self) -> bool:
+        """Whether an item that has ended is said to have ended otherwise; the spellings of "canceled" are one."""
+        ends = {self.previous, self.item.status_code}
+        return ends <= TERMINAL_STATUSES and ends != {"canceled", "cancelled"}
+
 
 class ItemDiff(NamedTuple):
     """What an answer says of the items, beside what was known.
@@ -75,16 +77,16 @@ class ItemDiff(NamedTuple):
     Attributes:
         listed: the answer's lines by canonical item id; where an id stands twice, the last one counts.
         changes: the items whose status differs from the known one, in `sequence_index` order.
+        contradictions: likewise, of items that had ended; their known status stays.
     """
 
     listed: dict[str, ItemLine]
     changes: list[ItemChange]
+    contradictions: list[ItemChange]
 
 
 def diff_items(known: Mapping[str, str], lines: Sequence[ItemLine]) -> ItemDiff:
     """Compare the items of an answer with the statuses known before.
-
-    A stale or contradicting answer about an item that was terminal is no change; it is logged.
 
     Args:
         known: status by canonical item id.
@@ -96,13 +98,15 @@ def diff_items(known: Mapping[str, str], lines: Sequence[ItemLine]) -> ItemDiff:
     _check_ids(known, lines)
     listed = {line.id if line.id in known else _canonical(line.id): line for line in lines}
     status_of = known.get
-    changes = [
+    differing = [
         ItemChange(key, line, previous)
         for key, line in listed.items()
-        if (previous := status_of(key)) != line.status_code and not _contradicts(key, previous, line.status_code)
+        if (previous := status_of(key)) != line.status_code
     ]
-    changes.sort(key=lambda change: change.item.sequence_index)
-    return ItemDiff(listed, changes)
+    differing.sort(key=lambda change: change.item.sequence_index)
+    changes = [change for change in differing if change.previous not in TERMINAL_STATUSES]
+    contradictions = [change for change in differing if change.previous in TERMINAL_STATUSES]
+    return ItemDiff(listed, changes, contradictions)
 
 
 def _check_ids(known: Mapping[str, str], lines: Sequence[ItemLine]) -> None:
@@ -140,13 +144,3 @@ def handle_of(item: ItemLine | BatchItemHandle) -> BatchItemHandle:
     if isinstance(item, BatchItemHandle):
         return item
     return BatchItemHandle(UUID(item.id), item.sequence_index, UUID(item.run_id), item.status_code, item.client_ref)
-
-
-def _contradicts(key: str, previous: str | None, status: str) -> bool:
-    if previous not in TERMINAL_STATUSES:
-        return False
-    if status in TERMINAL_STATUSES and {previous, status} != {"canceled", "cancelled"}:
-        logger.warning("item %s was %r and is now said to be %r; the first stays", key, previous, status)
-    else:
-        logger.debug("item %s is %r; a stale answer says %r", key, previous, status)
-    return True
