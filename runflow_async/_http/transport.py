@@ -198,8 +198,9 @@ class Transport:
     async def _exchange(self, http: aiohttp.ClientSession, url: URL, deadline: float) -> Reply:
         started = self._now()
         response = None
+        bound = asyncio.timeout_at(deadline)
         try:
-            async with asyncio.timeout_at(deadline) as bound:
+            async with bound:
                 response = await http.get(url, **self._options)
                 if response.status == HTTPStatus.OK:
                     body = await read_body(response, self._max_response_bytes)
@@ -236,8 +237,9 @@ class Transport:
             await self._slots.acquire()  # does not suspend
             return
         crowded = False
+        bound = asyncio.timeout_at(None if limit == math.inf else limit)
         try:
-            async with asyncio.timeout_at(None if limit == math.inf else limit) as bound:
+            async with bound:
                 with self.throttle.queueing(bound, deadline):
                     await self._slots.acquire()
                     crowded = True  # by those who queue for the pace, this one included

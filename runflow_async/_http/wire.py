@@ -151,7 +151,8 @@ async def close_with_the_loop(http: aiohttp.ClientSession) -> AsyncGenerator[Non
         yield
     finally:
         if http.connector is not None:
-            http.connector._close(abort_ssl=True)  # noqa: SLF001  # the public method makes a task
+            # The public method makes a task.
+            http.connector._close(abort_ssl=True)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
 def cut(http: aiohttp.ClientSession) -> Awaitable[None]:
