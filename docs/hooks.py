@@ -1,6 +1,6 @@
-"""Takes the plots and the figures from where they are kept, so that no second copy of them grows old.
+"""Adds the plots and the README's figures to the site, so that no second copy of them can go stale.
 
-A page links to a plot by its place in the checkout, as it does where it is read without being built.
+Pages link to a plot by its path in the checkout, so the links also work where a page is read without being built.
 """
 # ruff: noqa: INP001  # loaded by its path
 
@@ -41,5 +41,5 @@ def on_page_markdown(markdown: str, *, config: MkDocsConfig, **_: object) -> str
     readme = (Path(config.config_file_path).parent / "README.md").read_text()
     table = re.search(r"^## Numbers$.*?(^\|.*?\n)\n", readme, re.DOTALL | re.MULTILINE)
     if table is None:
-        raise PluginError("README.md has no table under its heading 'Numbers': mend this hook, or the README")
+        raise PluginError("README.md has no table under its heading 'Numbers': fix this hook or the README")
     return markdown.replace(NUMBERS, table[1])
