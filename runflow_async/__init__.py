@@ -1,4 +1,4 @@
-"""Know what became of every item of every Runflow batch in flight, from asyncio."""
+"""Follow every item of every Runflow batch in flight, from asyncio."""
 
 from runflow_async import _startup as _startup  # first: it hears signals during the imports below
 from runflow_async._answers.transitions import ItemTransition

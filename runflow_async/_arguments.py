@@ -1,6 +1,6 @@
-"""Every check of an argument, once: what is accepted, what it becomes, and an error that says what to pass instead.
+"""All argument checks: what is accepted, what it is converted to, and an error that says what to pass instead.
 
-Knows nothing of what the arguments are for. Whatever is wrong is raised at the call, before anything is sent.
+Does not know what the arguments are for. Errors are raised at the call, before anything is sent.
 """
 
 from __future__ import annotations
@@ -51,11 +51,10 @@ _visible_ascii = re.compile(r"[\x21-\x7e]+")
 
 
 def check_seconds(name: str, value: float | timedelta, *, zero: bool = False) -> float:
-    """Return a length of time in seconds.
+    """Return a duration in seconds.
 
     Raises:
-        ConfigurationError: if it is neither a finite number above zero (or zero, where that is allowed) nor a
-            `timedelta` of such a length.
+        ConfigurationError: if it is neither a finite number above zero (or zero, if allowed) nor such a `timedelta`.
     """
     if isinstance(value, timedelta):
         value = value.total_seconds()
@@ -66,7 +65,7 @@ def check_number(name: str, value: float, *, zero: bool = False, unit: str = "nu
     """Return a real number of any kind (numpy's, `Decimal`, `Fraction`) as a float.
 
     Raises:
-        ConfigurationError: if it is not finite, or not above zero (or zero, where that is allowed).
+        ConfigurationError: if it is not finite, or not above zero (or zero, if allowed).
     """
     if isinstance(value, bool) or not isinstance(value, (Real, Decimal)):
         raise ConfigurationError(f"{name} must be a {unit}{otherwise}, not {_kind(value)}")
@@ -74,7 +73,7 @@ def check_number(name: str, value: float, *, zero: bool = False, unit: str = "nu
         number = float(value)
     except OverflowError:
         number = math.inf
-    except ValueError:  # of a signalling Decimal
+    except ValueError:  # from a signalling Decimal
         number = math.nan
     except TypeError:  # of numpy's timedelta64, which passes for a whole number
         raise ConfigurationError(f"{name} must be a {unit}{otherwise}, not {_kind(value)}") from None
@@ -85,18 +84,18 @@ def check_number(name: str, value: float, *, zero: bool = False, unit: str = "nu
 
 
 def check_count(name: str, value: int) -> int:
-    """Return a whole number from 1.
+    """Return a positive whole number.
 
     Raises:
         ConfigurationError: for anything else.
     """
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ConfigurationError(f"{name} must be a whole number from 1, not {value!r}")
+        raise ConfigurationError(f"{name} must be a positive whole number, not {value!r}")
     return int(value)
 
 
 def check_type(name: str, value: T, expected: type[T]) -> T:
-    """Return the value if it is of the expected class.
+    """Return the value if it is an instance of the expected class.
 
     Raises:
         ConfigurationError: if it is not.
@@ -109,10 +108,10 @@ def check_type(name: str, value: T, expected: type[T]) -> T:
 def check_function(name: str, value: F | None, purpose: str) -> F | None:
     """Return a plain function, or None.
 
-    What an `async def` or a generator returns when it is called is always true and never a number.
+    An `async def` or a generator function returns an object that is always true and never a number.
 
     Raises:
-        ConfigurationError: if it cannot be called, or is a class, a coroutine function or a generator function.
+        ConfigurationError: if it is not callable, or is a class, a coroutine function or a generator function.
     """
     if value is None:
         return None
@@ -130,22 +129,22 @@ def _is_deferred(function: Callable[..., object]) -> bool:
 
 
 def check_checkpoint(value: Checkpoint | None) -> Checkpoint | None:
-    """Return an object that can load and record, or None.
+    """Return a checkpoint, or None.
 
     Raises:
-        ConfigurationError: if it has no `async def load` and plain `def record`.
-        CheckpointError: if it says itself that it cannot be used yet, or any more.
+        ConfigurationError: if it lacks an `async def load` or a plain `def record`.
+        CheckpointError: if it reports that it is not open.
     """
     if value is None:
         return None
     load, record = getattr(value, "load", None), getattr(value, "record", None)
     if isinstance(value, type) or not (callable(load) and callable(record)):
         raise ConfigurationError(
-            "checkpoint must be an object with `async def load` and `def record`, such as the one that "
-            f"`async with SQLiteCheckpoints(path) as checkpoint` gives, not {_kind(value)}"
+            "checkpoint must be an object with `async def load` and `def record`, such as the one from "
+            f"`async with SQLiteCheckpoints(path) as checkpoint`, not {_kind(value)}"
         )
     if inspect.isroutine(load) and not inspect.iscoroutinefunction(inspect.unwrap(load)):
-        raise ConfigurationError("checkpoint.load must be an `async def`: it is awaited")
+        raise ConfigurationError("checkpoint.load must be an `async def`, because it is awaited")
     check_function("checkpoint.record", record, "a function of an ItemTransition")
     check_open = getattr(value, "check_open", None)
     if check_open is not None:
@@ -154,9 +153,9 @@ def check_checkpoint(value: Checkpoint | None) -> Checkpoint | None:
 
 
 def parse_batch_id(value: UUID | str) -> UUID:
-    """Return the batch id as a UUID, which leaves no room for path tricks in the request line.
+    """Return the batch id as a UUID, so that it cannot alter the path of a request.
 
-    White space around a text is dropped: ids are often read from files.
+    White space around the text is ignored, because ids are often read from files.
 
     Raises:
         ConfigurationError: if `value` is neither a UUID nor the text of one.
@@ -172,10 +171,10 @@ def parse_batch_id(value: UUID | str) -> UUID:
 
 
 def parse_batch_ids(values: Iterable[UUID | str]) -> list[UUID]:
-    """Return many batch ids as UUIDs, in their order.
+    """Return several batch ids as UUIDs, in their order.
 
     Raises:
-        ConfigurationError: if `values` is no iterable of them; one id, a text and a `Batch` are none.
+        ConfigurationError: if `values` is not an iterable of ids; a single id, a string and a `Batch` are not.
     """
     if isinstance(values, (str, bytes, bytearray, UUID, Batch)):
         raise ConfigurationError(f"batch_ids must be several ids, such as a list, not {_kind(values)}: pass [batch_id]")
@@ -187,23 +186,23 @@ def parse_since(value: Batch | None, batch_id: UUID) -> Batch | None:
     """Return an earlier snapshot of a batch, or None.
 
     Raises:
-        ConfigurationError: if it is no `Batch`, or one of another batch.
+        ConfigurationError: if it is not a `Batch`, or belongs to another batch.
     """
     if value is not None and check_type("since", value, Batch).id not in (None, batch_id):
-        raise ConfigurationError(f"since is a snapshot of batch {value.id}, not of {batch_id}")
+        raise ConfigurationError(f"since must be a snapshot of batch {batch_id}, not of {value.id}")
     return value
 
 
 def parse_since_of_many(values: Iterable[Batch]) -> dict[UUID, Batch]:
-    """Return earlier snapshots by their ids.
+    """Return earlier snapshots, by batch id.
 
     Raises:
-        ConfigurationError: if `values` is no iterable of `Batch`, or one of them has no id.
+        ConfigurationError: if `values` is not an iterable of `Batch`, or one of them has no id.
     """
     if isinstance(values, Batch):
         raise ConfigurationError("since must be several snapshots, such as a list, not a Batch: pass [batch]")
     if isinstance(values, Mapping):
-        raise ConfigurationError("since must be snapshots, not a mapping to them: pass its `values()`")
+        raise ConfigurationError("since must be snapshots, not a mapping: pass its `values()`")
     _check_iterable("since", values, "snapshots")
     earlier: dict[UUID, Batch] = {}
     for batch in values:
@@ -215,28 +214,28 @@ def parse_since_of_many(values: Iterable[Batch]) -> dict[UUID, Batch]:
 
 
 def parse_api_key(value: str) -> Secret:
-    """Return the key, masked against being shown; the message of an error does not hold it either.
+    """Return the key in a form that is masked when shown. The error's message does not contain it either.
 
     Raises:
-        ConfigurationError: if it is empty or holds anything but visible ASCII.
+        ConfigurationError: if it is empty or contains anything but visible ASCII.
     """
     if not isinstance(value, str) or not _visible_ascii.fullmatch(value):
         raise ConfigurationError(
-            "the API key (api_key or RUNFLOW_API_KEY) must be visible ASCII without blanks or line ends"
+            "the API key (api_key or RUNFLOW_API_KEY) must be visible ASCII without spaces or line breaks"
         )
     return Secret(value)
 
 
 def parse_organization_id(value: UUID | str | None) -> str | None:
-    """Return the organisation's id as it goes into a header.
+    """Return the organisation's id as it is sent in the header.
 
     Raises:
-        ConfigurationError: if it holds anything but visible ASCII.
+        ConfigurationError: if it contains anything but visible ASCII.
     """
     if value is None or isinstance(value, UUID):
         return None if value is None else str(value)
     if not isinstance(value, str) or not _visible_ascii.fullmatch(value):
-        raise ConfigurationError("organization_id must be a UUID or visible ASCII without blanks or line ends")
+        raise ConfigurationError("organization_id must be a UUID or visible ASCII without spaces or line breaks")
     return value
 
 
@@ -244,19 +243,19 @@ def parse_base_url(value: str) -> str:
     """Return the base URL without its trailing slash.
 
     Raises:
-        ConfigurationError: if it is no http(s) URL, carries a user, query or fragment, or is plain http to
-            a host other than loopback, where the key would travel in the clear.
+        ConfigurationError: if it is not an http(s) URL, has a user, a query or a fragment, or is plain http to a host
+            other than loopback, which would send the key in the clear.
     """
     parts = _split_url(value)
     if "@" in value:
-        raise ConfigurationError("base_url must not carry a user or password: pass the key as api_key")
+        raise ConfigurationError("base_url must not contain a user or password: pass the key as api_key")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigurationError(f"base_url must be an http(s) URL with a host, not {printable(value)!r}")
     if parts.query or parts.fragment or "?" in value or "#" in value:
         raise ConfigurationError("base_url must not have a query or a fragment")
     if parts.scheme == "http" and not _is_loopback(parts.hostname):
         raise ConfigurationError(
-            f"base_url must be https for {parts.hostname}: over plain http the API key travels in the clear"
+            f"base_url must be https for {parts.hostname}: plain http would send the API key in the clear"
         )
     return urlunsplit(parts).rstrip("/")
 
@@ -268,7 +267,7 @@ def _split_url(value: str) -> SplitResult:
         parts = urlsplit(value)
         parts.port  # noqa: B018  # the property raises where the port is no port
     except ValueError as error:
-        raise ConfigurationError(f"base_url is no URL: {error}") from None
+        raise ConfigurationError(f"base_url is not a URL: {error}") from None
     return parts
 
 

@@ -1,4 +1,4 @@
-"""Text on its way to a person: what must not be shown is masked, what cannot be seen is escaped."""
+"""Text that people will read: secrets are masked, invisible characters are escaped."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ __all__ = ["Secret", "printable"]
 
 
 class Secret(str):
-    """Text whose `repr` is masked, so that tracebacks with locals, logs and debuggers do not show it."""
+    """A string with a masked `repr`, so that tracebacks with locals, logs and debuggers do not show it."""
 
     __slots__ = ()
 
@@ -15,6 +15,6 @@ class Secret(str):
 
 
 def printable(text: str, limit: int = 200) -> str:
-    """The text with control, bidirectional and other invisible characters escaped, cut to `limit`."""
+    """Return the text with control, bidirectional and other invisible characters escaped, cut to `limit`."""
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:limit])
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"

@@ -1,7 +1,7 @@
-"""Callbacks of batches that have ended: verified, parsed, and turned into a poll at once.
+"""Receive the callbacks of batches that have ended: verify them, parse them, and poll at once.
 
-A callback is never taken for the truth about a batch: it only says that asking is worth while now. So a forged one
-could cost a poll, and nothing else.
+A callback is never trusted as the state of a batch: it only triggers a poll. So a forged one could cost a poll and
+nothing else.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ __all__ = ["BatchCallback", "callback_application", "parse_callback", "verify_si
 logger = logging.getLogger("runflow_async")
 
 REMEMBERED = 10_000
-"""Callbacks that are known again when they come twice."""
+"""How many callbacks are remembered to recognise duplicates."""
 
 _signature = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _surrogate = re.compile("[\ud800-\udfff]")
 
 
 class BatchCallback(Struct, frozen=True, kw_only=True):
-    """What the server posts to a batch's `callback_url` once it has ended."""
+    """The body that the server posts to a batch's `callback_url` once the batch has ended."""
 
     event: str
     batch_id: UUID
@@ -60,7 +60,7 @@ class BatchCallback(Struct, frozen=True, kw_only=True):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the batch has ended, by what the callback says."""
+        """Whether the batch has ended, according to the callback."""
         return self.status in TERMINAL_STATUSES
 
 
@@ -68,16 +68,16 @@ _callbacks = Lenient(BatchCallback, essential=("event", "batch_id"))
 
 
 def verify_signature(secrets: str | Sequence[str], body: bytes, signature: str | None) -> None:
-    """Do nothing if the body was signed with one of the secrets.
+    """Raise unless the body was signed with one of the secrets.
 
     Args:
-        secrets: the organisation's callback secret; during a rotation both of them.
-        body: the raw body, byte for byte as it was received.
+        secrets: the organisation's callback secret, or both secrets during a rotation.
+        body: the raw body, byte for byte as received.
         signature: the header `Runflow-Signature`: 64 lowercase hexadecimal digits; None if it is missing.
 
     Raises:
-        InvalidSignatureError: if it is missing, malformed, or made with none of the secrets. The comparison takes the
-            same time wherever the difference is.
+        InvalidSignatureError: if the signature is missing, malformed, or not made with any of the secrets. The
+            comparison takes constant time.
         ConfigurationError: if there is no secret, or an empty one.
     """
     keys = _check_secrets(secrets)
@@ -85,22 +85,22 @@ def verify_signature(secrets: str | Sequence[str], body: bytes, signature: str |
         raise InvalidSignatureError("the callback's Runflow-Signature is missing or not 64 lowercase hex digits")
     matches = [hmac.compare_digest(hmac.new(key.encode(), body, sha256).hexdigest(), signature) for key in keys]
     if not any(matches):
-        raise InvalidSignatureError("the callback was signed with none of the secrets")
+        raise InvalidSignatureError("the callback's signature was not made with any of the secrets")
 
 
 def _check_secrets(secrets: str | Sequence[str]) -> tuple[Secret, ...]:
     several = not isinstance(secrets, str) and isinstance(secrets, Iterable)
     texts = tuple(secrets) if several else (secrets,)
     if not texts or not all(isinstance(text, str) and text and not _surrogate.search(text) for text in texts):
-        raise ConfigurationError("the callback secret must be a text that is not empty, or several of them")
+        raise ConfigurationError("the callback secret must be a non-empty string, or several of them")
     return tuple(Secret(text) for text in texts)
 
 
 def parse_callback(body: bytes) -> BatchCallback:
-    """Decode a callback's body; an odd value in any field but `event` and `batch_id` becomes None, with a warning.
+    """Decode a callback's body. A malformed field other than `event` and `batch_id` becomes None, with a warning.
 
     Raises:
-        MalformedResponseError: if it is no callback, with the place.
+        MalformedResponseError: if it is not a callback; says where the body is wrong.
     """
     return _callbacks.decode(body, WarnOnce("a callback"))
 
@@ -108,21 +108,21 @@ def parse_callback(body: bytes) -> BatchCallback:
 def callback_application(
     session: RunflowSession, secrets: str | Sequence[str], *, path: str = "/", max_body: int = 1_048_576
 ) -> web.Application:
-    """Make an application that takes callbacks and nudges the waits for their batches.
+    """Make an application that receives callbacks and nudges the waits for their batches.
 
-    Serve it by itself or mount it with `add_subapp`. It answers 200 to what is signed, whether or not somebody waits
-    and however often it comes; 401 to a bad signature, 400 to a signed body that is no callback or to one whose
-    compression is broken, 413 to a large one, and 503 once the session is closed. A compressed body is decompressed
-    before its signature is verified.
+    Serve it on its own or mount it with `add_subapp`. It answers 200 to a signed callback, whether or not anything
+    waits for the batch and however often the callback is repeated; 401 to a bad signature; 400 to a signed body that
+    is not a callback, or whose compression is broken; 413 to a large one; and 503 once the session is closed. A
+    compressed body is decompressed before its signature is verified.
 
     Args:
-        session: whose waits are nudged; it must run on the same event loop.
+        session: the session whose waits are nudged; it must run on the same event loop.
         secrets: as for `verify_signature`.
         path: where callbacks are posted.
-        max_body: bytes, counted after decompression; no larger body is read, also where it is mounted.
+        max_body: largest body in bytes, counted after decompression. It also applies if the application is mounted.
 
     Raises:
-        ConfigurationError: if there is no secret, or an empty one, or `max_body` is no whole number from 1.
+        ConfigurationError: if there is no secret, or an empty one, or `max_body` is not a positive whole number.
     """
     max_body = check_count("max_body", max_body)
     application = web.Application()
@@ -131,7 +131,7 @@ def callback_application(
 
 
 class _Receiver:
-    """Takes callbacks; each is acted on once."""
+    """Receives callbacks and acts on each one once."""
 
     def __init__(self, session: RunflowSession, secrets: tuple[Secret, ...], max_body: int) -> None:
         self._session = session
@@ -148,7 +148,7 @@ class _Receiver:
             self._act_on(callback)
         except InvalidSignatureError as error:
             name = printable(request.headers.get("Runflow-Request-Id", "none"))
-            logger.warning("callback with the request id %s refused: %s", name, error)
+            logger.warning("callback with the request id %s rejected: %s", name, error)
             return web.json_response({"error": str(error)}, status=401)
         except (MalformedResponseError, web.RequestPayloadError) as error:
             return web.json_response({"error": str(error)}, status=400)
@@ -157,21 +157,21 @@ class _Receiver:
         return web.json_response({})
 
     async def _read(self, request: web.Request) -> bytes:
-        # A mounted application's own client_max_size does not count, only the outermost one's.
+        # In a mounted application only the outermost client_max_size counts, not its own.
         try:
             bounded = request.clone(client_max_size=self._max_body)
         except RuntimeError:
-            bounded = request  # a middleware before this has read it
+            bounded = request  # a middleware in front has already read it
         body = await bounded.read()
         if len(body) > self._max_body:
             raise web.HTTPRequestEntityTooLarge(self._max_body, len(body))
         return body
 
     def _act_on(self, callback: BatchCallback) -> None:
-        # An event is as long as its sender likes; its digest is not.
+        # The sender decides how long an event is; its digest has a fixed length.
         seen = (callback.batch_id, sha256(callback.event.encode()).digest())
         if seen in self._known:
-            logger.debug("callback of batch %s came again", callback.batch_id)
+            logger.debug("duplicate callback of batch %s", callback.batch_id)
             return
         is_awaited = self._session.nudge(callback.batch_id)
         logger.debug("callback of batch %s, awaited: %s", callback.batch_id, is_awaited)

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 __all__ = ["DEMO_INTERVAL", "DEMO_SECONDS", "demo_batches", "run_demo"]
 
 DEMO_SECONDS = 8.0
-"""How long the longest of the batches takes."""
+"""Seconds that the longest of the batches takes."""
 DEMO_INTERVAL = wait_adaptive(max=1.0)
-"""A livelier schedule than the default one."""
+"""A schedule that polls more often than the default."""
 
 
 @asynccontextmanager
 async def demo_batches(duration: float = DEMO_SECONDS) -> AsyncGenerator[tuple[RunflowSession, dict[UUID, str]]]:
-    """An emulator with three batches of at most `duration` seconds: a session on it, and their names by id."""
+    """Run an emulator with three batches of at most `duration` seconds; yield a session and the names by batch id."""
     async with (
         Emulator(seed=7) as emulator,
         RunflowSession(emulator.api_key, base_url=emulator.url) as session,
@@ -42,7 +42,7 @@ async def demo_batches(duration: float = DEMO_SECONDS) -> AsyncGenerator[tuple[R
 
 
 async def run_demo(duration: float = DEMO_SECONDS) -> None:
-    """Print the demo line by line; ends by itself a little after `duration` seconds."""
+    """Print the demo line by line; it ends a little after `duration` seconds."""
     async with demo_batches(duration) as (session, names):
         waits = session.wait_for_batches(names, timeout=60, interval=DEMO_INTERVAL)
         async for transition in waits:

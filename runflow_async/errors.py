@@ -1,14 +1,14 @@
-"""Every error that leaves this library, one tree.
+"""All errors of this library, as one tree.
 
     RunflowError
     ├── ConfigurationError             also a ValueError: key, base URL, arguments
-    ├── InvalidSignatureError          a callback that nobody with the secret has signed
+    ├── InvalidSignatureError          a callback without a valid signature
     ├── ShardError                     a shard of a distributed wait could not run; says where and why
-    ├── CheckpointError                the checkpoint's file cannot be read or written; says which and why
+    ├── CheckpointError                a checkpoint file cannot be read or written; says which and why
     ├── SessionClosedError             the session was closed before or during the call
-    ├── TransportError                 connection, DNS, protocol garbage, timeout of one request
+    ├── TransportError                 connection, DNS, malformed HTTP, timeout of one request
     │   └── CertificateError           never retried
-    ├── MalformedResponseError         not the contract, or another batch's answer: says where
+    ├── MalformedResponseError         violates the contract, or belongs to another batch; says where
     │   └── ResponseTooLargeError      never retried
     ├── StatusError                    status, code, message, errors, request_id, retry_after
     │   ├── BadRequestError            400
@@ -20,13 +20,13 @@
     │   ├── ServerError                5xx
     │   └── RedirectError              3xx
     ├── BatchWaitError                 batch_id, batch (last snapshot), stats
-    │   ├── WaitTimeoutError           also a TimeoutError; the batch is still running
+    │   ├── WaitTimeoutError           also a TimeoutError; the batch keeps running
     │   ├── OutageError                no good answer for max_outage seconds; the last error is its cause
     │   └── WaitClosedError            aclose() was called before the wait had ended
-    └── BatchFailedError               from Batch.raise_for_status(), with that batch
+    └── BatchFailedError               from Batch.raise_for_status(); carries that batch
 
-All of them pickle, hold plain data and build their own message. Nothing here decides when to retry; an error
-only carries its `verdict`, which the retry rules read.
+All of them can be pickled and hold plain data. They do not decide when to retry; each one only carries a `verdict`,
+which the retry rules read.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ if TYPE_CHECKING:
 
 
 class Verdict(StrEnum):
-    """What an error says about trying again."""
+    """Whether an error is worth a retry."""
 
     TRANSIENT = "transient"
-    """Tried again until attempts, `max_outage` or the deadline run out."""
+    """Retried until the attempts, `max_outage` or the deadline run out."""
     SUSPECT = "suspect"
-    """Tried again, but the third in a row is raised."""
+    """Retried, but the third in a row is raised."""
     FINAL = "final"
     """Raised at once."""
 
@@ -66,10 +66,10 @@ class RunflowError(Exception):
     """Base of every error of this library.
 
     Attributes:
-        batch_id: the batch whose wait the error ended, or that did not succeed, else None.
-        batch: the last snapshot of that wait, or that batch, else None.
+        batch_id: the batch whose wait ended with this error, or the batch that did not succeed; else None.
+        batch: the last snapshot of that batch, else None.
         stats: the counts of that wait, else None.
-        verdict: whether the same request is worth another try.
+        verdict: whether the same request is worth a retry.
     """
 
     batch_id: UUID | None = None
@@ -80,29 +80,29 @@ class RunflowError(Exception):
     def __reduce__(
         self,
     ) -> tuple[Callable[..., RunflowError], tuple[Any, ...]]:
-        # Causes of other libraries may hold sockets; only our own are known to pickle.
+        # Causes from other libraries may hold sockets; only our own errors are known to pickle.
         cause = self.__cause__ if isinstance(self.__cause__, RunflowError) else None
         return _restore, (type(self), self.args, self.__dict__, cause)
 
 
 class ConfigurationError(RunflowError, ValueError):
-    """An argument, the key or the base URL cannot be used; raised before any request."""
+    """An argument, the key or the base URL is invalid; raised before any request."""
 
 
 class InvalidSignatureError(RunflowError):
-    """A callback whose signature is missing, malformed, or made with none of the secrets."""
+    """A callback's signature is missing, malformed, or not made with any of the secrets."""
 
 
 class CheckpointError(RunflowError):
-    """The file of the checkpoints cannot be read or written."""
+    """A checkpoint file cannot be read or written."""
 
 
 class ShardError(RunflowError):
-    """A shard of a distributed wait could not run at all, so none of them goes on.
+    """A shard of a distributed wait could not run at all, so the whole wait ends.
 
     Attributes:
         shard: its number, from 0.
-        worker: the address of the worker where it was; None if that is not known.
+        worker: the address of its worker; None if unknown.
     """
 
     def __init__(self, shard: int, worker: str | None, reason: str) -> None:
@@ -119,7 +119,7 @@ class SessionClosedError(RunflowError):
 
 
 class TransportError(RunflowError):
-    """No complete HTTP answer: connection, DNS, protocol garbage, or one request's timeout."""
+    """No complete HTTP response: connection, DNS, malformed HTTP, or the timeout of one request."""
 
     verdict = Verdict.TRANSIENT
 
@@ -130,13 +130,13 @@ class TransportError(RunflowError):
 
 
 class CertificateError(TransportError):
-    """The server could not prove who it is; nothing was sent to it."""
+    """The server could not prove its identity; nothing was sent to it."""
 
     verdict = Verdict.FINAL
 
 
 class MalformedResponseError(RunflowError):
-    """An answer that is not the contract's, or that belongs to another batch.
+    """A response violates the contract, or belongs to another batch.
 
     Attributes:
         reason: what is wrong with it.
@@ -154,7 +154,7 @@ class MalformedResponseError(RunflowError):
 
 
 class ResponseTooLargeError(MalformedResponseError):
-    """The body is larger than the session's `max_response_bytes`; nothing of it was decoded."""
+    """The body is larger than the session's `max_response_bytes`; none of it was decoded."""
 
     verdict = Verdict.FINAL
 
@@ -162,7 +162,7 @@ class ResponseTooLargeError(MalformedResponseError):
         self.limit = limit
         super().__init__(
             f"the body is larger than {limit} bytes; pass a larger max_response_bytes to RunflowSession "
-            "if such answers are expected"
+            "if you expect such answers"
         )
 
 
@@ -172,10 +172,10 @@ class StatusError(RunflowError):
     Attributes:
         status: HTTP status code.
         code: the error envelope's code, such as `PERMISSION_DENIED`, or None.
-        message: the server's own text, control characters escaped, at most 200 characters.
+        message: the server's own text with control characters escaped, at most 200 characters.
         errors: the envelope's list of field errors, or None.
-        request_id: the server's id of the request, for its support, or None.
-        retry_after: seconds the server asked to wait, or None.
+        request_id: the server's id of the request, to quote to its support, or None.
+        retry_after: seconds that the server asked to wait, or None.
     """
 
     hint = ""
@@ -212,17 +212,17 @@ class StatusError(RunflowError):
 
 
 class BadRequestError(StatusError):
-    """400: the request itself is wrong."""
+    """400: the request itself is invalid."""
 
 
 class AuthenticationError(StatusError):
-    """401: the key is missing, wrong or revoked."""
+    """401: the key is missing, invalid or revoked."""
 
     hint = "check the API key: the argument api_key or the environment variable RUNFLOW_API_KEY"
 
 
 class PermissionDeniedError(StatusError):
-    """403: the key may not see this; `code` says why."""
+    """403: the key has no access; `code` says why."""
 
 
 class NotFoundError(StatusError):
@@ -232,22 +232,22 @@ class NotFoundError(StatusError):
 
 
 class UnprocessableError(StatusError):
-    """422: a value was refused; `errors` says which."""
+    """422: a value was rejected; `errors` says which."""
 
 
 class RateLimitError(StatusError):
-    """429: too many requests for the organisation; `retry_after` in seconds where the server said so."""
+    """429: too many requests for the organisation; `retry_after` has the seconds to wait if the server named them."""
 
 
 class ServerError(StatusError):
-    """5xx: the server or something before it failed."""
+    """5xx: the server or a gateway in front of it failed."""
 
 
 class RedirectError(StatusError):
-    """3xx: redirects are never followed, for the key would travel along.
+    """3xx: redirects are never followed, because they would carry the key along.
 
     Attributes:
-        location: where the server pointed to, sanitised, without user and password; or None.
+        location: the redirect's target, sanitised, without user and password; or None.
     """
 
     hint = "redirects are not followed; check base_url (RUNFLOW_BASE_URL)"
@@ -262,7 +262,7 @@ class RedirectError(StatusError):
 
 
 class BatchWaitError(RunflowError):
-    """A wait ended before its batch did. `batch` is the last snapshot, `stats` the counts."""
+    """A wait ended before its batch did. `batch` is the last snapshot, `stats` has the counts."""
 
     def __init__(
         self, message: str, *, batch_id: UUID | None = None, batch: Batch | None = None, stats: WaitStats | None = None
@@ -274,7 +274,7 @@ class BatchWaitError(RunflowError):
 
 
 class WaitTimeoutError(BatchWaitError, TimeoutError):
-    """The wait's own `timeout` went by; the batch is still running on the server."""
+    """The wait's own `timeout` expired; the batch keeps running on the server."""
 
 
 class OutageError(BatchWaitError):

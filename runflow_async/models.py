@@ -1,4 +1,4 @@
-"""The API's nouns as frozen msgspec structs; their fields follow the contract one by one."""
+"""The API's objects as frozen msgspec structs. Their fields follow the contract one by one."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ __all__ = [
 
 Instant = Annotated[datetime, Meta(tz=True)]
 Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-# Beyond 2**53 JSON numbers are not the same everywhere (RFC 8259, section 6), and nothing has that many items.
+# JSON numbers beyond 2**53 are not portable (RFC 8259, section 6), and no batch has that many items.
 Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 
 
 class BatchStatus(StrEnum):
-    """The statuses known today. The server may send others; they are kept as they came."""
+    """The statuses known today. The server may send others, which are kept as received."""
 
     QUEUED = "queued"
     DISPATCHING = "dispatching"
@@ -42,20 +42,20 @@ class BatchStatus(StrEnum):
 
 
 TERMINAL_STATUSES: frozenset[str] = frozenset({"succeeded", "failed", "canceled", "cancelled", "partial_succeeded"})
-"""Statuses after which nothing changes, with both of the server's spellings of cancelled."""
+"""Final statuses, including both of the server's spellings of cancelled."""
 
 
 KNOWN_STATUSES = TERMINAL_STATUSES | frozenset(BatchStatus)
 
 
 def _check_finite(cost: Decimal | None) -> None:
-    # Decimal reads "NaN", which equals nothing, so that a snapshot would not be the same after a round through JSON.
+    # Decimal accepts "NaN", which is not equal to itself, so a snapshot would change in a round trip through JSON.
     if cost is not None and not cost.is_finite():
         raise ValueError(f"cost must be a finite number, not {cost}")
 
 
 class BatchItemHandle(Struct, frozen=True, gc=False):
-    """One item of a batch as the batch's detail shows it. Its identity is `id`, never its position."""
+    """One item of a batch as shown in the batch's detail. It is identified by `id`, never by its position."""
 
     id: UUID
     sequence_index: Whole
@@ -65,17 +65,17 @@ class BatchItemHandle(Struct, frozen=True, gc=False):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the item has ended, well or badly."""
+        """Whether the item has ended, successfully or not."""
         return self.status_code in TERMINAL_STATUSES
 
 
 class Batch(Struct, frozen=True, kw_only=True):
-    """A batch at one moment. Every field is optional and nullable, as the contract has it.
+    """A snapshot of a batch. Every field is optional and nullable, as in the contract.
 
-    A value that cannot be used, such as a negative count or a date that is none, is None too; a warning says so. In a
-    batch that was asked for, `id` is never None: an answer without one gets the id asked for.
+    An unusable value, such as a negative count or an invalid date, becomes None and a warning is logged. In a batch
+    fetched by id, `id` is never None: a response without one gets the id that was requested.
 
-    It goes through `msgspec.json.encode` and back unchanged.
+    A round trip through `msgspec.json` leaves it unchanged.
     """
 
     id: UUID | None = None
@@ -112,15 +112,15 @@ class Batch(Struct, frozen=True, kw_only=True):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the batch has ended: a terminal status, or `completed_at` is set."""
+        """Whether the batch has ended: its status is terminal, or `completed_at` is set."""
         return self.status_code in TERMINAL_STATUSES or self.completed_at is not None
 
     def raise_for_status(self) -> None:
-        """Do nothing if the batch succeeded.
+        """Raise unless the batch succeeded.
 
         Raises:
-            BatchFailedError: for every other status, `partial_succeeded` and a running batch included; it carries
-                this batch.
+            BatchFailedError: for every status but `succeeded`, including `partial_succeeded` and that of a running
+                batch. It carries this batch.
         """
         if self.status_code != BatchStatus.SUCCEEDED:
             error = BatchFailedError(self.id, self.status_code, self.failure_message or self.failure_code)
@@ -151,7 +151,7 @@ class BatchItem(Struct, frozen=True, kw_only=True):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the item has ended, well or badly."""
+        """Whether the item has ended, successfully or not."""
         return self.status_code in TERMINAL_STATUSES
 
 
@@ -164,17 +164,17 @@ class ErrorDetail(Struct, frozen=True):
 
 
 class WaitStats(Struct, frozen=True, kw_only=True):
-    """What a wait has cost so far.
+    """The requests, transitions and time of a wait so far.
 
-    Every request is counted as one thing: `requests == polls + failures + repeats + cut`, and one more while a request
-    is in flight.
+    Every request is counted exactly once: `requests == polls + failures + repeats + cut`, plus one while a request is
+    in flight.
 
     Attributes:
-        polls: requests with a good answer, which was taken in.
+        polls: requests with a valid response that was processed.
         requests: requests sent.
-        retries: polls tried again after a failure, or after none could be sent in time.
-        failures: requests that failed: an error, no answer in time, or an answer that was not taken in.
-        repeats: requests that found their idle connection closed, and were sent again at once on another one.
+        retries: polls retried after a failure, or because none could be sent in time.
+        failures: requests that failed: an error, no response in time, or a response that was rejected.
+        repeats: requests that found their idle connection closed and were sent again at once on another one.
         cut: requests that were in flight when their wait was cancelled or closed.
         transitions: transitions yielded.
         elapsed: seconds since the wait's first step.

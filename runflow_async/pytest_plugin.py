@@ -1,7 +1,7 @@
-"""The pytest plugin: a running emulator and a session on it, both on the event loop of the test that asks for them.
+"""The pytest plugin: a running emulator and a connected session, both on the event loop of the test that requests them.
 
-Decides whose loop that is, pytest-asyncio's or anyio's, and what a test without one is told. Knows nothing of how
-either of them runs a test.
+Decides whether pytest-asyncio or anyio provides that loop, and what error a test without a loop gets. Does not know
+how either of them runs a test.
 """
 
 from __future__ import annotations
@@ -25,39 +25,39 @@ if TYPE_CHECKING:
 LoopScope = Literal["function", "class", "module", "package", "session"]
 
 NO_LOOP = (
-    "runflow_emulator and runflow_session live on the event loop of the test, and this test has none. Make it an "
+    "runflow_emulator and runflow_session run on the event loop of the test, and this test has none. Make it an "
     "'async def', install pytest-asyncio or anyio, and mark it with @pytest.mark.asyncio or @pytest.mark.anyio."
 )
 TWO_LOOPS = (
-    "runflow_emulator and runflow_session live on the event loop of the test, and both pytest-asyncio and anyio have "
-    "one for this test. Leave it to one of them: take one of its two marks away, or set asyncio_mode = strict."
+    "runflow_emulator and runflow_session run on the event loop of the test, and both pytest-asyncio and anyio have "
+    "one for this test. Use only one of them: remove one of the two marks, or set asyncio_mode = strict."
 )
 NO_ASYNCIO = (
-    "runflow_async needs asyncio, and this test runs on {}. To leave such runs out, write a fixture 'anyio_backend' "
+    "runflow_async needs asyncio, and this test runs on {}. To exclude such runs, define a fixture 'anyio_backend' "
     "that returns 'asyncio'."
 )
 
 
 @pytest.fixture
 def runflow_emulator(_runflow_service: Service) -> Emulator:
-    """A running `runflow_async.emulator.Emulator` for this test alone, with seed 0; the environment leads to it.
+    """A running `runflow_async.emulator.Emulator` for this test alone, with seed 0. The environment points to it.
 
-    It serves on loopback and on the event loop of the test, which is to be an `async def` under pytest-asyncio, in
+    It serves on loopback, on the event loop of the test. The test must be an `async def` under pytest-asyncio, in
     either mode and any loop scope, or under anyio with asyncio. Create batches in the test or in async fixtures.
 
-    Until the test has ended, `RUNFLOW_API_KEY` and `RUNFLOW_BASE_URL` in the environment are the emulator's, and
-    `RUNFLOW_ORGANIZATION_ID` is not set. So a `RunflowSession()` that the application makes for itself asks the
-    emulator, and the real key is out of its reach. What the application has read before, on import say, stays as it
-    was. This goes through `monkeypatch`, whose `undo()` ends it early.
+    Until the end of the test, the environment variables `RUNFLOW_API_KEY` and `RUNFLOW_BASE_URL` are the emulator's,
+    and `RUNFLOW_ORGANIZATION_ID` is not set. So a `RunflowSession()` created by the application uses the emulator and
+    cannot reach the real key. Values that the application has read earlier, such as on import, do not change. The
+    variables are set with `monkeypatch`, so its `undo()` restores them early.
     """
     return _runflow_service[0]
 
 
 @pytest.fixture
 def runflow_session(_runflow_service: Service) -> RunflowSession:
-    """A `runflow_async.RunflowSession` on `runflow_emulator`, every other setting at its default.
+    """A `runflow_async.RunflowSession` connected to `runflow_emulator`, with every other setting at its default.
 
-    It is closed when the test has ended; a test may close it before. All that is said of `runflow_emulator` holds.
+    It is closed at the end of the test, and a test may close it earlier. See also `runflow_emulator`.
     """
     return _runflow_service[1]
 
@@ -74,12 +74,12 @@ def _runflow_service(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
 
 
 def _source_for(request: pytest.FixtureRequest) -> str:
-    """The name of the fixture that serves on the loop of this test; ends the test if there is none."""
+    """Return the name of the fixture that serves on the loop of this test; fail the test if it has no loop."""
     pytest_asyncio = sys.modules.get("pytest_asyncio")
     is_on_asyncio = pytest_asyncio is not None and pytest_asyncio.is_async_test(request.node)
     is_on_anyio = "anyio_backend" in request.fixturenames and _is_coroutine_function(request.function)
     if is_on_asyncio and is_on_anyio:
-        # Where both are there, anyio may take the other's fixtures for its own.
+        # If both are active, anyio may run the other's fixtures.
         pytest.fail(TWO_LOOPS, pytrace=False)
     if is_on_asyncio:
         return _on_asyncio(_loop_scope(request))
@@ -107,7 +107,7 @@ def _on_asyncio(scope: LoopScope) -> str:
 
 
 def _server() -> Callable[[], AsyncIterator[Service]]:
-    """A new function each time, for pytest-asyncio writes the loop scope on it."""
+    """Return a new function each time, because pytest-asyncio stores the loop scope on it."""
 
     async def serve() -> AsyncIterator[Service]:
         from runflow_async.emulator import Emulator  # noqa: PLC0415  # aiohttp's server, for those who use it
@@ -125,7 +125,7 @@ _runflow_on_anyio = pytest.fixture(name="_runflow_on_anyio")(_server())
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Add the fixtures that only pytest-asyncio can make, where it is there."""
+    """Register the fixtures that only pytest-asyncio can make, if it is installed."""
     if "pytest_asyncio" in sys.modules:
         config.pluginmanager.register(_fixtures_on_asyncio(), "runflow_async_on_asyncio")
 

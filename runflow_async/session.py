@@ -1,4 +1,4 @@
-"""`RunflowSession`: reads the configuration, owns the connections, and hands out waits."""
+"""`RunflowSession`: reads the configuration, owns the connections and creates the waits."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ __all__ = ["RunflowSession"]
 CALLBACK_PATIENCE = wait_random(162.0, 180.0)
 """Seconds between polls while a callback is expected."""
 LARGEST_PAGE = 500
-"""Items that the server gives at most at a time."""
+"""The largest page of items that the server returns."""
 
 
 class RunflowSession:
-    """A connection pool, a key and a pace, shared by every batch that is looked at through it.
+    """A connection pool, a key and a request rate, shared by all batches that are followed through it.
 
     Use it as `async with RunflowSession() as session`, or call `close()`. It belongs to the event loop on which it is
     first used. Nothing is sent before the first call.
@@ -71,18 +71,20 @@ class RunflowSession:
         api_key: falls back to `RUNFLOW_API_KEY`.
         base_url: falls back to `RUNFLOW_BASE_URL`, then to the production API. Plain http only for loopback hosts.
         organization_id: sent as `X-Organization-Id`; falls back to `RUNFLOW_ORGANIZATION_ID`.
-        http: your own `aiohttp.ClientSession` (proxies, TLS, `trace_configs`); it stays yours to close. Without it,
-            proxies, netrc and cookies of the environment are not used. Its `auth=` must be None, because the key is the
-            `Authorization` of every request. What its middlewares and trace callbacks raise comes out as it is.
-        request_timeout: seconds for one whole request, body included; queueing for our own pool does not count.
-        max_connections: requests at the same time.
-        max_rate: requests per second, all waits together; None sets no bound.
+        http: your own `aiohttp.ClientSession` (proxies, TLS, `trace_configs`); you close it yourself. Without it,
+            proxies, netrc and cookies from the environment are not used. Its `auth=` must be None, because every
+            request carries the key in its `Authorization` header. Exceptions from its middlewares and trace callbacks
+            propagate unchanged.
+        request_timeout: seconds for one whole request, including the body; waiting for a free connection of the
+            session does not count.
+        max_connections: requests in flight at the same time.
+        max_rate: requests per second of all waits together; None means no limit.
         max_response_bytes: largest body accepted, counted after decompression.
-        max_retry_after: seconds; a longer `Retry-After` is cut to this.
+        max_retry_after: seconds; a longer `Retry-After` is capped at this.
         retry: attempts and backoff of failed requests.
 
     Raises:
-        ConfigurationError: if there is no key, or an argument makes no sense.
+        ConfigurationError: if there is no key, or an argument is invalid.
     """
 
     def __init__(
@@ -120,7 +122,7 @@ class RunflowSession:
 
     @property
     def throttle(self) -> Throttle:
-        """The pace that all requests of this session share, for whoever divides one among several sessions."""
+        """The rate that all requests of this session share; use it to divide one rate among several sessions."""
         return self._transport.throttle
 
     def __repr__(self) -> str:
@@ -136,15 +138,15 @@ class RunflowSession:
         await self.close()
 
     async def close(self) -> None:
-        """Close for good: calls and waits under way end with `SessionClosedError` before this returns."""
+        """Close for good: calls and waits in progress end with `SessionClosedError` before this returns."""
         await self._transport.close()
 
     async def get_batch(self, batch_id: UUID | str) -> Batch:
-        """Fetch a batch's detail once, trying again up to `retry.attempts` times what may pass.
+        """Fetch a batch. Transient failures are retried; at most `retry.attempts` requests are made.
 
         Raises:
-            ConfigurationError: if `batch_id` is no UUID.
-            RunflowError: the last error, once it is final or the attempts are used up.
+            ConfigurationError: if `batch_id` is not a UUID.
+            RunflowError: the last error, if it is final or the attempts are used up.
         """
         asked = parse_batch_id(batch_id)
         batch: Batch = await self._retrying("get_batch", asked, self._fetch_batch, asked, WarnOnce(f"batch {asked}"))
@@ -163,21 +165,21 @@ class RunflowSession:
     def iter_batch_items(self, batch_id: UUID | str, *, page_size: int = LARGEST_PAGE) -> AsyncIterator[BatchItem]:
         """Iterate a batch's items with their inputs and results, in the server's order, each once.
 
-        Pages are fetched one by one as they are needed; each is tried again as `get_batch` is. Leaving early leaves
-        nothing behind. A warning is logged if fewer items came than the batch is known to have: by its pages, or by a
-        wait for it in this session.
+        Pages are fetched one by one as needed and retried like `get_batch`. Leaving the loop early leaves nothing
+        behind. A warning is logged if fewer items arrive than the batch is known to have, according to its pages or
+        to a wait for it in this session.
 
         Args:
-            batch_id: a UUID or its text.
-            page_size: items asked for at a time, 1 to 500.
+            batch_id: a UUID, or its text.
+            page_size: items per request, 1 to 500.
 
         Raises:
-            ConfigurationError: at once, if an argument makes no sense.
+            ConfigurationError: at once, if an argument is invalid.
             SessionClosedError: at once, or while iterating, if the session is closed.
 
         The iteration raises:
-            - `RunflowError`: the last error of a page, once it is final or the attempts are used up. What was yielded
-              before stays right.
+            - `RunflowError`: the last error of a page, if it is final or the attempts are used up. Items already
+              yielded remain valid.
         """
         asked = parse_batch_id(batch_id)
         if check_count("page_size", page_size) > LARGEST_PAGE:
@@ -226,39 +228,40 @@ class RunflowSession:
         expect_callback: bool = False,
         checkpoint: Checkpoint | None = None,
     ) -> BatchWait:
-        """Wait until a batch has ended: await it for the last `Batch`, iterate it for every item's transitions.
+        """Wait until a batch has ended: await it for the final `Batch`, or iterate it for every item's transitions.
 
         Args:
-            batch_id: a UUID or its text.
-            timeout: seconds for the whole wait from its first step on, holding in the middle of a request, a body or
-                a sleep; None waits without end, 0 is exactly one poll. A poll that would come too late is drawn
-                forward once, so that its answer is in time. This and every other length of time is a real number of
-                seconds or a `timedelta`.
-            interval: seconds between polls, or any tenacity wait strategy; default `wait_adaptive()`.
-            max_outage: seconds without a good answer that are borne; every good answer starts them anew.
-            until: a plain function that ends the wait early once it returns True for a snapshot; a terminal batch ends
-                it in any case.
-            since: a `Batch` seen earlier, such as `delivered` of a wait that was cut; only what changed after it is
-                yielded.
-            expect_callback: somebody calls `nudge` when the batch has ended, such as `callback_application`; until
-                then it is polled each 180 s or so only, which is also what a callback that never comes costs. Not
-                with `interval`.
-            checkpoint: remembers what was taken, and goes on from there in another process; not with `since`. A
-                transition is recorded when the loop comes back for the next one, everything that is left when an
-                `await` returns. Its `load` runs within `timeout`, or within `request_timeout` where that is 0.
+            batch_id: a UUID, or its text.
+            timeout: seconds for the whole wait, from its first step. It is enforced in the middle of a request, a body
+                or a sleep. None means no limit, 0 exactly one poll. If the next poll would come too late, it is made
+                earlier once, so that its response arrives in time. Every duration is a real number of seconds or a
+                `timedelta`.
+            interval: seconds between polls, or any tenacity wait strategy; the default is `wait_adaptive()`.
+            max_outage: give up after this many seconds without a valid response. Every valid response resets it.
+            until: a plain function. The wait ends early once it returns True for a snapshot; it ends in any case when
+                the batch is terminal.
+            since: a `Batch` seen earlier, such as `delivered` of an interrupted wait. Only later changes are yielded.
+            expect_callback: set this if something calls `nudge` when the batch ends, such as `callback_application`.
+                Until then the batch is polled about every three minutes, so a lost callback delays the end by that
+                much. Cannot be combined with `interval`.
+            checkpoint: records what was taken and resumes from there, even in another process. Cannot be combined
+                with `since`. A transition is recorded when the loop comes back for the next one; when an `await`
+                returns, everything left is recorded. Its `load` must finish within `timeout`, or within
+                `request_timeout` if `timeout` is 0.
 
         Raises:
-            ConfigurationError: at once, if an argument makes no sense.
+            ConfigurationError: at once, if an argument is invalid.
             SessionClosedError: at once, or while waiting, if the session is closed.
 
         The wait itself raises:
-            - `WaitTimeoutError`: `timeout` went by; the batch goes on at the server.
-            - `OutageError`: `max_outage` went by; its cause is the last error.
-            - `StatusError`, `CertificateError`, `MalformedResponseError`: what trying again cannot mend.
+            - `WaitTimeoutError`: `timeout` expired; the batch keeps running on the server.
+            - `OutageError`: `max_outage` expired; its cause is the last error.
+            - `StatusError`, `CertificateError`, `MalformedResponseError`: failures that a retry cannot fix.
 
-            Each of them carries `batch_id`, the last `batch` and `stats`. What `until`, a strategy or the checkpoint
-            raises comes out, too: a `StopIteration`, a `StopAsyncIteration` or a `CancelledError` that nobody asked
-            for as the cause of a `RuntimeError`, because they would pass for the end of a loop or a task.
+            Each of them carries `batch_id`, the last `batch` and `stats`. Exceptions raised by `until`, a strategy or
+            the checkpoint propagate too. Of these, a `StopIteration`, a `StopAsyncIteration` or a `CancelledError`
+            that nobody requested becomes the cause of a `RuntimeError`, because it would look like the end of a loop
+            or a task.
         """
         asked = parse_batch_id(batch_id)
         earlier = parse_since(since, asked)
@@ -279,26 +282,26 @@ class RunflowSession:
         expect_callback: bool = False,
         checkpoint: Checkpoint | None = None,
     ) -> BatchesWait:
-        """Wait for many batches: iterate their transitions, await their last states, or take them `as_completed()`.
+        """Wait for many batches: iterate their transitions, await their final states, or iterate `as_completed()`.
 
-        The first polls are spread, all polls share the session's pace, and one batch's failure ends that batch alone.
+        The first polls are spread, all polls share the session's request rate, and a failure ends only its own batch.
 
         Args:
-            batch_ids: several UUIDs or their texts, such as a list; one that stands twice is one wait.
-            timeout: as for `wait_for_batch`, for each batch from its own first poll on.
+            batch_ids: several UUIDs or their texts, such as a list; duplicates share one wait.
+            timeout: as for `wait_for_batch`, for each batch from its own first poll.
             interval: as for `wait_for_batch`; a strategy is shared by all waits.
             max_outage: as for `wait_for_batch`.
             until: as for `wait_for_batch`.
-            since: snapshots seen earlier, such as `delivered` of each wait of a stream that was cut, in any order.
+            since: snapshots seen earlier, such as `delivered` of each wait of an interrupted stream, in any order.
             expect_callback: as for `wait_for_batch`.
             checkpoint: as for `wait_for_batch`; `as_completed()` records a batch when the loop comes back for the next
-                one, and leaves out those that an earlier run has taken to their end.
+                one, and skips batches that an earlier run has taken to their end.
 
         Raises:
-            ConfigurationError: at once, if an argument makes no sense.
+            ConfigurationError: at once, if an argument is invalid.
             SessionClosedError: at once, or while waiting, if the session is closed.
 
-        Awaiting or iterating it to its end raises an `ExceptionGroup` of the errors of those waits that failed.
+        If any wait failed, awaiting or iterating it to the end raises an `ExceptionGroup` of their errors.
         """
         options = self._options(timeout, interval, max_outage, until, expect_callback)
         asked = parse_batch_ids(batch_ids)
@@ -326,7 +329,7 @@ class RunflowSession:
     ) -> WaitOptions:
         self._transport.check_open()
         if check_type("expect_callback", expect_callback, bool) and interval is not None:
-            raise ConfigurationError("expect_callback sets the interval: pass one of the two")
+            raise ConfigurationError("expect_callback and interval both set how often to poll: pass only one of them")
         return WaitOptions(
             patience=CALLBACK_PATIENCE if expect_callback else None,
             timeout=None if timeout is None else check_seconds("timeout", timeout, zero=True),
@@ -345,10 +348,10 @@ class RunflowSession:
         return wait
 
     def nudge(self, batch_id: UUID | str) -> bool:
-        """Poll a batch now, because something says that it has changed.
+        """Poll a batch now, because something indicates that it has changed.
 
         Returns:
-            Whether a wait of this session is still waiting for it.
+            Whether a wait of this session still waits for it.
 
         Raises:
             SessionClosedError: if the session is closed.
@@ -361,7 +364,7 @@ class RunflowSession:
 
 
 def _uncounted() -> None:
-    """Nobody counts the requests of a single call."""
+    """Requests of a single call are not counted."""
 
 
 def _rate(value: float | None) -> float | None:
@@ -370,5 +373,5 @@ def _rate(value: float | None) -> float | None:
 
 def _one_of(has_since: bool, checkpoint: Checkpoint | None) -> Checkpoint | None:
     if has_since and checkpoint is not None:
-        raise ConfigurationError("since and checkpoint both say where to go on: pass one of them")
+        raise ConfigurationError("since and checkpoint both set where to resume: pass only one of them")
     return check_checkpoint(checkpoint)

@@ -226,7 +226,7 @@ def test_a_flag_is_true_or_false(session):
 
 def test_whole_numbers_may_be_of_any_integral_type():
     RunflowSession("k", max_connections=np.int64(5))
-    with pytest.raises(ConfigurationError, match=r"max_connections must be a whole number from 1, not 5\.0"):
+    with pytest.raises(ConfigurationError, match=r"max_connections must be a positive whole number, not 5\.0"):
         RunflowSession("k", max_connections=5.0)
 
 

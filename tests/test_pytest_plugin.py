@@ -315,7 +315,7 @@ def test_what_a_failing_test_prints_shows_no_key(run, monkeypatch):
 
 def test_pytest_tells_what_the_fixtures_are_for(run):
     result = run("", *STRICT, "--fixtures")
-    result.stdout.fnmatch_lines(["runflow_emulator -- *", "*the environment*", "runflow_session -- *"])
+    result.stdout.fnmatch_lines(["runflow_emulator -- *", "*The environment*", "runflow_session -- *"])
     result.stdout.no_fnmatch_line("_runflow*")
 
 
