@@ -1,6 +1,6 @@
 """The command line: `runflow-async`, also `python -m runflow_async`.
 
-Only the emulator and the demo's plain lines can do without the extra `cli`, which brings click and rich.
+Without the extra `cli`, which installs click and rich, only the emulator and the demo's plain lines work.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command with the arguments given, by default the process's own; returns the exit status."""
+    """Run one command with the given arguments, by default those of the process; return the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if find_spec("click") is None or find_spec("rich") is None:
         from runflow_async.cli.bare import run_bare  # noqa: PLC0415  # one of the two, never both

@@ -1,4 +1,4 @@
-"""What the command line can do without the extra `cli`: say what to install, and two commands that need none."""
+"""The command line without the extra `cli`: two commands that do not need it, and how to install it for the others."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INSTALL = "the command line needs its extra: pip install 'runflow-async[cli]'"
 
 
 def run_bare(arguments: Sequence[str]) -> int:
-    """Run `demo` or `emulator`, or show help or the version; for anything else say what to install."""
+    """Run `demo` or `emulator`, or show the help or the version; for anything else say what to install."""
     restore_interrupts()
     try:
         return _run(arguments)
@@ -35,7 +35,7 @@ def run_bare(arguments: Sequence[str]) -> int:
     except (OSError, OverflowError) as error:
         print(f"error: {error}; pass another --port", file=sys.stderr)
         return Exit.USAGE
-    except SystemExit as left:  # argparse has shown help, the version, or what is wrong
+    except SystemExit as left:  # argparse has already shown the help, the version or a usage error
         return int(left.code or 0)
 
 
@@ -46,7 +46,7 @@ def _run(arguments: Sequence[str]) -> int:
             parser.print_help()
             sys.stdout.flush()
             return Exit.SUCCEEDED
-        print(f"error: {INSTALL} (only demo and emulator run without)", file=sys.stderr)
+        print(f"error: {INSTALL} (without it, only demo and emulator work)", file=sys.stderr)
         return Exit.USAGE
     options = parser.parse_args(arguments)
     asyncio.run(run_demo() if options.command == "demo" else serve(options.port, seed=options.seed))
@@ -56,7 +56,7 @@ def _run(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="runflow-async",
-        description=f"{INSTALL}\nUntil then there is:",
+        description=f"{INSTALL}\nWithout it, these commands work:",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s, version {__version__}")

@@ -1,6 +1,6 @@
-"""What is known of every batch that is watched: counts by kind of status, pace, and what happened last.
+"""The state of every watched batch: counts by kind of status, items per second, and the last transitions.
 
-Pure: transitions go in with the instants at which they came, numbers come out. Knows nothing of terminals.
+Pure: takes transitions with the times at which they arrived, returns numbers. Knows nothing of terminals.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "Board", "Progress", "kind_of"]
 
 KINDS = ("succeeded", "failed", "cancelled", "running", "queued", "other")
-"""Kinds of statuses, in the order in which a bar shows them."""
+"""Kinds of statuses, in their order in a bar."""
 KIND_OF = {
     "succeeded": "succeeded",
     "failed": "failed",
@@ -33,18 +33,18 @@ KIND_OF = {
     "dispatching": "queued",
 }
 PACE_SPAN = 60.0
-"""Seconds that the pace looks back."""
+"""Seconds over which the items per second are measured."""
 REMEMBERED = 50
-"""Transitions that are kept to be shown."""
+"""How many transitions are kept for display."""
 
 
 def kind_of(status: str) -> str:
-    """The kind of an item's status; unknown ones are `other`."""
+    """Return the kind of an item's status; unknown statuses are `other`."""
     return KIND_OF.get(status, "other")
 
 
 class Progress:
-    """How far some items are.
+    """The progress of some items.
 
     Attributes:
         counts: items by kind.
@@ -59,33 +59,33 @@ class Progress:
 
     @property
     def total(self) -> int:
-        """Items seen."""
+        """How many items have been seen."""
         return self.counts.total()
 
     @property
     def left(self) -> int:
-        """Items that have not ended."""
+        """How many items have not ended."""
         return self.total - self.ended
 
     def note(self, previous: str | None, current: str, now: float) -> None:
-        """An item went from one status to another."""
+        """Count an item's change from one status to another."""
         if previous is not None:
             self.counts[kind_of(previous)] -= 1
         self.counts[kind_of(current)] += 1
         if current in TERMINAL_STATUSES:
             self.ended += 1
-            if previous is not None:  # what had ended before it was watched says nothing about the pace
+            if previous is not None:  # items that had ended before say nothing about the current rate
                 self._endings.append(now)
 
     def pace(self, now: float) -> float:
-        """Items that ended per second, lately."""
+        """Items that ended per second, recently."""
         while self._endings and self._endings[0] < now - PACE_SPAN:
             self._endings.popleft()
         span = min(now - self._began, PACE_SPAN)
         return len(self._endings) / span if span > 0 else 0.0
 
     def eta(self, now: float) -> float:
-        """Seconds until all have ended if it goes on like this; infinite while nothing is known."""
+        """Seconds until all items have ended at the current rate; infinite while the rate is unknown."""
         if not self.left:
             return 0.0 if self.total else math.inf
         pace = self.pace(now)
@@ -93,11 +93,11 @@ class Progress:
 
 
 class Board:
-    """All batches that are watched.
+    """All watched batches.
 
     Args:
-        now: this instant, on the clock of all others.
-        earlier: items whose statuses are known from before, by batch.
+        now: the current time, on the clock used for all other times.
+        earlier: items with statuses known from before, by batch.
 
     Attributes:
         batches: the progress of each batch, by its id.
@@ -115,12 +115,12 @@ class Board:
                 self._note(batch_id, None, item.status_code, now)
 
     def take(self, transition: ItemTransition, now: float) -> None:
-        """A transition was yielded."""
+        """Take in a transition that was yielded."""
         self._note(transition.batch_id, transition.previous, transition.current, now)
         self.recent.append(transition)
 
     def progress(self, batch_id: UUID) -> Progress:
-        """The progress of a batch, empty before its first transition."""
+        """The progress of a batch; empty before its first transition."""
         return self.batches.get(batch_id) or self.batches.setdefault(batch_id, Progress(self.began))
 
     def _note(self, batch_id: UUID, previous: str | None, current: str, now: float) -> None:

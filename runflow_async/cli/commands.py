@@ -1,4 +1,4 @@
-"""The commands themselves: their arguments, and what each does with them."""
+"""The commands: their arguments, and what each one does."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["runflow_async"]
 
 EPILOG = """\b
-Exit status: 0 all succeeded, 1 some item failed or was cancelled, 2 usage,
+Exit status: 0 all succeeded, 1 an item failed or was cancelled, 2 usage,
 3 timed out, 4 key or permission, 5 not found, 6 outage, 7 another error.
-Of several batches, the highest counts."""
+With several batches, the highest status counts."""
 
 
 @click.group(invoke_without_command=True, epilog=EPILOG)
@@ -39,7 +39,7 @@ Of several batches, the highest counts."""
 @click.version_option(__version__, prog_name="runflow-async")
 @click.pass_context
 def runflow_async(context: click.Context) -> int | None:
-    """Know what became of every item of every Runflow batch in flight.
+    """Follow every item of every Runflow batch in flight.
 
     The key is read from RUNFLOW_API_KEY or --api-key-file.
     """
@@ -49,7 +49,7 @@ def runflow_async(context: click.Context) -> int | None:
     return Exit.USAGE
 
 
-as_json = click.option("--json", "as_json", is_flag=True, help="JSON also on a terminal.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON even on a terminal.")
 
 
 @runflow_async.command()
@@ -57,7 +57,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="JSON also on a t
 @as_json
 @connection_options
 def get(batch_id: str, as_json: bool) -> int:
-    """Show a batch: a table on a terminal, else JSON."""
+    """Show a batch: as a table on a terminal, otherwise as JSON."""
 
     async def show() -> int:
         async with open_session() as session:
@@ -76,7 +76,7 @@ def get(batch_id: str, as_json: bool) -> int:
 @as_json
 @connection_options
 def items(batch_id: str, as_json: bool) -> int:
-    """Show a batch's items with their results: a table on a terminal, else a JSON array with an item a line."""
+    """Show a batch's items with their results: a table on a terminal, otherwise a JSON array, one item per line."""
 
     async def show() -> int:
         async with open_session() as session:
@@ -105,11 +105,11 @@ runflow_async.add_command(wait)
     "--output",
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Where the picture goes: .svg, .png or .html.",
+    help="File for the picture: .svg, .png or .html.",
 )
 @debug_option
 def timeline(events: BinaryIO, output: Path) -> int:
-    """Draw who waited and who ran when, from what `watch --json` printed; - reads standard input."""
+    """Draw when each item waited and ran, from the output of `watch --json`; - reads standard input."""
     try:
         from runflow_async.cli.timeline import draw_timeline, read_lifelines  # noqa: PLC0415  # needs an extra
     except ModuleNotFoundError as error:
@@ -127,7 +127,7 @@ def timeline(events: BinaryIO, output: Path) -> int:
     type=click.IntRange(0, 65535),
     default=8080,
     show_default=True,
-    help="Port to listen on; 0 takes a free one.",
+    help="Port to listen on; 0 picks a free one.",
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of the emulated batches.")
 @click.option(
@@ -136,12 +136,12 @@ def timeline(events: BinaryIO, output: Path) -> int:
     default=0.0,
     show_default=True,
     metavar="SECONDS",
-    help="How late each answer is.",
+    help="Delay of every response.",
 )
-@click.option("--rate-limit", type=click.FloatRange(min=1), metavar="N", help="Requests let in within a second.")
+@click.option("--rate-limit", type=click.FloatRange(min=1), metavar="N", help="Requests accepted within one second.")
 @debug_option
 def emulator(port: int, seed: int, latency: float, rate_limit: float | None) -> int:
-    """Serve an emulated API on loopback, with three batches on their way, until interrupted."""
+    """Serve an emulated API with three running batches on loopback, until interrupted."""
 
     async def listen() -> int:
         try:
@@ -158,7 +158,7 @@ def emulator(port: int, seed: int, latency: float, rate_limit: float | None) -> 
 @runflow_async.command()
 @debug_option
 def demo() -> int:
-    """Follow three emulated batches, live on a terminal."""
+    """Follow three emulated batches: live on a terminal, otherwise line by line."""
 
     async def show() -> int:
         console = Console()

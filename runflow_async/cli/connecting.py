@@ -1,4 +1,4 @@
-"""The options that every command which asks the API has, and the session that follows from them."""
+"""The options shared by all commands that use the API, and the session they configure."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Kept(dict[str, Any]):
 
 
 class KeyUnavailableError(click.ClickException):
-    """There is no usable key."""
+    """No usable key was found."""
 
     exit_code = Exit.REFUSED
 
 
 def _keep(context: click.Context, parameter: click.Parameter, value: object) -> None:
-    """Keep an option for the whole invocation, whether it stands before the command's name or after it."""
+    """Keep an option for the whole invocation, whether it comes before or after the command's name."""
     kept = context.ensure_object(Kept)
     if value and parameter.name:
         kept[parameter.name] = value
@@ -38,7 +38,7 @@ def _keep(context: click.Context, parameter: click.Parameter, value: object) -> 
 
 def debug_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--debug`."""
-    text = "Show tracebacks, and log what happens on standard error."
+    text = "Write tracebacks and a debug log to standard error."
     return click.option("--debug", is_flag=True, expose_value=False, callback=_keep, help=text)(command)
 
 
@@ -48,21 +48,21 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--api-key-file",
             type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help="File that holds the API key; by default it is read from RUNFLOW_API_KEY.",
+            help="File with the API key; the default is RUNFLOW_API_KEY.",
             expose_value=False,
             callback=_keep,
         ),
         click.option(
             "--base-url",
             metavar="URL",
-            help="By default RUNFLOW_BASE_URL, or the production API.",
+            help="Another server; the default is RUNFLOW_BASE_URL, or production.",
             expose_value=False,
             callback=_keep,
         ),
         click.option(
             "--organization-id",
             metavar="ID",
-            help="By default RUNFLOW_ORGANIZATION_ID, or none.",
+            help="Organisation; the default is RUNFLOW_ORGANIZATION_ID, or none.",
             expose_value=False,
             callback=_keep,
         ),
@@ -79,17 +79,17 @@ def is_debugging() -> bool:
 
 
 def open_session() -> RunflowSession:
-    """The session that the options of the current command ask for.
+    """Return the session configured by the options of the current command.
 
     Raises:
-        KeyUnavailableError: if there is no key, or none that can be sent.
-        ConfigurationError: if another option makes no sense.
+        KeyUnavailableError: if there is no key, or it cannot be sent.
+        ConfigurationError: if another option is invalid.
     """
     kept = click.get_current_context().ensure_object(Kept)
     key = _read_key(kept.get("api_key_file"))
     if not key.isascii() or not key.isprintable() or " " in key:
         raise KeyUnavailableError(
-            "the API key must be visible ASCII in one line, without blanks; check where it is from"
+            "the API key must be visible ASCII on one line, without spaces; check where it comes from"
         )
     return RunflowSession(key, base_url=kept.get("base_url"), organization_id=kept.get("organization_id"))
 

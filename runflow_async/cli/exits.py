@@ -1,4 +1,4 @@
-"""What the command line makes of outcomes and errors: an exit status, and one line that says what to do."""
+"""Turns outcomes and errors into an exit status and one line that says what to do."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ OPTION_OF = {
     "organization_id": "--organization-id",
     "timeout": "--timeout",
 }
-"""What the command line calls the library's arguments."""
+"""The command line's names for the library's arguments."""
 ARGUMENT = re.compile(rf"\b({'|'.join(OPTION_OF)})\b")
 MOST_IDS = 3
-"""Ids that one error names."""
+"""How many ids one error names."""
 
 
 class Exit(IntEnum):
-    """Exit statuses. Of several batches, the highest one counts."""
+    """Exit statuses. With several batches, the highest one counts."""
 
     SUCCEEDED = 0
     ITEMS_FAILED = 1
@@ -60,7 +60,7 @@ class Exit(IntEnum):
 
 
 def status_of_batch(batch: Batch) -> Exit:
-    """Whether a batch that has ended, and every item of it, succeeded."""
+    """Whether a batch that has ended succeeded with every item."""
     items_well = not any(item.is_terminal and item.status_code != BatchStatus.SUCCEEDED for item in batch.items or [])
     counted_well = not batch.items_failed and not batch.items_cancelled
     well = batch.status_code == BatchStatus.SUCCEEDED and items_well and counted_well
@@ -68,7 +68,7 @@ def status_of_batch(batch: Batch) -> Exit:
 
 
 def status_of_error(error: BaseException) -> Exit:
-    """The exit status of an error."""
+    """Return the exit status for an error."""
     match error:
         case WaitTimeoutError():
             return Exit.TIMED_OUT
@@ -87,15 +87,15 @@ def status_of_error(error: BaseException) -> Exit:
 
 
 def explain(error: BaseException) -> str:
-    """What happened and what to do about it, in the command line's own terms, as one line.
+    """Describe in one line what happened and what to do, in the command line's own terms.
 
-    It does not name the batch, so that what many batches have in common is told once; `about` names them.
+    The line does not name the batch, so that an error shared by many batches is shown once; `about` names them.
     """
     match error:
         case WaitTimeoutError():
             reason = f": {error.__cause__}" if error.__cause__ else ""
-            seen = f"last seen {error.batch.status_code!r}" if error.batch else f"nothing learnt{reason}"
-            text = f"timed out ({seen}); it goes on at the server: run the command again, with a longer --timeout"
+            seen = f"last seen {error.batch.status_code!r}" if error.batch else f"never seen{reason}"
+            text = f"timed out ({seen}); it keeps running: run the command again with a longer --timeout"
         case AuthenticationError():
             hint = "check RUNFLOW_API_KEY, or the file given with --api-key-file"
             text = str(error).removesuffix(error.hint) + hint
@@ -106,7 +106,7 @@ def explain(error: BaseException) -> str:
         case RunflowError():
             text = str(error)
         case OSError():
-            text = f"cannot use {error.filename or 'the output'}: {error.strerror}; see to it and run the command again"
+            text = f"cannot use {error.filename or 'the output'}: {error.strerror}; fix this and run the command again"
         case _:
             text = f"{type(error).__name__}: {error}"
     batch_id = getattr(error, "batch_id", None)
@@ -114,7 +114,7 @@ def explain(error: BaseException) -> str:
 
 
 def about(batch_ids: Sequence[UUID | None], text: str) -> str:
-    """The text, with the batches that it is about; the first few of many."""
+    """Prefix the text with the ids of its batches, or the first few of many."""
     known = [str(batch_id) for batch_id in batch_ids if batch_id is not None]
     if len(known) <= 1:
         return f"batch {known[0]}: {text}" if known else text

@@ -1,6 +1,6 @@
 """Follow batches and show what happens: the loop behind `watch` and the demo.
 
-Decides what is shown when; how it looks is the view's affair, when it is polled the library's.
+Decides when something is shown. The view decides how it looks, the library when to poll.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ if TYPE_CHECKING:
 __all__ = ["View", "accompany", "follow", "outcome", "status_of_wait"]
 
 REFRESH = 0.25
-"""Seconds between two pictures."""
+"""Seconds between two frames."""
 
 
 class View(Protocol):
-    """Shows batches on their way."""
+    """Shows batches in progress."""
 
     def showing(self, waits: BatchesWait, /) -> AbstractContextManager[None]:
-        """Show them within this block, and what became of them at its end, however it ends."""
+        """Show the batches inside this block, and the outcome when the block ends, however it ends."""
         ...
 
     def tell(self, transition: ItemTransition) -> None:
-        """Show a transition, at once."""
+        """Show a transition at once."""
 
     def refresh(self) -> None:
-        """Show what has changed besides; called a few times a second."""
+        """Show all other changes; called a few times a second."""
 
 
 async def follow(waits: BatchesWait, view: View) -> None:
-    """Show the transitions of all waits until they have ended; what they ended with is theirs to tell."""
+    """Show the transitions of all waits until they have ended. Their errors stay with the waits."""
     async with waits:
         with view.showing(waits):
             await accompany(_tell_all(waits, view), view.refresh)
 
 
 async def accompany(work: Coroutine[Any, Any, None], refresh: Callable[[], None]) -> None:
-    """Run a coroutine, and call a function a few times a second meanwhile and once more at the end."""
+    """Run a coroutine, and call a function a few times a second until it ends, then once more."""
     working = asyncio.create_task(work)
     try:
         while not working.done():
@@ -62,17 +62,17 @@ async def accompany(work: Coroutine[Any, Any, None], refresh: Callable[[], None]
 
 
 async def _tell_all(waits: BatchesWait, view: View) -> None:
-    with suppress(ExceptionGroup):  # each wait keeps its own failure
+    with suppress(ExceptionGroup):  # each wait keeps its own error
         async for transition in waits:
             view.tell(transition)
 
 
 def status_of_wait(wait: BatchWait) -> Exit:
-    """The exit status that a wait asks for, once it has ended."""
+    """Return the exit status for a wait that has ended."""
     error = wait.exception()
     return status_of_batch(wait.result()) if error is None else status_of_error(error)
 
 
 def outcome(waits: BatchesWait) -> int:
-    """The exit status of all of them: the highest one."""
+    """Return the highest exit status of all waits."""
     return max((status_of_wait(wait) for wait in waits.waits.values()), default=0)

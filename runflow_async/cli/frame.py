@@ -1,6 +1,6 @@
-"""One frame of the live view: what is known of the batches as lines of coloured text that fit a width and a height.
+"""One frame of the live view: the state of the batches as lines of coloured text that fit a width and a height.
 
-Decides what is left out where there is no room. Pure: it is given the instant, and draws on nothing.
+Decides what to leave out if there is no room. Pure: it gets the current time as an argument.
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ if TYPE_CHECKING:
 __all__ = ["Scene", "batch_name", "draw_frame", "seconds_text"]
 
 LEAST_BAR = 12
-"""Cells below which a row gives up a column rather than more of its bar."""
+"""Smallest bar in cells; if it would get smaller, a row drops a column instead."""
 LEAST_WIDTHS = (8, 5, 6, 13, 19)
-"""Cells of the columns of a row but the bar, so that bars keep their length while numbers change theirs."""
+"""Cells of a row's columns without the bar. Bars keep their length while the numbers change."""
 LONGEST_NAME = 36
 SHORT_ID = 8
 WIDE = 120
-"""Cells from which on ids are shown whole."""
+"""Width in cells from which ids are shown in full."""
 MOST_RECENT = 8
-"""Transitions shown at most."""
+"""How many transitions are shown at most."""
 LEFT_BEHIND = 12
-"""Rows that remain of many batches when the watch is over."""
+"""How many rows are left when a watch of many batches is over."""
 
 
 class Scene(NamedTuple):
-    """All that a frame shows.
+    """Everything that a frame shows.
 
     Attributes:
         waits: the batches.
-        board: how far their items are.
-        names: what batches are called; the others by their ids.
+        board: the progress of their items.
+        names: display names of batches; the others are shown by id.
         notes: what the library logged, oldest first.
-        now: this instant on the loop's clock.
+        now: the current time on the event loop's clock.
         plain: whether only ASCII can be shown.
-        over: whether this is what remains, without what passes.
+        over: whether this is the last frame, without anything that is temporary.
     """
 
     waits: BatchesWait
@@ -68,8 +68,8 @@ def draw_frame(scene: Scene, width: int, height: int) -> list[Text]:
 
     Args:
         scene: what to draw.
-        width: cells of a line.
-        height: lines there are; of no account once it is over.
+        width: cells per line.
+        height: number of lines; ignored once the watch is over.
     """
     waits = list(scene.waits.waits.values())
     head, tail = _head(scene, width), _tail(scene)
@@ -91,7 +91,7 @@ def draw_frame(scene: Scene, width: int, height: int) -> list[Text]:
 
 
 def seconds_text(seconds: float) -> str:
-    """A length of time as people say it."""
+    """Format a duration for people."""
     if seconds < 10:  # noqa: PLR2004  # one digit
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -103,7 +103,7 @@ def seconds_text(seconds: float) -> str:
 
 
 def batch_name(names: Mapping[UUID, str], batch_id: UUID, *, whole: bool = False) -> str:
-    """What a batch is called, by default the first digits of its id, or the whole of it."""
+    """Return a batch's display name, by default the first digits of its id, or the whole id."""
     name = names.get(batch_id)
     return printable(name, LONGEST_NAME) if name else str(batch_id)[: LONGEST_NAME if whole else SHORT_ID]
 
@@ -124,7 +124,7 @@ def _head(scene: Scene, width: int) -> list[Text]:
 
 
 def _states(scene: Scene) -> Text:
-    """How many batches are in which state."""
+    """Count the batches in each state."""
     states = Counter(_state(wait) for wait in scene.waits.ended)
     unfinished = len(scene.waits.waits) - len(scene.waits.ended)
     told = [(f"{unfinished:,} under way", STYLES["running"])] if unfinished else []
@@ -133,7 +133,7 @@ def _states(scene: Scene) -> Text:
 
 
 def _state(wait: BatchWait) -> str:
-    """The end of a wait in a word: the batch's status, or the error."""
+    """Return the end of a wait in a word: the batch's status, or the error."""
     error = wait.exception()
     return printable(wait.result().status_code or "unknown", 30) if error is None else type(error).__name__
 
@@ -154,7 +154,7 @@ def _overall(scene: Scene, width: int) -> Text:
 
 
 def _slowness(scene: Scene, wait: BatchWait) -> tuple[bool, bool, float, int]:
-    """What stands on top: what cannot be awaited, what is under way and far from its end, then the rest."""
+    """Order the batches: failed waits first, then unfinished batches far from their end, then the rest."""
     progress = scene.board.progress(wait.batch_id)
     if not wait.done():
         return (False, True, progress.eta(scene.now), progress.left)
@@ -188,7 +188,7 @@ def _rows(scene: Scene, waits: Sequence[BatchWait], width: int) -> list[Text]:
     widths = [max(row[column].cell_len for row in cells) for column in range(len(cells[0]))]
     widths = [max(width, least) if width else 0 for width, least in zip(widths, LEAST_WIDTHS, strict=True)]
     shown = [0, 1]
-    for column in (3, 4, 2):  # the outlook, the polls, the pace: as far as there is room
+    for column in (3, 4, 2):  # the outlook, the polls, the rate: as far as there is room
         if sum(widths[one] + 2 for one in [*shown, column]) + LEAST_BAR <= width:
             shown.append(column)
     bar_width = max(4, width - sum(widths[column] + 2 for column in shown))
@@ -203,7 +203,7 @@ def _rows(scene: Scene, waits: Sequence[BatchWait], width: int) -> list[Text]:
 
 
 def _cells(scene: Scene, wait: BatchWait, width: int) -> list[Text]:
-    """Name, items ended, pace, outlook, polls."""
+    """Return the name, items ended, rate, outlook and polls."""
     progress = scene.board.progress(wait.batch_id)
     done = wait.done()
     pace = progress.pace(scene.now)
@@ -222,11 +222,11 @@ def _tail(scene: Scene) -> list[Text]:
     if scene.over:
         return [Text(), legend]
     notes = [Text(note, style="yellow") for note in [*scene.notes, *_outage(scene)]]
-    return [Text(), *notes, legend, Text("Ctrl-C ends the watch; the batches go on.", style="bright_black")]
+    return [Text(), *notes, legend, Text("Ctrl-C ends the watch; the batches keep running.", style="bright_black")]
 
 
 def _outage(scene: Scene) -> list[str]:
-    """The longest outage under way as a line, with what matters most at its beginning."""
+    """Describe the longest current outage in one line, the most important part first."""
     outages = find_outages(scene.waits)
     if not outages:
         return []

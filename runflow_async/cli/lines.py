@@ -1,4 +1,4 @@
-"""Views for pipes and files: plain lines, or one JSON object a line."""
+"""Views for pipes and files: plain lines, or one JSON object per line."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ __all__ = ["JsonLines", "PlainLines", "item_name", "summarise"]
 
 
 def item_name(transition: ItemTransition) -> str:
-    """What the item is called: the user's own reference, else its number."""
+    """Return the item's name: the user's own reference, or else its number."""
     return printable(transition.item.client_ref or f"item {transition.item.sequence_index}", 60)
 
 
 def summarise(wait: BatchWait) -> str:
-    """What became of a batch whose wait ended well: its status, and how many of its items succeeded."""
+    """Describe a batch that ended: its status, and how many of its items succeeded."""
     batch = wait.result()
     succeeded = "?" if batch.items_succeeded is None else batch.items_succeeded
     total = "?" if batch.items_total is None else batch.items_total
@@ -38,14 +38,14 @@ def summarise(wait: BatchWait) -> str:
 
 
 class JsonLines:
-    """Each transition as one line of JSON on standard output, flushed; outages on standard error."""
+    """Writes each transition as one line of JSON to standard output and flushes it; outages go to standard error."""
 
     def __init__(self) -> None:
         self._outages: OutageWatch | None = None
 
     @contextmanager
     def showing(self, waits: BatchesWait) -> Generator[None]:
-        """Nothing stands before the transitions or behind them."""
+        """Show nothing before or after the transitions."""
         self._outages = OutageWatch(waits, began=say_of, over=say_of)
         yield
 
@@ -55,13 +55,13 @@ class JsonLines:
         sys.stdout.buffer.flush()
 
     def refresh(self) -> None:
-        """Say when an outage begins or is over."""
+        """Report the start or the end of an outage."""
         if self._outages is not None:
             self._outages.look(asyncio.get_running_loop().time())
 
 
 class PlainLines:
-    """Each transition, and each end of a batch, as one line of text on standard output; outages on standard error."""
+    """Writes each transition and each batch's end as one line to standard output; outages go to standard error."""
 
     def __init__(self) -> None:
         self._waits: BatchesWait | None = None
@@ -70,14 +70,14 @@ class PlainLines:
 
     @contextmanager
     def showing(self, waits: BatchesWait) -> Generator[None]:
-        """The ends that were not shown yet follow at the end."""
+        """At the end, show the batches' ends that are still missing."""
         self._waits = waits
         self._outages = OutageWatch(waits, began=say_of, over=say_of)
         yield
         self._show_ends()
 
     def tell(self, transition: ItemTransition) -> None:
-        """Write one line, in the local time zone's clock."""
+        """Write one line, with the time in the local time zone."""
         previous = "(new)" if transition.previous is None else printable(transition.previous, 40)
         self._write(
             transition.observed_at,
@@ -85,7 +85,7 @@ class PlainLines:
         )
 
     def refresh(self) -> None:
-        """Write one line for each batch that has ended since; say when an outage begins or is over."""
+        """Write one line for each batch that has ended since; report the start or the end of an outage."""
         if self._outages is not None:
             self._outages.look(asyncio.get_running_loop().time())
         self._show_ends()

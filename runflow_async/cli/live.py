@@ -1,4 +1,4 @@
-"""The live view on a terminal: redraws the whole picture, so that a terminal that is resized shows it well."""
+"""The live view on a terminal. It redraws the whole picture each time, so resizing the terminal does no harm."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ __all__ = ["LiveView"]
 
 
 class LiveView(logging.Handler):
-    """One bar per batch, or the slowest of many, with the last transitions below.
+    """One bar per batch, or for the slowest of many, with the last transitions below.
 
-    It takes the terminal's other screen while it runs and leaves the last picture on the ordinary one. Warnings are
-    shown in the picture, where they do not tear it; the failures of requests as the outage that they are.
+    It runs on the terminal's alternate screen and leaves the last picture on the main one. Warnings appear inside the
+    picture, where they do not disturb it; failed requests appear as an outage.
 
     Args:
         console: the terminal.
-        earlier: items whose statuses are known from before, by batch.
-        names: what batches are called; their ids by default.
+        earlier: items with statuses known from before, by batch.
+        names: display names of batches; the default is their ids.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class LiveView(logging.Handler):
 
     @contextmanager
     def showing(self, waits: BatchesWait) -> Generator[None]:
-        """Show the picture on the other screen, and at last what remains of it on the ordinary one."""
+        """Show the picture on the alternate screen, and at the end what is left of it on the main screen."""
         self._waits = waits
         self._outages = OutageWatch(waits, began=_leave_to_picture, over=self._note_of)
         earlier = {batch_id: items.values() for batch_id, items in self._earlier.items() if batch_id in waits.waits}
@@ -71,7 +71,7 @@ class LiveView(logging.Handler):
         others = list(logger.handlers)
         for other in others:
             logger.removeHandler(other)
-        everything = logging.getLogger()  # asyncio's warnings would tear the picture, too
+        everything = logging.getLogger()  # asyncio's warnings would disturb the picture, too
         everything.addHandler(self)
         try:
             with self._console.screen() as self._screen, self._stoppable():
@@ -85,7 +85,7 @@ class LiveView(logging.Handler):
 
     @contextmanager
     def _stoppable(self) -> Generator[None]:
-        """Give the terminal back while Ctrl-Z has us stopped."""
+        """Release the terminal while Ctrl-Z has stopped the process."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTSTP, self._stop)
         try:
@@ -96,13 +96,13 @@ class LiveView(logging.Handler):
     def _stop(self) -> None:
         self._console.set_alt_screen(False)
         self._console.show_cursor(True)
-        os.kill(os.getpid(), signal.SIGSTOP)  # and here it goes on
+        os.kill(os.getpid(), signal.SIGSTOP)  # execution resumes here
         self._console.set_alt_screen(True)
         self._console.show_cursor(False)
         self.refresh()
 
     def tell(self, transition: ItemTransition) -> None:
-        """Take it in; the next picture shows it."""
+        """Take in a transition; the next frame shows it."""
         if self._board is not None:
             self._board.take(transition, asyncio.get_running_loop().time())
 
@@ -116,7 +116,7 @@ class LiveView(logging.Handler):
         self._notes.append(printable(record.getMessage(), 300))
 
     def refresh(self) -> None:
-        """Draw the picture in the terminal's present size."""
+        """Draw the picture at the terminal's current size."""
         if self._outages is not None:
             self._outages.look(asyncio.get_running_loop().time())
         if self._screen is not None:
@@ -132,4 +132,4 @@ class LiveView(logging.Handler):
 
 
 def _leave_to_picture(_batch_ids: Sequence[UUID], _text: str) -> None:
-    """An outage under way is drawn as long as it lasts."""
+    """A current outage is drawn for as long as it lasts."""

@@ -1,6 +1,6 @@
-"""Answers that fail to come, noticed and told once for all batches: when it begins, and when it is over.
+"""Detects missing responses and reports them once for all batches: when an outage starts, and when it is over.
 
-A failure that the next retry makes good is none; the library's log has those.
+A failure that the next retry fixes does not count; the library's log records those.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ if TYPE_CHECKING:
 __all__ = ["OutageWatch", "describe_outage", "find_outages", "is_about_something_else"]
 
 PATIENCE = 3.0
-"""Seconds without a good answer about a batch after which that is told."""
+"""Seconds without a good answer about a batch before the outage is reported."""
 
 
 def is_about_something_else(record: LogRecord) -> bool:
-    """Whether a log record is not the library's own word on an outage, which it gives for each batch."""
+    """Whether a log record is anything but the library's own report of an outage, which it logs for each batch."""
     return record.name != "runflow_async._waits.outages"
 
 
 def find_outages(waits: BatchesWait) -> dict[UUID, OngoingOutage]:
-    """The batches about which no good answer comes at the moment, the longest outage first."""
+    """Return the batches that currently get no good answer, the longest outage first."""
     found = {wait.batch_id: outage for wait in waits.waits.values() if (outage := wait.outage) is not None}
     return dict(sorted(found.items(), key=lambda entry: entry[1].since))
 
 
 def describe_outage(outage: OngoingOutage, now: float) -> str:
-    """How long it has lasted, how long it may, and why."""
+    """Describe how long an outage has lasted, how long it may last, and its cause."""
     age, limit = max(now - outage.since, 0.0), outage.until - outage.since
     return f"no good answer for {int(age)} s of {limit:g} s: {printable(str(outage.error), 300)}"
 
 
 class OutageWatch:
-    """Says when answers about some batches fail to come, and when good ones come again.
+    """Reports when batches stop getting answers, and when good answers resume.
 
     Args:
         waits: the batches.
-        began: takes the batches concerned when an outage has begun, and how it stands.
-        over: takes those that are answered again, and what there is to say of it.
+        began: called with the affected batches and a description when an outage starts.
+        over: called with the batches that get answers again, and a description.
     """
 
     def __init__(self, waits: BatchesWait, *, began: Told, over: Told) -> None:
@@ -59,7 +59,7 @@ class OutageWatch:
         self._silent: set[UUID] = set()
 
     def look(self, now: float) -> None:
-        """Say what has changed; called about once a second or more often."""
+        """Report what has changed; call this about once a second or more often."""
         outages = find_outages(self._waits)
         lasting = {batch_id: one for batch_id, one in outages.items() if now - one.since >= PATIENCE}
         if lasting and not self._silent:
@@ -73,7 +73,7 @@ class OutageWatch:
 
     def _tell_end(self, now: float) -> None:
         ended_well = [batch_id for batch_id in self._silent if not self._has_failed(batch_id)]
-        if ended_well:  # the others' errors are told at the end
+        if ended_well:  # the errors of the others are shown at the end
             self._over(ended_well, f"good answers again, after {now - self._since:.0f} s")
         self._silent.clear()
 

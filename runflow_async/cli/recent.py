@@ -1,4 +1,4 @@
-"""The last transitions as lines in columns, whatever the items are called."""
+"""The last transitions as lines in columns, however long the items' names are."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 __all__ = ["draw_recent"]
 
 WIDEST = 24
-"""Cells of the column with the names of items at most."""
+"""Widest column of item names, in cells."""
 
 
 def draw_recent(transitions: Sequence[ItemTransition], batches: Sequence[str], *, plain: bool) -> list[Text]:
-    """One line for each transition: when, which batch, which item, and what changed.
+    """Format one line for each transition: the time, the batch, the item and the change.
 
     Args:
         transitions: in the order of the lines.
-        batches: what the batch of each is called; empty where that goes without saying.
+        batches: the display name of each transition's batch; empty if there is only one batch.
         plain: whether only ASCII can be shown.
     """
     items = [_item(transition, plain=plain) for transition in transitions]
@@ -49,7 +49,7 @@ def _item(transition: ItemTransition, *, plain: bool) -> str:
 
 
 def _fit(text: str, width: int, *, plain: bool) -> str:
-    """The text in so many cells, cut where it is longer."""
+    """Fit the text into this many cells; cut it if it is longer."""
     if cell_len(text) <= width:
         return set_cell_size(text, width)
     end = "..." if plain else "…"

@@ -1,4 +1,4 @@
-"""Run the command line: whatever comes out becomes an exit status, and an error one red line."""
+"""Run the command line: every outcome becomes an exit status, and every error one red line."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 __all__ = ["drop_output", "run", "run_async", "say_error", "say_hint", "say_of"]
 
 NOTES_AT_ONCE = 5
-"""Lesser notes shown in a row: every retry of one call, but not those of a thousand batches."""
+"""How many minor notes are shown in a row: enough for every retry of one call, but not for those of many batches."""
 NOTES_APART = 5.0
-"""Seconds after which one more is shown."""
+"""Seconds after which one more is allowed."""
 COMPLETE = "_RUNFLOW_ASYNC_COMPLETE"
-"""In this variable a shell asks click for completion."""
+"""The environment variable in which a shell asks click for completion."""
 
 
 class NoteLines(logging.Handler):
-    """What is logged, as lines on standard error: each warning, and of lesser notes a few at a time."""
+    """Writes the log to standard error: every warning, and a limited number of minor notes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class NoteLines(logging.Handler):
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command; returns the exit status."""
+    """Run one command and return the exit status."""
     from runflow_async.cli.commands import runflow_async  # noqa: PLC0415  # which needs this module
 
     debug = "--debug" in arguments
@@ -90,7 +90,7 @@ def run(arguments: Sequence[str]) -> int:
 
 @contextmanager
 def _standard_streams() -> Generator[None]:
-    """Make up for closed ones, escape what the terminal cannot show, and leave nothing that fails at the very end."""
+    """Replace closed streams, escape what the terminal cannot show, and prevent errors at the very end."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115  # for the rest of the process
@@ -123,14 +123,14 @@ def _logged(*, debug: bool) -> Generator[None]:
 
 
 def run_async(main: Coroutine[Any, Any, int]) -> int:
-    """Run a command's coroutine; SIGTERM, or SIGHUP of a closed terminal, ends it as cleanly as Ctrl-C does."""
+    """Run a command's coroutine. SIGTERM, or the SIGHUP of a closed terminal, ends it as cleanly as Ctrl-C."""
     ending = Ending()
     try:
         return asyncio.run(ending.guard(main))
-    except (asyncio.CancelledError, OSError) as error:  # a closed terminal cannot be written to, either
+    except (asyncio.CancelledError, OSError) as error:  # writing to a closed terminal fails, too
         if ending.number is not None:
             return 128 + ending.number
-        if isinstance(error, BrokenPipeError):  # which click would make a 1 of
+        if isinstance(error, BrokenPipeError):  # click would turn this into exit status 1
             return _leave_pipe()
         raise
     finally:
@@ -140,10 +140,10 @@ def run_async(main: Coroutine[Any, Any, int]) -> int:
 class Ending:
     """The signals that end a command: the first one cancels it.
 
-    A second SIGTERM ends the process at once. A further SIGHUP is ignored: a shell sends one, and the system another.
+    A second SIGTERM ends the process at once. Further SIGHUPs are ignored: the shell and the kernel send one each.
 
     Attributes:
-        number: the signal that came; None before.
+        number: the signal that was received, or None.
     """
 
     def __init__(self) -> None:
@@ -164,19 +164,19 @@ class Ending:
             number = getattr(signal, name, None)  # Windows has no SIGHUP
             if number is None or signal.getsignal(number) == signal.SIG_IGN:  # by nohup, for example
                 continue
-            with suppress(ValueError):  # in a thread, to which no signal comes
+            with suppress(ValueError):  # outside the main thread, which gets no signals
                 self._before[number] = signal.signal(number, end)
         return await main
 
     def restore(self) -> None:
-        """What came before is called for the signals again."""
+        """Restore the previous handlers of the signals."""
         for number, handler in self._before.items():
             if signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, handler)
 
 
 def _after_exit(error: SystemExit) -> int:
-    """Click leaves so after it completed for a shell, and where nobody reads its help."""
+    """Handle the exit by which click leaves after completion for a shell, or if nobody reads its help."""
     asked = os.environ.get(COMPLETE)
     if not asked:
         return _leave_pipe()
@@ -187,33 +187,33 @@ def _after_exit(error: SystemExit) -> int:
 
 
 def _leave_pipe() -> int:
-    drop_output()  # or the interpreter would complain at its end
+    drop_output()  # or the interpreter would complain when it exits
     return Exit.BROKEN_PIPE
 
 
 def drop_output() -> None:
-    """Write no more to standard output, nor what is buffered: its reader has gone, or stalls."""
-    with suppress(io.UnsupportedOperation):  # it is a program's own
+    """Discard all further output, including what is buffered, because its reader has gone or stalls."""
+    with suppress(io.UnsupportedOperation):  # a stream of the calling program
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say_error(text: str) -> None:
-    """Tell an error, as one red line."""
+    """Print an error as one red line."""
     _say(f"error: {text}", "red")
 
 
 def say_hint(text: str) -> None:
-    """Tell what to do next."""
+    """Print what to do next."""
     _say(text, None)
 
 
 def say_of(batch_ids: Sequence[UUID], text: str) -> None:
-    """Tell something of some batches."""
+    """Print a message about some batches."""
     say_hint(about(batch_ids, text))
 
 
 def _say(text: str, colour: str | None) -> None:
     try:
         click.secho(text, fg=colour, err=True, color=False if os.environ.get("NO_COLOR") else None)
-    except OSError:  # nobody reads it; the exit status still tells
+    except OSError:  # nobody reads it; the exit status still reports the error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())

@@ -1,6 +1,6 @@
-"""The files of `--since` and `--save`: what a watch has shown of each batch, one snapshot a line.
+"""The files of `--since` and `--save`: what a watch has shown of each batch, one snapshot per line.
 
-It is a checkpoint for the waits, so what was shown, and nothing else, is what it remembers.
+It is a checkpoint for the waits, so it records exactly what was shown.
 """
 
 from __future__ import annotations
@@ -27,39 +27,39 @@ if TYPE_CHECKING:
 __all__ = ["StateFile", "read_snapshots"]
 
 PAUSE = 1.0
-"""Seconds between two writes at least."""
+"""Shortest time between two writes, in seconds."""
 RELATIVE_PAUSE = 20
-"""The same, as a multiple of how long a write takes: a large file is written more rarely."""
+"""Shortest time between two writes, as a multiple of the duration of a write: a large file is written less often."""
 
 
 def read_snapshots(path: Path) -> list[Batch]:
-    """Read what `--save` wrote, or the output of `get`.
+    """Read a file written by `--save`, or the output of `get`.
 
     Raises:
-        ConfigurationError: if the file cannot be read or holds anything else.
+        ConfigurationError: if the file cannot be read or contains anything else.
     """
     try:
         batches = msgspec.json.Decoder(Batch).decode_lines(to_utf8(path.read_bytes()))
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} holds no snapshots as --save writes them: {error}") from error
+        raise ConfigurationError(f"{path} does not contain snapshots as --save writes them: {error}") from error
     if any(batch.id is None for batch in batches):
-        raise ConfigurationError(f"{path} holds no snapshots as --save writes them: a line has no id")
+        raise ConfigurationError(f"{path} does not contain snapshots as --save writes them: a line has no id")
     return batches
 
 
 class StateFile:
-    """Remembers each item's last status that was shown; a `Checkpoint` of the waits.
+    """Records the last shown status of each item; a `Checkpoint` for the waits.
 
-    The file is replaced as a whole, about each second while something changes and once more by `write`.
+    The whole file is replaced about once a second while something changes, and once more by `write`.
 
     Args:
         since: what was shown earlier.
-        path: where to keep it; None keeps nothing.
+        path: the file to write; None writes none.
 
     Raises:
-        ConfigurationError: if something else than a file is there.
+        ConfigurationError: if the path exists and is not a regular file.
 
     Attributes:
         items: the items shown, by batch and id.
@@ -68,7 +68,7 @@ class StateFile:
     def __init__(self, since: Iterable[Batch], path: Path | None) -> None:
         path = None if path is None else path.resolve()
         if path is not None and path.exists() and not path.is_file():
-            raise ConfigurationError(f"cannot save to {path}: it is no regular file, and would be replaced by one")
+            raise ConfigurationError(f"cannot save to {path}: it is not a regular file, and would be replaced by one")
         self.items: dict[UUID, dict[UUID, BatchItemHandle]] = {
             batch.id: {item.id: item for item in batch.items or []} for batch in since if batch.id is not None
         }
@@ -78,12 +78,12 @@ class StateFile:
         self._error: CheckpointError | None = None
 
     async def load(self, batch_id: UUID) -> Batch | None:
-        """What was shown of a batch; None if nothing was."""
+        """Return what was shown of a batch, or None."""
         items = self.items.get(batch_id)
         return Batch(id=batch_id, items=list(items.values())) if items else None
 
     def record(self, transition: ItemTransition) -> None:
-        """Remember a transition that was shown.
+        """Record a transition that was shown.
 
         Raises:
             CheckpointError: if the file could not be written.

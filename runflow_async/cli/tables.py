@@ -23,7 +23,7 @@ LONGEST = 300
 
 
 def batch_table(batch: Batch) -> Table:
-    """What a batch says of itself, field by field; fields that it leaves out are left out."""
+    """Show a batch field by field, without the fields that are missing."""
     table = Table.grid(padding=(0, 2))
     for name in batch.__struct_fields__:
         value = getattr(batch, name)
@@ -34,7 +34,7 @@ def batch_table(batch: Batch) -> Table:
 
 
 def items_table(items: Iterable[BatchItem]) -> Table:
-    """One row per item."""
+    """Show one row per item."""
     table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
     table.add_column("#", justify="right", no_wrap=True)
     table.add_column("client_ref", no_wrap=True, max_width=24)

@@ -1,4 +1,4 @@
-"""`watch` and `wait`: follow batches to their end, aloud or silently."""
+"""`watch` and `wait`: follow batches to their end, with or without output on the way."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["wait", "watch"]
 
 MOST_ERRORS = 10
-"""Kinds of errors that are told."""
+"""How many kinds of errors are shown."""
 
 
 def _read_timeout(context: click.Context, parameter: click.Parameter, value: str) -> float | None:
@@ -50,7 +50,7 @@ def _read_timeout(context: click.Context, parameter: click.Parameter, value: str
 
 
 def following_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add what `watch` and `wait` have in common."""
+    """Add the options shared by `watch` and `wait`."""
     options = (
         click.argument("batch_ids", metavar="ID...", nargs=-1),
         click.option(
@@ -59,13 +59,13 @@ def following_options(command: Callable[..., Any]) -> Callable[..., Any]:
             default="3600",
             show_default=True,
             metavar="SECONDS",
-            help="For each batch; 'none' waits without end, 0 asks once.",
+            help="Give up on a batch after this long; 'none' never gives up, 0 polls once.",
         ),
         click.option(
             "--interval",
             type=float,
             metavar="SECONDS",
-            help="Between two polls of a batch; by default it adapts to how far the items are.",
+            help="Time between two polls of a batch; by default it adapts to the progress of the items.",
         ),
         click.option(
             "--max-outage",
@@ -73,7 +73,7 @@ def following_options(command: Callable[..., Any]) -> Callable[..., Any]:
             default=300.0,
             show_default=True,
             metavar="SECONDS",
-            help="Without one good answer about a batch, after which it is given up.",
+            help="Give up on a batch after this long without a valid answer.",
         ),
         connection_options,
     )
@@ -83,7 +83,7 @@ def following_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="One transition a line, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print one transition per line, as JSON.")
 @click.option(
     "--since",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -94,7 +94,7 @@ def following_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "--save",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Keep here what was shown, for --since.",
+    help="Record here what was shown, for --since.",
 )
 @following_options
 def watch(
@@ -107,18 +107,18 @@ def watch(
     since: Path | None,
     save: Path | None,
 ) -> int:
-    """Show what happens to every item: live on a terminal, else line by line.
+    """Show what happens to every item: live on a terminal, otherwise line by line.
 
-    An ID of - reads ids from standard input, where # begins a comment. The file of --since may be that of --save, and
-    missing at first.
+    An ID of - reads ids from standard input, where # starts a comment. --since and --save may name the same file, and
+    it need not exist at first.
     """
     ids = read_ids(batch_ids)
     first_time = since and save and since.resolve() == save.resolve() and not since.exists()
     state = StateFile([] if since is None or first_time else read_snapshots(since), save)
     try:
-        state.write()  # what cannot be written is said before anything is shown
+        state.write()  # report a file that cannot be written before showing anything
     except CheckpointError as error:
-        raise click.UsageError(f"{error}; name another file for --save") from error
+        raise click.UsageError(f"{error}; choose another file for --save") from error
 
     async def show() -> int:
         async with open_session() as session:
@@ -137,9 +137,9 @@ def watch(
 @click.command()
 @following_options
 def wait(batch_ids: tuple[str, ...], timeout: float | None, interval: float | None, max_outage: float) -> int:
-    """Wait until all batches have ended, then print a line for each; an outage is told on standard error.
+    """Wait until all batches have ended, then print a line for each. Outages are reported on standard error.
 
-    An ID of - reads ids from standard input, where # begins a comment.
+    An ID of - reads ids from standard input, where # starts a comment.
     """
     ids = read_ids(batch_ids)
     if not is_debugging():
@@ -155,26 +155,26 @@ def wait(batch_ids: tuple[str, ...], timeout: float | None, interval: float | No
                 click.echo(f"{one.batch_id}  {summarise(one)}")
         return _report(waits)
 
-    return _run_until_interrupted(settle, "run the same command again to wait on")
+    return _run_until_interrupted(settle, "run the same command again to continue waiting")
 
 
 def read_ids(given: Sequence[str]) -> list[UUID]:
-    """The ids of the command line; `-` stands for those on standard input.
+    """Return the ids of the command line; `-` stands for those on standard input.
 
     Raises:
-        ConfigurationError: if one is no UUID, or standard input is no text.
+        ConfigurationError: if one is not a UUID, or standard input is not text.
         click.UsageError: if there are none.
     """
     texts = [text for one in given for text in (_read_words() if one == "-" else [one])]
     if not texts:
-        raise click.UsageError("no batch to wait for: pass one ID or more, or - to read them from standard input")
+        raise click.UsageError("no batch to wait for: pass at least one ID, or - to read ids from standard input")
     return [parse_batch_id(text) for text in texts]
 
 
 def _read_words() -> list[str]:
     try:
         content = sys.stdin.buffer.read()
-    except OSError as error:  # a terminal, read in the background
+    except OSError as error:  # the terminal, read from a background job
         raise click.UsageError(f"cannot read standard input: {error.strerror}") from error
     return split_words(decode_text(content, "standard input"))
 
@@ -195,20 +195,20 @@ def _run_until_interrupted(main: Callable[[], Coroutine[Any, Any, int]], how_to_
         drop_output()
         status = Exit.INTERRUPTED
     if status in (Exit.INTERRUPTED, Exit.TERMINATED, Exit.HUNG_UP):
-        say_hint(f"interrupted; the batches go on at the server: {how_to_go_on}")
+        say_hint(f"interrupted; the batches keep running: {how_to_go_on}")
     return status
 
 
 def _go_on(since: Path | None, save: Path | None) -> str:
     if save is None:
-        return "run the same command again; with --save FILE, too, it could be taken up where it is interrupted"
+        return "run the same command again; with --save FILE you could resume where you interrupt it"
     if since is not None and since.resolve() == save.resolve():
-        return "run the same command again to go on"
-    return f"to go on, run the same command again with --since {shlex.quote(str(save))}"
+        return "run the same command again to resume"
+    return f"to resume, run the same command again with --since {shlex.quote(str(save))}"
 
 
 def _report(waits: BatchesWait) -> int:
-    """Tell the errors of the waits, those that many have in common once; returns the exit status."""
+    """Print the errors of the waits, each distinct error once; return the exit status."""
     failed_by_text: dict[str, list[BatchWait]] = {}
     for one in waits.waits.values():
         if (error := one.exception()) is not None:

@@ -126,8 +126,8 @@ class TestExitStatus:
         ran = await run("wait", batch_id, "--timeout", 0.2)
         assert ran.status == 3
         assert ran.err == (
-            f"error: batch {batch_id}: timed out (last seen 'running'); it goes on at the server: "
-            "run the command again, with a longer --timeout\n"
+            f"error: batch {batch_id}: timed out (last seen 'running'); it keeps running: "
+            "run the command again with a longer --timeout\n"
         )
 
     async def test_is_3_when_the_time_is_up_before_anything_was_asked(self, run):
@@ -289,7 +289,7 @@ class TestAStateFile:
         (tmp_path / "s").write_text(content, encoding="latin-1")
         ran = await run("watch", uuid4(), "--since", tmp_path / "s")
         assert ran.status == 2
-        assert "holds no snapshots as --save writes them" in ran.err
+        assert "does not contain snapshots as --save writes them" in ran.err
 
     @pytest.mark.parametrize("place", ["pipe", "folder"])
     async def test_takes_the_place_of_files_only(self, run, tmp_path, place):
@@ -351,7 +351,7 @@ class TestIdsFromStandardInput:
         ("content", "reason"),
         [
             ("größe".encode("latin-1"), "standard input is not UTF-8 text (byte 3); save it as UTF-8"),
-            ("8c1f".encode("utf-16-le"), "standard input holds NUL characters; save it as UTF-8"),
+            ("8c1f".encode("utf-16-le"), "standard input contains NUL characters; save it as UTF-8"),
             (b"\xff\xfe\x00", "ID must be a UUID or its text"),
         ],
     )

@@ -148,7 +148,7 @@ class TestBadStreams:
         status, _, errors = await self.run(">/dev/full", *command, batch_id)
         assert status == 7
         assert errors.splitlines() == [
-            "error: cannot use the output: No space left on device; see to it and run the command again"
+            "error: cannot use the output: No space left on device; fix this and run the command again"
         ]
 
     @pytest.mark.parametrize("command", ["wait", "get"])

@@ -138,7 +138,7 @@ class TestInterrupted:
             await screen.requested(emulator)
             screen.press(b"\x03")
             assert await screen.end() == 130
-            assert screen.text.strip().startswith("^Cinterrupted; the batches go on at the server")
+            assert screen.text.strip().startswith("^Cinterrupted; the batches keep running")
 
     async def test_by_ctrl_c_a_watch_that_saved_nothing_advises_to_save(self, emulator):
         batch_id = emulator.create_scripted_batch(NEVER)
