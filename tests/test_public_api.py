@@ -258,7 +258,7 @@ html(*, status: int = 200, times: float = 1, batch_id: UUID | None = None) -> Fa
 other_batch(snapshot: dict[str, Any] | None = None, *, times: float = 1, batch_id: UUID | None = None) -> Fault
 reset(*, times: float = 1, batch_id: UUID | None = None) -> Fault
 slow_body(seconds: float, *, pieces: int = 10, times: float = 1, batch_id: UUID | None = None) -> Fault
-status(status: int, *, code: str = 'INJECTED_FAULT', message: str = 'the emulator was told to answer so',
+status(status: int, *, code: str = 'INJECTED_FAULT', message: str = 'injected by the emulator',
         errors: list[dict[str, Any]] | None = None, headers: Mapping[str, str] | None = None, times: float = 1,
         batch_id: UUID | None = None) -> Fault
 truncated_body(*, times: float = 1, batch_id: UUID | None = None) -> Fault

@@ -1,4 +1,4 @@
-"""An emulated Runflow API to develop and to test against, in the same process and on loopback.
+"""An emulated Runflow API for development and tests, in the same process and on loopback.
 
 from runflow_async.emulator import Emulator, faults
 

@@ -1,4 +1,4 @@
-"""What is sent back: a status, bytes and headers, most of them JSON. Decides nothing."""
+"""Responses: a status, bytes and headers, most of them with a JSON body. Decides nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Answer", "json_answer", "refusal", "send"]
 
 
 class Answer(Struct, frozen=True):
-    """An answer before it is sent. Headers are pairs, for a name may stand twice."""
+    """A response before it is sent. Headers are pairs because a name may occur twice."""
 
     status: int
     body: bytes
@@ -24,12 +24,12 @@ class Answer(Struct, frozen=True):
     headers: tuple[tuple[str, str], ...] = ()
 
     def multi_headers(self) -> CIMultiDict[str]:
-        """The headers as aiohttp takes them."""
+        """Return the headers in aiohttp's form."""
         return CIMultiDict(self.headers)
 
 
 def json_answer(status: int, document: Any, headers: Mapping[str, str] | None = None) -> Answer:
-    """An answer whose body is `document`."""
+    """Make a response with `document` as its JSON body."""
     pairs = tuple((headers or {}).items())
     return Answer(status, msgspec.json.encode(document), headers=pairs)
 
@@ -41,12 +41,12 @@ def refusal(
     errors: list[dict[str, Any]] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    """An answer with the contract's error envelope."""
+    """Make a response with the contract's error envelope."""
     return json_answer(status, {"code": code, "message": message, "errors": errors}, headers)
 
 
 async def send(_: web.BaseRequest, answer: Answer) -> web.StreamResponse:
-    """Deliver an answer as it is."""
+    """Deliver a response unchanged."""
     return web.Response(
         status=answer.status,
         body=answer.body,

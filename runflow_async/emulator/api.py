@@ -1,6 +1,6 @@
-"""The emulated API without a server: it keeps the batches and decides what a request gets.
+"""The emulated API without a server: keeps the batches and decides how to respond to a request.
 
-Nothing runs while nobody asks: an answer is computed from the batch's timelines when its request comes.
+Nothing runs between requests: a response is computed from the batch's timelines when the request arrives.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _batch_path = re.compile(r"/v1/batches/(?P<id>[^/?]+)(?P<items>/items)?(?:\?(?P<
 
 
 class BatchDetails(TypedDict, total=False):
-    """What a batch may be created with besides its timelines.
+    """Options of a new batch besides its timelines.
 
     Attributes:
         client_refs: one per item; by default `item-0`, `item-1` and so on.
-        callback_url: an http(s) URL on loopback to which a running `Emulator` posts when the batch has ended.
+        callback_url: an http(s) URL on loopback. A running `Emulator` posts to it when the batch has ended.
         callback_times: how often that callback is delivered; 1 by default.
-        metadata: shown in the answers; a JSON object.
-        organization_id: whose batch it is; another one than the emulator's makes its answers 403.
+        metadata: a JSON object, included in the responses.
+        organization_id: the batch's owner. If it differs from the emulator's, requests for the batch get 403.
     """
 
     client_refs: Sequence[str | None] | None
@@ -48,7 +48,7 @@ class BatchDetails(TypedDict, total=False):
 
 
 class Api:
-    """Batches, and the answers to requests for them. `Emulator` puts a server before it and tells the arguments."""
+    """Batches, and the responses to requests for them. `Emulator` adds the server and documents the arguments."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Api:
         self._answered: deque[float] = deque()
 
     def now(self) -> float:
-        """This instant on the emulator's clock."""
+        """The current time on the emulator's clock."""
         return self._clock() if self._clock else asyncio.get_running_loop().time()
 
     def create_batch(
@@ -87,20 +87,20 @@ class Api:
         seed: int | None = None,
         **details: Unpack[BatchDetails],
     ) -> UUID:
-        """Create a batch whose items run from now on, each queued, dispatching, running and then terminal.
+        """Create a batch whose items start now; each is queued, dispatching, running and then terminal.
 
         Args:
-            items: how many.
+            items: number of items.
             duration: seconds until the last item has ended.
-            fail: share of the items, 0 to 1, that end failed, to the nearest item.
-            cancel: share of the items, 0 to 1, that end canceled, to the nearest item.
-            workers: items that run at the same time.
-            stragglers: items that end at `duration` only, while all others are done by half of it.
-            seed: of this batch's timelines; by default the emulator's seed goes on.
+            fail: share of the items, 0 to 1, that end failed, rounded to whole items.
+            cancel: share of the items, 0 to 1, that end canceled, rounded to whole items.
+            workers: how many items run at the same time.
+            stragglers: number of items that end only at `duration`, while all others have ended by half of it.
+            seed: seed of this batch's timelines; by default, the emulator's own random sequence continues.
             **details: see `BatchDetails`.
 
         Raises:
-            ValueError: for arguments that make no sense.
+            ValueError: if an argument is invalid.
         """
         check_plan(items, duration, fail, cancel, workers=workers, stragglers=stragglers)
         timelines = draw_timelines(
@@ -121,13 +121,13 @@ class Api:
         status_timeline: Iterable[tuple[float, str]] | None = None,
         **details: Unpack[BatchDetails],
     ) -> UUID:
-        """Create a batch that does exactly what is written.
+        """Create a batch that follows the given script exactly.
 
         Args:
-            timelines: one per item, such as `[(0.0, "queued"), (1.5, "running"), (3.0, "succeeded")]`: seconds after
-                now, and the status from then on. Any status will do, and any order of them. Before its first step an
-                item is missing from the answers.
-            status_timeline: the batch's own statuses; by default they follow from the items.
+            timelines: one per item, such as `[(0.0, "queued"), (1.5, "running"), (3.0, "succeeded")]`: seconds from
+                now, and the status from then on. Any status is allowed, in any order. Before its first step, an item
+                is missing from the responses.
+            status_timeline: the batch's own statuses; by default they are derived from the items.
             **details: see `BatchDetails`.
 
         Raises:
@@ -139,7 +139,7 @@ class Api:
         return self._add(scripts, None if status_timeline is None else Timeline.of(status_timeline), details)
 
     def snapshot(self, batch_id: UUID) -> dict[str, Any]:
-        """What a request for the batch would be answered at this instant, as JSON has it.
+        """Return the response to a request for the batch at this moment, as JSON.
 
         Raises:
             KeyError: if there is no such batch.
@@ -147,18 +147,18 @@ class Api:
         return self._batches[batch_id].snapshot(self.now())
 
     def answer(self, method: str, path: str, headers: Mapping[str, str]) -> Answer:
-        """The contract's answer to a request at this instant. `headers` must not mind the case of names."""
+        """Return the contract's response to a request at this moment. `headers` must ignore the case of names."""
         if headers.get("Authorization") != f"Bearer {self.api_key}":
-            return refusal(401, "UNAUTHORIZED", "the API key is missing or wrong")
+            return refusal(401, "UNAUTHORIZED", "the API key is missing or invalid")
         if self._is_too_fast():
             return refusal(429, "RATE_LIMITED", f"more than {self.rate_limit} requests in one second")
         found = _batch_path.fullmatch(path)
         if found is None:
             return refusal(
-                404, "NOT_FOUND", "nothing is here; the emulator knows GET /v1/batches/{id} and its /items only"
+                404, "NOT_FOUND", "no such path; the emulator serves only GET /v1/batches/{id} and its /items"
             )
         if method != "GET":
-            return refusal(405, "METHOD_NOT_ALLOWED", "a batch can only be read here", headers={"Allow": "GET"})
+            return refusal(405, "METHOD_NOT_ALLOWED", "batches are read-only here", headers={"Allow": "GET"})
         refused = self._refusal(found["id"], headers.get("X-Organization-Id"))
         if refused is not None:
             return refused
@@ -171,14 +171,14 @@ class Api:
     def _refusal(self, text: str, organization: str | None) -> Answer | None:
         if not _uuid_text.fullmatch(text):
             where = {"loc": ["path", "id"], "msg": "not a UUID", "type": "uuid_parsing"}
-            return refusal(422, "VALIDATION_ERROR", "the request holds a value of the wrong kind", [where])
+            return refusal(422, "VALIDATION_ERROR", "the request contains an invalid value", [where])
         if organization is not None and not self._is_member(organization):
-            return refusal(403, "ORGANIZATION_MEMBERSHIP_REQUIRED", "the key is of another organisation")
+            return refusal(403, "ORGANIZATION_MEMBERSHIP_REQUIRED", "the key belongs to another organisation")
         batch = self._batches.get(UUID(text))
         if batch is None:
             return refusal(404, "BATCH_NOT_FOUND", "no batch has this id")
         if batch.organization_id != self.organization_id:
-            return refusal(403, "PERMISSION_DENIED", "the batch is another organisation's")
+            return refusal(403, "PERMISSION_DENIED", "the batch belongs to another organisation")
         return None
 
     def _is_member(self, organization: str) -> bool:
@@ -199,7 +199,7 @@ class Api:
 
     @cached_property
     def _epoch(self) -> datetime:
-        # Dates follow the clock, so that they keep step with it where it jumps.
+        # Dates are derived from the clock, so that they stay consistent with it if it jumps.
         return datetime.now(UTC) - timedelta(seconds=self.now())
 
     def _add(self, timelines: Sequence[Timeline], status_timeline: Timeline | None, details: BatchDetails) -> UUID:
@@ -232,6 +232,6 @@ class Api:
 
 
 def batch_id_in(path: str) -> UUID | None:
-    """The batch that a request's path names; None if it names none."""
+    """Return the batch id in a request's path, or None."""
     found = _batch_path.fullmatch(path)
     return UUID(found["id"]) if found and _uuid_text.fullmatch(found["id"]) else None

@@ -1,6 +1,6 @@
-"""What the emulator posts when a batch has ended: one callback, signed, and tried again until it is accepted.
+"""Posts the emulator's callbacks when a batch has ended: signed, and retried until they are accepted.
 
-Goes to loopback only. The instant comes from the batch's timelines, so that nothing has to be watched until then.
+Posts to loopback only. The time comes from the batch's timelines, so nothing has to be watched until then.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 __all__ = ["Deliveries", "SentCallback", "check_callback"]
 
 RETRY_DELAYS = (0.05, 0.1, 0.2, 0.4)
-"""Seconds before each further attempt."""
+"""Delays in seconds before each further attempt."""
 PATIENCE = 5.0
-"""Seconds that a receiver has for its answer."""
+"""Seconds that a receiver has to answer."""
 LOOK = 0.02
-"""Seconds between two looks at a clock that is not the loop's."""
+"""Seconds between two looks at a clock other than the loop's."""
 SHORTEST_SLEEP = 0.001
 
 
@@ -40,11 +40,11 @@ class SentCallback(Struct, frozen=True, kw_only=True):
     """One attempt to deliver a callback.
 
     Attributes:
-        batch_id: the batch that had ended.
-        url: where it went.
-        body: as it was sent, byte for byte.
-        status: what was answered; None if no answer came.
-        attempt: 1 for the first of a delivery.
+        batch_id: the batch that ended.
+        url: the URL it was posted to.
+        body: the body, byte for byte.
+        status: the status of the response; None if there was no response.
+        attempt: number of the attempt within a delivery, from 1.
     """
 
     batch_id: UUID
@@ -55,15 +55,15 @@ class SentCallback(Struct, frozen=True, kw_only=True):
 
 
 def check_callback(url: str | None, times: int) -> None:
-    """Refuse callbacks that leave this machine or make no sense.
+    """Reject callbacks that are invalid or leave this machine.
 
     Raises:
-        ValueError: if `url` is neither None nor an http(s) URL on loopback, or `times` is no whole number from 1.
+        ValueError: if `url` is neither None nor an http(s) URL on loopback, or `times` is not a positive whole number.
     """
     if url is not None and not _is_on_loopback(url):
         raise ValueError(f"callback_url must be an http or https URL on loopback, not {url!r}")
     if isinstance(times, bool) or not isinstance(times, int) or times < 1:
-        raise ValueError(f"callback_times must be a whole number from 1, not {times!r}")
+        raise ValueError(f"callback_times must be a positive whole number, not {times!r}")
 
 
 def _is_on_loopback(text: object) -> bool:
@@ -78,23 +78,23 @@ def _is_on_loopback(text: object) -> bool:
 
 
 class Deliveries:
-    """The callbacks of one emulator. A delivery that is cut off by `close` begins anew at the next `start`.
+    """The callbacks of one emulator. A delivery that `close` interrupts starts afresh at the next `start`.
 
     Args:
         secret: signs the bodies; None leaves them unsigned.
         now: the emulator's clock.
-        follows_loop: whether that clock is the running loop's time; any other one is looked at again and again.
+        follows_loop: whether that clock is the running loop's time; any other clock is polled.
 
     Attributes:
         sent: every attempt, in the order in which they ended.
 
     Raises:
-        ValueError: if the secret is no text, or empty.
+            ValueError: if the secret is not a string, or is empty.
     """
 
     def __init__(self, secret: str | None, now: Callable[[], float], *, follows_loop: bool) -> None:
         if secret is not None and not (isinstance(secret, str) and secret):
-            raise ValueError("callback_secret must be a text that is not empty, or None")
+            raise ValueError("callback_secret must be a non-empty string, or None")
         self.sent: list[SentCallback] = []
         self._key = None if secret is None else secret.encode()
         self._now = now
@@ -105,7 +105,7 @@ class Deliveries:
         self._is_running = False
 
     def expect(self, batch: ScriptedBatch, times: int) -> None:
-        """Deliver the batch's callback `times` times once it has ended; nothing if it has no URL, or never ends."""
+        """Deliver the batch's callback `times` times once it has ended. Ignores a batch without a URL or an end."""
         if batch.callback_url is None or batch.ends() == math.inf:
             return
         self._owed[batch.id] = times
@@ -114,13 +114,13 @@ class Deliveries:
             self._begin(batch)
 
     def start(self) -> None:
-        """Take up everything that is still owed."""
+        """Resume all deliveries that are still due."""
         self._is_running = True
         for batch in self._batches.values():
             self._begin(batch)
 
     async def close(self) -> None:
-        """Cut off every delivery and wait until nothing is left of it."""
+        """Cancel every delivery and wait until all have stopped."""
         self._is_running = False
         tasks = list(self._tasks)
         for task in tasks:
@@ -133,12 +133,12 @@ class Deliveries:
         task.add_done_callback(self._tasks.discard)
 
     async def _run(self, batch: ScriptedBatch) -> None:
-        # The same subtraction as the answers', so that no callback comes before an answer that says the same.
+        # The same subtraction as in the responses, so that no callback precedes a response that says the same.
         end = batch.ends()
         while (left := end - (self._now() - batch.created)) > 0:  # noqa: ASYNC110  # a clock has no event
             await asyncio.sleep(min(max(left, SHORTEST_SLEEP), self._longest_sleep))
         body = msgspec.json.encode(_document(batch.snapshot_after(end)))
-        # One connection per attempt, no cookies, and certificates that nobody can vouch for on loopback.
+        # One connection per attempt, no cookies, and no certificate checks, because loopback has no trusted ones.
         connector = aiohttp.TCPConnector(force_close=True, ssl=False)
         jar, timeout = aiohttp.DummyCookieJar(), aiohttp.ClientTimeout(total=PATIENCE)
         async with aiohttp.ClientSession(connector=connector, cookie_jar=jar, timeout=timeout) as http:
@@ -172,7 +172,7 @@ class Deliveries:
 
 def _document(end: dict[str, Any]) -> dict[str, Any]:
     status: str = end["status_code"]
-    # The vendor's events spell it with two l, whichever way the status does.
+    # The API's events use the spelling with two l, whichever spelling the status has.
     event = "cancelled" if status == "canceled" else status
     shown = ("output", "duration_ms", "created_at", "completed_at", "metadata")
     return {"event": f"batch.{event}", "batch_id": end["id"], "status": status} | {name: end[name] for name in shown}

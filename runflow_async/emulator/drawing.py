@@ -1,6 +1,6 @@
-"""Invents batches: plausible timelines of items that share a few workers, drawn from a seed.
+"""Makes up batches: plausible timelines of items that share a few workers, drawn from a seed.
 
-Decides how long every item waits, runs and how it ends; knows nothing of clocks and HTTP.
+Decides how long every item waits and runs, and how it ends. Knows nothing of clocks and HTTP.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 __all__ = ["check_plan", "draw_timelines", "draw_uuid"]
 
 LEAD = 0.25
-"""How long the first items wait before they run, in mean run lengths."""
+"""How long the first items wait before they run, in mean run durations."""
 
 
 def draw_uuid(random: Random) -> UUID:
-    """A version 4 UUID of the seed's own."""
+    """Draw a version 4 UUID from the seed."""
     return UUID(int=random.getrandbits(128), version=4)
 
 
 def check_plan(items: int, duration: float, fail: float, cancel: float, *, workers: int, stragglers: int) -> None:
-    """Check what a batch is to be drawn from.
+    """Check the parameters of a batch.
 
     Raises:
-        ValueError: for values that make no sense; the message says which and what to pass.
+        ValueError: if one is invalid; the message says which, and what to pass.
     """
-    _require(isinstance(items, int) and items >= 1, "items", "a whole number from 1 on", items)
+    _require(isinstance(items, int) and items >= 1, "items", "a positive whole number", items)
     _require(0 < duration < math.inf, "duration", "a finite number of seconds above 0", duration)
     for name, share in (("fail", fail), ("cancel", cancel)):
         _require(0 <= share <= 1, name, "a share from 0 to 1", share)
     _require(round(items * (fail + cancel)) <= items, "fail + cancel", "at most 1", fail + cancel)
-    _require(workers >= 1, "workers", "a whole number from 1 on", workers)
+    _require(workers >= 1, "workers", "a positive whole number", workers)
     _require(0 <= stragglers <= items, "stragglers", f"from 0 to the number of items ({items})", stragglers)
 
 
@@ -56,16 +56,16 @@ def draw_timelines(
     workers: int,
     stragglers: int,
 ) -> list[Timeline]:
-    """Draw one timeline per item, queued to terminal, that all end within `duration` seconds.
+    """Draw one timeline per item, from queued to terminal. All of them end within `duration` seconds.
 
     Args:
-        random: where every choice comes from.
-        items: how many.
+        random: the source of every choice.
+        items: number of items.
         duration: seconds; the last item ends exactly then.
-        fail: share of items that end failed; with `cancel`, rounded so that both together are right.
+        fail: share of items that end failed; rounded together with `cancel`, so that their sum is right.
         cancel: share of items that end canceled.
-        workers: items that run at the same time.
-        stragglers: items that end at `duration`; all others are done by half of it.
+        workers: how many items run at the same time.
+        stragglers: items that end at `duration`; all others have ended by half of it.
     """
     outcomes = _draw_outcomes(random, items, fail, cancel)
     late = set(random.sample(range(items), stragglers))
@@ -90,7 +90,7 @@ def _draw_outcomes(random: Random, items: int, fail: float, cancel: float) -> li
 
 
 def _draw_runs(random: Random, items: int, workers: int) -> list[tuple[float, float, float]]:
-    """Instants of dispatch, begin and end, in mean run lengths; each item takes the first free worker."""
+    """Times of dispatch, start and end, in mean run durations; each item takes the first free worker."""
     free_at = [LEAD] * min(workers, items)
     runs: list[tuple[float, float, float]] = []
     for _ in range(items):

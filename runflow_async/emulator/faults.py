@@ -1,7 +1,7 @@
-"""Faults to append to `Emulator.faults`: what goes wrong with the next answers.
+"""Faults to append to `Emulator.faults`: what goes wrong with the next responses.
 
-A fault rewrites an answer, or spoils its delivery, or both. Each factory takes `times` (how many requests it
-hits, `math.inf` for ever) and `batch_id` (the only batch it hits; None hits any request).
+A fault rewrites a response, or disturbs its delivery, or both. Each factory takes `times` (how many requests it
+hits; `math.inf` for all) and `batch_id` (the only batch it hits; None hits any request).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 RST_ON_CLOSE = struct.pack("ii", 1, 0)
-LOGIN_PAGE = b"<!doctype html>\n<html><title>Sign in</title><body>Please sign in to go on.</body></html>\n"
+LOGIN_PAGE = b"<!doctype html>\n<html><title>Sign in</title><body>Please sign in to continue.</body></html>\n"
 
 
 def _unchanged(answer: Answer) -> Answer:
@@ -42,18 +42,18 @@ def _unchanged(answer: Answer) -> Answer:
 
 
 class Fault(Struct, frozen=True, kw_only=True):
-    """One fault; made by this module's factories.
+    """A fault, made by one of this module's factories.
 
     Attributes:
         name: the factory's name.
-        times: requests that it still hits.
-        batch_id: the only batch that it hits; None hits any request, also those of no batch.
-        silent: nothing of an answer is sent, so that the request's record shows no status.
-        rewrite: what is answered instead.
-        deliver: how the answer is sent, or not.
+        times: how many more requests it hits.
+        batch_id: the only batch it hits; None hits any request, including those without a batch.
+        silent: whether no response is sent, so that the recorded request has no status.
+        rewrite: makes the response to send instead.
+        deliver: sends the response, or does not.
 
     Raises:
-        ValueError: if `times` is below 1 or `batch_id` is no UUID.
+        ValueError: if `times` is below 1 or `batch_id` is not a UUID.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Fault(Struct, frozen=True, kw_only=True):
 
 
 def take_fault(faults: list[Fault], batch_id: UUID | None) -> Fault | None:
-    """Take the first fault that hits a request; the list loses it once it has hit `times` requests."""
+    """Take the first fault that hits a request; remove it from the list once it has hit `times` requests."""
     for position, fault in enumerate(faults):
         if fault.batch_id in (None, batch_id):
             left = [msgspec.structs.replace(fault, times=fault.times - 1)] if fault.times > 1 else []
@@ -84,13 +84,13 @@ def status(
     status: int,
     *,
     code: str = "INJECTED_FAULT",
-    message: str = "the emulator was told to answer so",
+    message: str = "injected by the emulator",
     errors: list[dict[str, Any]] | None = None,
     headers: Mapping[str, str] | None = None,
     times: float = 1,
     batch_id: UUID | None = None,
 ) -> Fault:
-    """Answer with `status` (200 to 999), the error envelope and these headers, such as `Retry-After`."""
+    """Respond with `status` (200 to 999), the error envelope and these headers, such as `Retry-After`."""
     _check_status(status)
     answer = refusal(status, code, message, errors, headers)
     return Fault(name="status", times=times, batch_id=batch_id, rewrite=lambda _: answer)
@@ -105,24 +105,24 @@ def body(
     times: float = 1,
     batch_id: UUID | None = None,
 ) -> Fault:
-    """Answer with exactly these bytes."""
+    """Respond with exactly these bytes."""
     _check_status(status)
     answer = Answer(status, content, content_type, tuple((headers or {}).items()))
     return Fault(name="body", times=times, batch_id=batch_id, rewrite=lambda _: answer)
 
 
 def html(*, status: int = 200, times: float = 1, batch_id: UUID | None = None) -> Fault:
-    """Answer with a login page in HTML, as captive portals and gateways do."""
+    """Respond with a login page in HTML, as captive portals and gateways do."""
     _check_status(status)
     answer = Answer(status, LOGIN_PAGE, "text/html")
     return Fault(name="html", times=times, batch_id=batch_id, rewrite=lambda _: answer)
 
 
 def other_batch(snapshot: dict[str, Any] | None = None, *, times: float = 1, batch_id: UUID | None = None) -> Fault:
-    """Answer with another batch's body, as a mixed-up connection does.
+    """Respond with another batch's body, as a connection does that mixes up responses.
 
     Args:
-        snapshot: that body, such as `emulator.snapshot(other_id)`; by default the batch's own under another id.
+        snapshot: that body, such as `emulator.snapshot(other_id)`; by default, the batch's own under another id.
         times: see the module.
         batch_id: see the module.
     """
@@ -130,12 +130,12 @@ def other_batch(snapshot: dict[str, Any] | None = None, *, times: float = 1, bat
 
 
 def reset(*, times: float = 1, batch_id: UUID | None = None) -> Fault:
-    """Reset the connection (RST) instead of answering."""
+    """Reset the connection (RST) instead of responding."""
     return Fault(name="reset", times=times, batch_id=batch_id, silent=True, deliver=_reset)
 
 
 def hang(*, times: float = 1, batch_id: UUID | None = None) -> Fault:
-    """Never answer; the request hangs until the client goes away or the emulator closes."""
+    """Never respond; the request hangs until the client disconnects or the emulator closes."""
     return Fault(name="hang", times=times, batch_id=batch_id, silent=True, deliver=_hang)
 
 
@@ -148,7 +148,7 @@ def slow_body(seconds: float, *, pieces: int = 10, times: float = 1, batch_id: U
 
 
 def truncated_body(*, times: float = 1, batch_id: UUID | None = None) -> Fault:
-    """Announce the whole body, send half of it and close the connection."""
+    """Announce the whole body, send half of it, then close the connection."""
     return Fault(name="truncated_body", times=times, batch_id=batch_id, deliver=_truncate)
 
 
@@ -168,11 +168,11 @@ def _mix_up(answer: Answer, snapshot: dict[str, Any] | None) -> Answer:
 
 
 async def _reset(request: web.BaseRequest, _: Answer) -> web.StreamResponse:
-    # Not None: a handler whose connection is gone was cancelled before it came here.
+    # Not None: a handler that lost its connection was cancelled before it got here.
     transport = cast("asyncio.Transport", request.transport)
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST_ON_CLOSE)
     transport.abort()
-    return web.Response()  # goes nowhere, but aiohttp wants one
+    return web.Response()  # it is never sent, but aiohttp requires one
 
 
 async def _hang(_: web.BaseRequest, __: Answer) -> web.StreamResponse:
@@ -183,7 +183,7 @@ async def _hang(_: web.BaseRequest, __: Answer) -> web.StreamResponse:
 async def _drip(request: web.BaseRequest, answer: Answer, seconds: float, pieces: int) -> web.StreamResponse:
     response = await _send_head(request, answer)
     size = max(1, -(-len(answer.body) // pieces))
-    with contextlib.suppress(ConnectionError):  # a client that loses patience is what this is for
+    with contextlib.suppress(ConnectionError):  # a client that gives up is the purpose of this fault
         for start in range(0, len(answer.body), size):
             await asyncio.sleep(seconds / pieces)
             await response.write(answer.body[start : start + size])

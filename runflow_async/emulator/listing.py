@@ -1,6 +1,6 @@
-"""A page of a batch's items: where it starts, how long it is, and the cursors to its neighbours.
+"""One page of a batch's items: where it starts, how long it is, and the cursors of its neighbours.
 
-A cursor stands for a batch and an item's place in its sequence, so that nothing moves it while items change, or appear.
+A cursor encodes a batch and an item's place in its sequence, so it stays valid while items change or appear.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ Listing = Literal["next_pq", "cursor", "query", "url"]
 
 USUAL_PAGE, LARGEST_PAGE = 100, 500
 BATCH_BYTES, PLACE_BYTES = 8, 4
-"""What a cursor holds: the beginning of the batch's id, and a sequence index."""
+"""Content of a cursor: the beginning of the batch's id, and a sequence index."""
 
 
 def check_listing(listing: Listing) -> Listing:
-    """Return it as it is.
+    """Return a valid listing unchanged.
 
     Raises:
-        ValueError: if it is none.
+        ValueError: if it is unknown.
     """
     if listing not in get_args(Listing):
         raise ValueError(f"listing must be one of {', '.join(get_args(Listing))}, not {listing!r}")
@@ -38,14 +38,14 @@ def check_listing(listing: Listing) -> Listing:
 
 
 def page_of(batch: ScriptedBatch, now: float, query: str, listing: Listing, url: str) -> Answer:
-    """The page of the batch's items that a query asks for, as they are at the instant `now` of the clock.
+    """Return the page of the batch's items that a query asks for, as they are at the time `now`.
 
     Args:
-        batch: whose items.
-        now: the instant.
-        query: of the request.
-        listing: how the pages beside this one are named.
-        url: of the list, without a query.
+        batch: the owner of the items.
+        now: time on the emulator's clock.
+        query: the query of the request.
+        listing: how the page refers to its neighbours.
+        url: URL of the list, without a query.
     """
     asked = parse_qs(query, keep_blank_values=True)
     size = _size_in(asked.get("limit", [str(USUAL_PAGE)])[-1])
@@ -59,7 +59,7 @@ def page_of(batch: ScriptedBatch, now: float, query: str, listing: Listing, url:
     places: list[int] = [item["sequence_index"] for item in items]
     first = bisect_left(places, start)
     end = first + size
-    # The next page starts right behind the last item, for the one that follows now may not be the first by then.
+    # The next page starts right after the last item, because the item that follows now may not be the first by then.
     following = _cursor(batch.id, places[end - 1] + 1) if end < len(places) else None
     previous = _cursor(batch.id, places[max(0, first - size)]) if first else None
     if listing == "next_pq":
@@ -91,9 +91,9 @@ def _place_in(cursor: str, batch_id: UUID) -> int | None:
         place = int.from_bytes(urlsafe_b64decode(cursor)[BATCH_BYTES : BATCH_BYTES + PLACE_BYTES])
     except ValueError:
         return None
-    return place if _cursor(batch_id, place) == cursor else None  # the decoder lets much pass
+    return place if _cursor(batch_id, place) == cursor else None  # the decoder accepts other spellings, too
 
 
 def _refused(name: str, reason: str, kind: str) -> Answer:
     where = {"loc": ["query", name], "msg": reason, "type": kind}
-    return refusal(422, "VALIDATION_ERROR", "the request holds a value of the wrong kind", [where])
+    return refusal(422, "VALIDATION_ERROR", "the request contains an invalid value", [where])

@@ -1,4 +1,4 @@
-"""The emulator as a command: it listens with a few example batches until it is interrupted."""
+"""The emulator as a command: serves a few example batches until it is interrupted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["serve"]
 
 
 def print_at_once(line: str) -> None:
-    """Print a line also where a pipe would hold it back."""
+    """Print a line and flush it, so that a pipe does not hold it back."""
     print(line, flush=True)  # noqa: T201  # what the command is for
 
 
@@ -29,15 +29,15 @@ async def serve(
     rate_limit: float | None = None,
     show: Callable[[str], object] = print_at_once,
 ) -> None:
-    """Listen until interrupted or cancelled, and first show the URL, the key and the ids of three example batches.
+    """Serve until interrupted or cancelled. Show the URL, the key and the ids of three example batches first.
 
     Args:
-        port: 0 takes a free one.
-        host: anything but loopback shows the emulator to the network.
-        seed: the same one gives the same key and ids each time.
-        latency: seconds by which every answer is late.
-        rate_limit: requests let in within any one second.
-        show: takes each line of the introduction.
+        port: 0 picks a free one.
+        host: anything but loopback exposes the emulator to the network.
+        seed: the same seed gives the same key and ids each time.
+        latency: delay of every response, in seconds.
+        rate_limit: requests accepted within any one second.
+        show: called with each line of the introduction.
 
     Raises:
         OSError: if the port is taken.
@@ -51,11 +51,11 @@ async def serve(
 
 
 def _interruption() -> asyncio.Event:
-    """Set by Ctrl-C or SIGTERM, also where the shell that started us in the background has SIGINT ignored."""
+    """Return an event that Ctrl-C or SIGTERM sets, even if a shell started this process with SIGINT ignored."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError, RuntimeError):  # Windows; a thread, to which no signal comes
+        with contextlib.suppress(NotImplementedError, RuntimeError):  # Windows; a thread, which gets no signals
             loop.add_signal_handler(number, stop.set)
     return stop
 

@@ -1,7 +1,6 @@
-"""The emulator: the emulated API behind a real HTTP server, with faults on the way.
+"""The emulator: the emulated API behind a real HTTP server, with injected faults.
 
-Decides how a request is recorded, which fault hits it and how everything is shut down; what a request gets
-is decided by `api`.
+Decides how a request is recorded, which fault hits it and how everything is shut down. `api` decides the response.
 """
 
 from __future__ import annotations
@@ -31,19 +30,19 @@ __all__ = ["Emulator", "ReceivedRequest"]
 BACKLOG = 1024
 RECORDS_KEPT = 100_000
 GRACE = 0.05
-"""Seconds that a handler gets to end once its connection was cut."""
+"""Seconds that a handler gets to finish after its connection was cut."""
 
 
 class ReceivedRequest(Struct, frozen=True, kw_only=True):
-    """A request as the emulator saw it.
+    """A request as the emulator received it.
 
     Attributes:
-        method: such as `GET`.
-        path: as it stood in the request line, query included.
-        headers: as they were spelled; the value of `Authorization` is masked, whichever key it held.
-        received_at: instant on the emulator's clock.
-        status: what was answered; None if a fault left it without an answer.
-        batch_id: the batch asked for; None if the path named none.
+        method: HTTP method, such as `GET`.
+        path: the path in the request line, with its query.
+        headers: the headers as spelled; the value of `Authorization` is always masked.
+        received_at: time on the emulator's clock.
+        status: status of the response; None if a fault left the request without one.
+        batch_id: the requested batch; None if the path has none.
     """
 
     method: str
@@ -55,33 +54,33 @@ class ReceivedRequest(Struct, frozen=True, kw_only=True):
 
 
 class Emulator(Api):
-    """A Runflow API of `GET /v1/batches/{id}`, its `/items` and callbacks, in this process and on this loop.
+    """A Runflow API with `GET /v1/batches/{id}`, its `/items` and callbacks, in this process and on this event loop.
 
-    `async with Emulator() as emulator:` listens until the block is left. Batches are created by its methods, not over
-    HTTP, and live through their timelines as the clock goes. The same seed and the same calls give the same ids.
+    `async with Emulator() as emulator:` serves until the end of the block. Create batches with its methods, not over
+    HTTP; they follow their timelines as its clock advances. The same seed and the same calls give the same ids.
 
     Args:
-        seed: where ids, the key and the timelines come from.
-        host: address to listen on; anything but loopback shows the emulator to the network.
-        port: 0 takes a free one.
-        api_key: the only key that is let in; drawn from the seed by default.
-        organization_id: whose key it is; if given, requests that name another organisation get 403.
-        latency: seconds by which every answer is late.
-        rate_limit: requests let in within any one second, as a sliding window; the others get 429. None: no limit.
-        clock: instants in seconds, never going back; by default the running loop's time.
+        seed: seed of the ids, the key and the timelines.
+        host: address to listen on; anything but loopback exposes the emulator to the network.
+        port: 0 picks a free one.
+        api_key: the only key that is accepted; drawn from the seed by default.
+        organization_id: owner of the key; if given, requests that name another organisation get 403.
+        latency: delay of every response, in seconds.
+        rate_limit: requests accepted within any one second, as a sliding window; others get 429. None: no limit.
+        clock: returns seconds and never goes back; by default the running loop's time.
         callback_secret: signs what is posted to a batch's `callback_url`; None leaves it unsigned.
-        listing: how a page of items names its neighbours. `next_pq`: with `next_pq` and `prev_pq`, as the API's guide
-            has it. `cursor`, `query` or `url`: with `first`, `next` and `previous`, as its reference has it, each of
-            which is a cursor, a query or a URL.
+        listing: how a page of items refers to its neighbours. `next_pq`: with `next_pq` and `prev_pq`, as in the API's
+            guide. `cursor`, `query` or `url`: with `first`, `next` and `previous`, as in its reference, each holding
+            a cursor, a query or a URL.
 
     Attributes:
-        faults: what goes wrong with the next requests, made by `runflow_async.emulator.faults`. The first that fits a
-            request hits it, even one without a key, and leaves the list when it is used up.
-        requests: what was received, oldest first; the last 100,000 are kept.
-        callbacks: every attempt to deliver a callback, oldest first. Those that `close()` cuts off begin anew at the
-            next `start()`.
+        faults: what goes wrong with the next requests, made by `runflow_async.emulator.faults`. The first fault that
+            matches a request hits it, even a request without a key, and leaves the list once it is used up.
+        requests: the requests received, oldest first; the last 100,000 are kept.
+        callbacks: every attempt to deliver a callback, oldest first. Deliveries that `close()` interrupts start
+            afresh at the next `start()`.
 
-    `latency`, `rate_limit`, `listing`, `faults` and `requests` may be changed at any time.
+    You may change `latency`, `rate_limit`, `listing`, `faults` and `requests` at any time.
     """
 
     def __init__(
@@ -121,10 +120,10 @@ class Emulator(Api):
 
     @property
     def url(self) -> str:
-        """The base URL, without a slash at its end.
+        """The base URL, without a trailing slash.
 
         Raises:
-            RuntimeError: if the emulator was never started and got no port.
+            RuntimeError: if the emulator was never started, so it has no port.
         """
         if not self._port:
             raise RuntimeError("the emulator has no URL yet: start it first, or use 'async with'")
@@ -132,11 +131,11 @@ class Emulator(Api):
         return f"http://{host}:{self._port}"
 
     async def start(self) -> None:
-        """Listen; after a `close()`, on the same port as before and with all batches still there.
+        """Start serving. After a `close()`, it uses the same port as before and still has all batches.
 
         Raises:
             OSError: if the port is taken.
-            RuntimeError: if it is listening already.
+            RuntimeError: if it is already running.
         """
         if self._runner is not None:
             raise RuntimeError("the emulator is running already: close it first")
@@ -152,9 +151,9 @@ class Emulator(Api):
         self._deliveries.start()
 
     async def close(self) -> None:
-        """Stop listening, cut every connection, also those with an answer under way, and every callback's delivery.
+        """Stop serving; cut every connection, even during a response, and every delivery of a callback.
 
-        May be called again.
+        It may be called again.
         """
         runner, self._runner = self._runner, None
         if runner is None:

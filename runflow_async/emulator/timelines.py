@@ -1,6 +1,6 @@
-"""What a batch looks like at an instant, computed from its items' timelines whenever somebody asks.
+"""What a batch looks like at a given time, computed from its items' timelines on request.
 
-Knows no clock, no randomness and no HTTP: `drawing` invents the timelines, `server` answers with the snapshots.
+Uses no clock, no randomness and no HTTP: `drawing` makes up the timelines, `server` responds with the snapshots.
 """
 
 from __future__ import annotations
@@ -26,48 +26,48 @@ WAITING = frozenset({"queued", "dispatching"})
 
 
 class Timeline(Struct, frozen=True, gc=False):
-    """Statuses by the seconds after the batch's creation from which on they hold."""
+    """Statuses, by the seconds after the batch's creation at which they start."""
 
     instants: tuple[float, ...]
     statuses: tuple[str, ...]
 
     @classmethod
     def of(cls, steps: Iterable[tuple[float, str]]) -> Timeline:
-        """Check the steps of a script and pack them.
+        """Check the steps of a script and store them.
 
         Raises:
-            ValueError: if there are none, or if their instants are not finite, negative or out of order.
+            ValueError: if there are none, or if their times are not finite, negative or out of order.
         """
         pairs = tuple(steps)
         if not pairs:
             raise ValueError("a timeline needs at least one step, such as (0.0, 'queued')")
         instants = tuple(float(instant) for instant, _ in pairs)
         if not all(0 <= instant < math.inf for instant in instants) or list(instants) != sorted(instants):
-            raise ValueError(f"a timeline's instants must be seconds from 0 on, in rising order, not {instants}")
+            raise ValueError(f"a timeline's times must be seconds from 0, in ascending order, not {instants}")
         return cls(instants, tuple(status for _, status in pairs))
 
     def status_at(self, elapsed: float) -> str | None:
-        """The status that holds, None before the first step."""
+        """The current status; None before the first step."""
         step = bisect_right(self.instants, elapsed)
         return self.statuses[step - 1] if step else None
 
     def since(self, elapsed: float) -> float:
-        """The instant from which on the status at `elapsed` holds; infinite before the first step."""
+        """The time at which the status at `elapsed` began; infinite before the first step."""
         step = bisect_right(self.instants, elapsed)
         return self.instants[step - 1] if step else math.inf
 
     def first_work(self) -> float:
-        """The instant at which the item leaves the queue; infinite if it never does."""
+        """The time at which the item leaves the queue; infinite if it never does."""
         steps = zip(self.instants, self.statuses, strict=True)
         return next((instant for instant, status in steps if status not in WAITING), math.inf)
 
     def first_end(self) -> float:
-        """The instant at which a terminal status holds for the first time; infinite if none ever does."""
+        """The time of the first terminal status; infinite if there is none."""
         return next((instant for instant in self.instants if self.status_at(instant) in TERMINAL_STATUSES), math.inf)
 
 
 class ScriptedItem(Struct, frozen=True, gc=False):
-    """An item and what will become of it."""
+    """An item and its future."""
 
     id: str
     run_id: str
@@ -76,14 +76,14 @@ class ScriptedItem(Struct, frozen=True, gc=False):
 
 
 class ScriptedBatch(Struct, frozen=True, kw_only=True):
-    """A batch as it was created, and what will become of it.
+    """A batch as created, and its future.
 
     Attributes:
-        created: instant on the emulator's clock.
-        created_at: the same instant as the answers show it.
+        created: time on the emulator's clock.
+        created_at: the same time as shown in the responses.
         first_work: seconds after creation at which the first item leaves the queue; infinite if none ever does.
         status_timeline: the batch's own statuses; None derives them from the items.
-        price: what one succeeded item costs.
+        price: the cost of one succeeded item.
     """
 
     id: UUID
@@ -100,11 +100,11 @@ class ScriptedBatch(Struct, frozen=True, kw_only=True):
     metadata: dict[str, Any] | None = None
 
     def snapshot(self, now: float) -> dict[str, Any]:
-        """Every property of the contract's `Batch` as JSON has it, at the instant `now` of the clock."""
+        """Return every property of the contract's `Batch` as JSON, at the time `now` of the clock."""
         return self.snapshot_after(now - self.created)
 
     def snapshot_after(self, elapsed: float) -> dict[str, Any]:
-        """The same so many seconds after the batch's creation."""
+        """Return the same, by seconds after the batch's creation."""
         handles = self._handles(elapsed)
         statuses = [handle["status_code"] for handle in handles]
         status = self._status(elapsed, statuses)
@@ -136,11 +136,11 @@ class ScriptedBatch(Struct, frozen=True, kw_only=True):
         }
 
     def ends(self) -> float:
-        """Seconds after creation at which the batch's status is terminal for the first time; infinite if never."""
+        """Seconds after creation at which the batch's status is first terminal; infinite if it never is."""
         if self.status_timeline is not None:
             return self.status_timeline.first_end()
         timelines = [item.timeline for item in self.items]
-        # Not the end itself where an item goes on after a terminal status.
+        # The end comes later if an item continues after a terminal status.
         earliest = max(timeline.first_end() for timeline in timelines)
         instants = {instant for timeline in timelines for instant in timeline.instants if instant >= earliest}
         for instant in sorted(instants):
@@ -149,7 +149,7 @@ class ScriptedBatch(Struct, frozen=True, kw_only=True):
         return math.inf
 
     def details(self, now: float) -> list[dict[str, Any]]:
-        """Every item with its input and results, in sequence order, as JSON has it."""
+        """Return every item with its input and results, in sequence order, as JSON."""
         elapsed = now - self.created
         return [self._detail(handle, elapsed) for handle in self._handles(elapsed)]
 

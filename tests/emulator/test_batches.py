@@ -210,8 +210,8 @@ def test_details_are_shown_as_they_were_given(emulator: Emulator) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ({"items": 0}, "items must be a whole number from 1"),
-        ({"items": 2.5}, "items must be a whole number from 1"),
+        ({"items": 0}, "items must be a positive whole number"),
+        ({"items": 2.5}, "items must be a positive whole number"),
         ({"duration": 0.0}, "duration must be a finite number"),
         ({"duration": float("inf")}, "duration must be a finite number"),
         ({"fail": 1.1}, "fail must be a share"),
@@ -235,9 +235,9 @@ def test_arguments_that_make_no_sense_are_refused(
     [
         ([], "at least one item"),
         ([[]], "at least one step"),
-        ([[(2.0, "running"), (1.0, "queued")]], "rising order"),
-        ([[(-1.0, "queued")]], "seconds from 0 on"),
-        ([[(float("nan"), "queued")]], "seconds from 0 on"),
+        ([[(2.0, "running"), (1.0, "queued")]], "ascending order"),
+        ([[(-1.0, "queued")]], "seconds from 0"),
+        ([[(float("nan"), "queued")]], "seconds from 0"),
     ],
 )
 def test_scripts_that_make_no_sense_are_refused(
