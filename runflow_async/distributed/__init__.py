@@ -1,4 +1,4 @@
-"""The same waits on a Dask cluster, for more batches than one process polls well.
+"""The same waits on a Dask cluster, for more batches than one process can poll.
 
 from distributed import Client
 from distributed.protocol import pickle
@@ -8,8 +8,8 @@ async with Client("tcp://scheduler:8786", asynchronous=True) as client:
     async for transition in wait_for_batches(client, batch_ids, max_rate=200.0):
         ...
 
-The batches are dealt out to shards, coroutine tasks on the workers' own event loops. Dask decides where they run, and
-runs those of a worker that has died elsewhere; they go on from what their consumer knows.
+The batches are divided into shards, coroutine tasks on the workers' own event loops. Dask decides where they run. When
+a worker dies, Dask runs its shards elsewhere, and they continue from what their consumer knows.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 __all__ = ["DistributedWait", "RemoteWait", "SessionConfig", "wait_for_batches"]
 
 DEFAULT_SHARDS = 16
-"""Enough to be spread over as many workers, and few enough that their consumer hears each one often."""
+"""Enough to use as many workers, and few enough that the consumer hears from each one often."""
 
 
 def wait_for_batches(
@@ -66,36 +66,34 @@ def wait_for_batches(
     until: Callable[[Batch], bool] | None = None,
     since: Iterable[Batch] = (),
 ) -> DistributedWait:
-    """Wait for many batches on the workers of a Dask cluster: iterate, await, or take them `as_completed()`.
+    """Wait for many batches on the workers of a Dask cluster: iterate, await, or iterate `as_completed()`.
 
-    A worker that dies costs time only: its shards go on elsewhere, from what was told. Workers that join get shards of
-    those that have most. A 429 that one shard gets slows all.
+    When a worker dies, its shards continue elsewhere from what was delivered; only time is lost. New workers get shards
+    from the most loaded ones. A 429 that one shard gets slows all of them.
 
     Args:
-        client: of Dask, with `asynchronous=True`, on this event loop.
-        batch_ids: UUIDs or their texts; one that stands twice is one wait.
-        shards: into how many groups the batches are dealt, and so the most workers that take part; default 16, or
-            fewer where there are fewer batches, or where `max_rate` is too small for so many.
-        max_rate: requests per second, of all workers together; None sets no bound but the one learnt from 429.
-        session: how the sessions of the workers are made. The key is not in it.
-        timeout: seconds for the whole wait, from its first step on; None waits without end, 0 polls each batch once.
+        client: a Dask client with `asynchronous=True`, on this event loop.
+        batch_ids: UUIDs or their texts; duplicates share one wait.
+        shards: number of groups into which the batches are divided, and so the most workers that take part. The default
+            is 16, or fewer if there are fewer batches, or if `max_rate` is too small for that many.
+        max_rate: requests per second of all workers together; None means no limit but the one learned from 429.
+        session: how the workers create their sessions. It does not contain the key.
+        timeout: seconds for the whole wait, from its first step; None means no limit, 0 polls each batch once.
         interval: as for `RunflowSession.wait_for_batches`.
         max_outage: as for `RunflowSession.wait_for_batches`.
         until: as for `RunflowSession.wait_for_batches`; it runs on the workers.
         since: as for `RunflowSession.wait_for_batches`.
 
     Raises:
-        ConfigurationError: at once, if an argument makes no sense.
+        ConfigurationError: at once, if an argument is invalid.
 
-    Awaiting or iterating it raises `ShardError` where a shard cannot run at all, such as without a key, and at its end
-    an `ExceptionGroup` of the errors of those waits that failed.
+    Awaiting or iterating it raises `ShardError` if a shard cannot run at all, for example without a key. If any wait
+    failed, it raises an `ExceptionGroup` of their errors at the end.
     """
     if not isinstance(client, Client) or not client.asynchronous:
         raise ConfigurationError("client must be a dask.distributed.Client made with asynchronous=True")
     if client.status not in ("running", "connecting"):
-        raise ConfigurationError(
-            f"the client is {client.status}: use one that is connected, with `async with Client(...)`"
-        )
+        raise ConfigurationError(f"the client is {client.status}: use a connected one, with `async with Client(...)`")
     check_type("session", session, SessionConfig)
     check_function("until", until, "a function of a Batch")
     order = parse_batch_ids(batch_ids)
@@ -120,7 +118,7 @@ def _count_shards(asked: int | None, batches: int, max_rate: float | None) -> in
     asked = check_count("shards", asked)
     if max_rate is not None and max_rate < LEAST_RATE * asked:
         raise ConfigurationError(
-            f"max_rate={max_rate:g} is too little for {asked} shards, which need {LEAST_RATE:g} requests per second "
+            f"max_rate={max_rate:g} is too small for {asked} shards, which need {LEAST_RATE:g} requests per second "
             "each: pass fewer shards"
         )
     return asked

@@ -1,6 +1,6 @@
-"""Divides requests per second among shards that come and go, so that all together never make more.
+"""Divides requests per second among shards that come and go, so that their sum never exceeds the limit.
 
-Pure: a part is lent for a while. What was lent stays reserved until its shard has heard of less, or the loan is over.
+Pure: a share is lent for a while. It stays reserved until its shard has confirmed a smaller one, or the loan is over.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
 __all__ = ["LEAST_RATE", "LOAN", "Budget", "Loan"]
 
 LOAN = 3.0
-"""Seconds for which a part is lent; it is renewed long before."""
+"""Seconds for which a share is lent; it is renewed well before."""
 DELIVERY = 1.0
-"""Seconds that a grant may be on its way, so that its loan ends later than was meant."""
+"""Seconds that a grant may take to arrive, which prolongs its loan."""
 LEAST_RATE = 2.0
-"""Requests per second that a shard has to get, for one of them may fall to the next second."""
+"""Smallest useful rate of a shard in requests per second, because one request may slip into the next second."""
 LEAST_LOAN = 0.001
-"""Requests per second below which a part is not worth lending; arithmetic leaves such rests."""
+"""Shares below this many requests per second are not lent; rounding leaves such remainders."""
 LATE = 1.02
-"""By how much a shard's own pace makes up for late timers."""
+"""Factor by which a shard raises its own rate to make up for late timers."""
 
 
 class Loan(Struct):
     """A grant that a shard may be using.
 
     Attributes:
-        number: of the grant.
+        number: number of the grant.
         rate: requests per second.
-        ends: instant from which on it can't be used any more.
+        ends: time from which it can no longer be used.
     """
 
     number: int
@@ -41,14 +41,14 @@ class Loan(Struct):
 
 
 class Budget:
-    """So many requests per second, for so many shards at most.
+    """A rate divided among at most a given number of shards.
 
-    Each shard spaces its requests, so that in any second it makes one more than its rate at most; that much is kept
-    back, unless so little is allowed that nothing would be left.
+    A shard spaces its requests, so it makes at most one more than its rate in any second. That much is kept back,
+    unless the limit is so small that nothing would be left.
 
     Args:
-        max_rate: requests per second, of all together.
-        shards: how many there can be.
+        max_rate: requests per second of all shards together.
+        shards: largest number of shards.
     """
 
     def __init__(self, max_rate: float, shards: int) -> None:
@@ -57,12 +57,12 @@ class Budget:
         self._number = 0
 
     def lend(self, weights: Mapping[str, int], now: float) -> dict[str, Loan]:
-        """Lend each shard its part by weight, as far as others do not still use it; nothing where nothing is left."""
+        """Lend each shard its share by weight, as far as it is free; a shard for which nothing is left gets nothing."""
         self._forget(now)
         total = sum(weights.values())
         wanted = {life: self._usable * weight / total for life, weight in weights.items()}
         lent: dict[str, Loan] = {}
-        # Those that get less come first, though what they give back is free only once they have heard of it.
+        # Shards that get less come first, although what they return is free only once they have confirmed it.
         for life in sorted(wanted, key=lambda life: wanted[life] - self._reserved(life)):
             free = self._usable - sum(self._reserved(other) for other in self._loans if other != life)
             rate = min(wanted[life], free)
@@ -73,13 +73,13 @@ class Budget:
         return lent
 
     def heard(self, life: str, number: int) -> None:
-        """A shard follows the grant of this number now, so no earlier one."""
+        """Note that a shard now follows the grant of this number, and no earlier one."""
         loans = self._loans.get(life)
         if loans is not None:
             loans[:] = [loan for loan in loans if loan.number >= number]
 
     def ended(self, life: str) -> None:
-        """A shard makes no requests any more."""
+        """Note that a shard makes no more requests."""
         self._loans.pop(life, None)
 
     def _reserved(self, life: str) -> float:

@@ -1,4 +1,4 @@
-"""Queues of messages that the Dask scheduler keeps between a consumer and its shards."""
+"""Message queues that the Dask scheduler keeps between a consumer and its shards."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Channel", "WorkerChannel"]
 
 
 class _Queue(Queue):
-    """Dask's, but counted once by the scheduler: awaiting one opens it again, and so it would never be forgotten."""
+    """Dask's queue, but counted once by the scheduler: awaiting it opens it again, so it would never be forgotten."""
 
     def _maybe_start(self) -> None:
         if not hasattr(self, "_started"):
@@ -22,10 +22,10 @@ class _Queue(Queue):
 
 
 class Channel:
-    """A queue of bytes, first in, first out; the consumer's end of it, made by `open`.
+    """A first-in, first-out queue of bytes: the consumer's end, made by `open`.
 
     Args:
-        queue: of Dask.
+        queue: the Dask queue.
     """
 
     def __init__(self, queue: Any) -> None:
@@ -33,7 +33,7 @@ class Channel:
 
     @classmethod
     async def open(cls, client: Client, name: str, *, most: int = 0) -> Self:
-        """Open the queue of this name. Who does so first sets how many messages wait in it at most; 0 is any number."""
+        """Open the queue of this name. The first to open it sets how many messages it can hold; 0 means any number."""
         queue: Any = _Queue(name, client=client, maxsize=most)  # type: ignore[no-untyped-call]
         creating = asyncio.ensure_future(queue)
         try:
@@ -44,37 +44,37 @@ class Channel:
                 if not created.cancelled() and created.exception() is None:
                     queue.close()
 
-            creating.add_done_callback(let_go)  # not before it is there, or the scheduler would never forget it
+            creating.add_done_callback(let_go)  # not before it exists, or the scheduler would never forget it
             raise
 
     async def put(self, message: bytes) -> None:
-        """Add a message, once there is room for it."""
+        """Add a message as soon as there is room for it."""
         await self._queue.put(message)
 
     async def get(self) -> bytes:
-        """Take the next message. Cancelled, it may take one that is then lost."""
+        """Take the next message. A cancelled call may lose the message it has taken."""
         message: bytes = await self._queue.get()
         return message
 
     async def get_waiting(self) -> list[bytes]:
-        """Take all messages that are there."""
+        """Take all messages that are waiting."""
         messages: list[bytes] = await self._queue.get(batch=True)
         return messages
 
     def close(self) -> None:
-        """Let go of it for one who has opened it; the scheduler forgets a queue that nobody holds."""
+        """Release a queue that was opened; the scheduler forgets a queue that nobody holds."""
         self._queue.close()
 
 
 class WorkerChannel:
-    """A shard's end of it, over its worker's own connection to the scheduler.
+    """A shard's end of a queue, over its worker's own connection to the scheduler.
 
-    A `Client` on the worker would do as well, were it not for one that fails while it connects: the worker keeps it,
-    and every later task gets that one.
+    A `Client` on the worker is no alternative: if it fails while connecting, the worker keeps it and gives it to every
+    later task.
 
     Args:
-        scheduler: what the worker calls the scheduler with.
-        name: of the queue.
+        scheduler: the worker's interface to the scheduler.
+        name: name of the queue.
     """
 
     def __init__(self, scheduler: Any, name: str) -> None:
@@ -82,15 +82,15 @@ class WorkerChannel:
         self._name = name
 
     async def open(self) -> None:
-        """Open the queue; its consumer closes it for us, for a worker may die before it could."""
+        """Open the queue. Its consumer closes it for us, because a worker may die before it could."""
         await self._scheduler.queue_create(name=self._name, maxsize=0)
 
     async def put(self, message: bytes) -> None:
-        """Add a message, once there is room for it."""
+        """Add a message as soon as there is room for it."""
         await self._scheduler.queue_put(name=self._name, data=message, timeout=None)
 
     async def get(self) -> bytes:
-        """Take the next message. Cancelled, it may take one that is then lost."""
+        """Take the next message. A cancelled call may lose the message it has taken."""
         record = await self._scheduler.queue_get(name=self._name, timeout=None, batch=False)
         message: bytes = record["value"]
         return message

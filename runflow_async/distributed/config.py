@@ -1,4 +1,4 @@
-"""How the sessions of the shards are made, on whichever worker they run."""
+"""How shards create their sessions, on whichever worker they run."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ __all__ = ["SessionConfig"]
 
 
 class SessionConfig(Struct, frozen=True, kw_only=True):
-    """What each shard opens its `RunflowSession` with.
+    """The settings with which each shard opens its `RunflowSession`.
 
-    It travels through the scheduler, so it never holds the key: workers take that from their environment's
-    `RUNFLOW_API_KEY`, or from a function that they import and call. What is None here comes from their environment too.
+    They travel through the scheduler, so they never contain the key. Workers read the key from `RUNFLOW_API_KEY` in
+    their environment, or call a function that they import. Settings that are None also come from their environment.
 
     Attributes:
-        api_key: a function without arguments, defined in a module that workers can import, that returns the key.
+        api_key: a function without arguments that returns the key, defined in a module that workers can import.
         base_url: as for `RunflowSession`.
         organization_id: as for `RunflowSession`.
         request_timeout: seconds, as for `RunflowSession`.
-        max_connections: requests at the same time, of each shard.
+        max_connections: requests in flight at the same time, for each shard.
         max_response_bytes: as for `RunflowSession`.
         max_retry_after: seconds, as for `RunflowSession`.
         retry: as for `RunflowSession`.
 
     Raises:
-        ConfigurationError: if `api_key` is the key itself, or a function that would take it along; or if a session
-            would refuse another setting.
+        ConfigurationError: if `api_key` is the key itself, or a function that would carry it along; or if a session
+            would reject another setting.
     """
 
     api_key: Callable[[], str] | None = None
@@ -55,10 +55,10 @@ class SessionConfig(Struct, frozen=True, kw_only=True):
         self._open("checked-here-not-sent")
 
     def make_session(self) -> RunflowSession:
-        """Open a session, here and now.
+        """Open a session in this process.
 
         Raises:
-            ConfigurationError: if there is no key, or something makes no sense.
+            ConfigurationError: if there is no key, or a setting is invalid.
         """
         return self._open(self.api_key() if self.api_key is not None else None)
 
@@ -76,7 +76,7 @@ class SessionConfig(Struct, frozen=True, kw_only=True):
 
 
 def _is_importable(function: object) -> bool:
-    """Whether it is pickled as a name, with nothing of what it holds: not a lambda, a closure or the main script's."""
+    """Whether it is pickled by name, without its contents: not a lambda, a closure or a function of the main script."""
     module = getattr(function, "__module__", "__main__")
     name = getattr(function, "__qualname__", "")
     return module != "__main__" and getattr(sys.modules.get(module), name, None) is function

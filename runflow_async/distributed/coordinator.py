@@ -1,7 +1,7 @@
-"""The consumer's side of the shards: submits them to Dask, tells them what to do, and takes in what they say.
+"""The consumer's side of the shards: submits them to Dask, sends them orders, and processes their messages.
 
-Where a shard runs, and that it runs again when its worker has died, is Dask's affair; what it goes on with is told
-here.
+Dask decides where a shard runs, and runs it again when its worker has died. This module decides where the shard
+resumes.
 """
 
 from __future__ import annotations
@@ -45,34 +45,34 @@ __all__ = ["Coordinator"]
 logger = logging.getLogger("runflow_async")
 
 TICK = 0.5
-"""Seconds between two words to every shard, and looks at how the shards are spread over the workers."""
+"""Seconds between messages to every shard, and between checks of how the shards are spread over the workers."""
 FAILURES = 3
-"""Times in a row that a shard may fail without a word in between."""
+"""How many times in a row a shard may fail without sending a message in between."""
 NOTHING_MORE = b""
-"""Ends the receiver; a request to the queue that is given up would wait at the scheduler for ever."""
+"""Ends the receiver. A cancelled request to the queue would wait at the scheduler forever."""
 UNWILLING = 60.0
-"""Seconds for which nothing is moved to a worker that was to run a shard and left it to another one."""
+"""How long in seconds to leave a worker alone after Dask placed its shard elsewhere."""
 OVERDUE = 5.0
-"""Seconds after the deadline after which a shard without a worker is not waited for any more."""
+"""Seconds after the deadline before giving up on a shard without a worker."""
 FAREWELL = 5.0
-"""Seconds that shards have to end once they were told to."""
+"""Seconds that shards get to end after they were asked to."""
 UNHEARD = 0.3
-"""Seconds in which a task that ran already, though that was not heard, says so and is stopped."""
+"""Seconds for a task that started without our knowing to report in, so that it can be stopped."""
 CLEARING = 2.0
-"""Seconds that the scheduler has to forget what was theirs."""
+"""Seconds that the scheduler gets to forget the shards' queues and tasks."""
 
 
 class Coordinator:
     """Keeps the shards of one wait running.
 
     Args:
-        client: of Dask, asynchronous.
-        plan: what the shards have in common.
+        client: an asynchronous Dask client.
+        plan: the settings that all shards share.
         groups: the batches of each shard.
-        deadline: instant at which the wait's timeout is over; infinite without one.
-        known: what is known of a shard's unfinished batches, when it begins anew.
-        take: takes in news; returns once there is room for more.
-        fail: takes the error that ends everything.
+        deadline: time at which the wait's timeout expires; infinite without one.
+        known: returns what is known of a shard's unfinished batches when it starts afresh.
+        take: processes news; returns once there is room for more.
+        fail: called with the error that ends everything.
     """
 
     def __init__(
@@ -112,12 +112,12 @@ class Coordinator:
             task.add_done_callback(self._note_failure)
 
     async def stop(self) -> None:
-        """End all shards; they poll no more when this returns, unless their workers cannot be reached."""
+        """End all shards. When this returns they have stopped polling, unless their workers cannot be reached."""
         self._stopping = True
         if self._keeping is not None:
             self._keeping.cancel()
             await asyncio.gather(self._keeping, return_exceptions=True)
-        with suppress(Exception):  # a scheduler that is gone has no shards left either
+        with suppress(Exception):  # if the scheduler is gone, so are its shards
             async with asyncio.timeout(FAREWELL):
                 await self._say_farewell()
         with suppress(Exception):
@@ -128,10 +128,10 @@ class Coordinator:
             await asyncio.gather(self._receiving, return_exceptions=True)
         with suppress(Exception):
             self._let_go_of_queues()
-        self._keeping = self._receiving = None  # what they ended with holds their frames, and so this one
+        self._keeping = self._receiving = None  # their errors hold their frames, and so this object
 
     def _let_go_of_queues(self) -> None:
-        # Without waiting for an answer: however slow the scheduler is, it hears of it.
+        # Without waiting for a response: the scheduler gets the message, however slow it is.
         for shard in self._shards:
             shard.release_orders()
         if self._frames is not None:
@@ -144,7 +144,7 @@ class Coordinator:
             await self._client.cancel(queued, force=True)
             await asyncio.sleep(UNHEARD)
         await asyncio.gather(*(shard.order(Stop()) for shard in running))
-        # What is still on its way is heard, and left aside, by the receiver.
+        # The receiver still takes the messages on their way, and ignores them.
         await asyncio.gather(*(_settled(shard.future) for shard in running))
 
     async def _clear_away(self) -> None:
@@ -186,7 +186,7 @@ class Coordinator:
                 shard = self._shards[frame.shard]
                 if isinstance(frame, Started):
                     await self._greet(shard, frame)
-                elif frame.life == shard.life and not self._stopping:  # else of a life that was given up
+                elif frame.life == shard.life and not self._stopping:  # else it is from a run that was given up
                     await self._hear(shard, frame)
 
     async def _greet(self, shard: ShardRecord, started: Started) -> None:
@@ -217,7 +217,7 @@ class Coordinator:
         await self._take(frame)
 
     async def _keep(self) -> None:
-        """Renew the grants, submit anew what has come to an end too soon, and use workers that have joined."""
+        """Renew the grants, resubmit shards that ended too soon, and use workers that have joined."""
         while True:
             await asyncio.sleep(TICK)
             await self._grant_all()
@@ -244,7 +244,7 @@ class Coordinator:
                 shard.failures += 1
             if isinstance(error, RunflowError) or shard.failures == FAILURES:
                 raise ShardError(shard.number, shard.worker, f"{type(error).__name__}: {error}") from error
-            logger.info("shard %d failed (%r) and is submitted anew", shard.number, error)
+            logger.info("shard %d failed (%r) and is submitted again", shard.number, error)
         elif shard.future.status == "finished" and shard.life is not None and self._budget is not None:
             self._budget.ended(shard.life)
         await self._client.cancel([shard.future], force=True)
@@ -252,7 +252,7 @@ class Coordinator:
         self._submit(shard)
 
     async def _end_overdue(self, workers: Sequence[str]) -> None:
-        """End the waits whose time is up and whose shard, for want of a worker, cannot tell it."""
+        """End the waits whose time is up and whose shard has no worker to report that."""
         if asyncio.get_running_loop().time() < self._deadline + OVERDUE:
             return
         for shard in self._shards:
@@ -264,7 +264,7 @@ class Coordinator:
                 await self._take(News(shard.number, "", 0, [], ended))
 
     async def _spread(self, workers: Sequence[str]) -> None:
-        """Move shards from the worker with the most to the one with the fewest, where that evens them out."""
+        """Move shards from the worker with the most to the one with the fewest, if that balances them."""
         now = asyncio.get_running_loop().time()
         running = [shard for shard in self._shards if shard.worker in workers and shard.unfinished]
         willing = [worker for worker in workers if self._unwilling.get(worker, now) <= now]
@@ -275,5 +275,5 @@ class Coordinator:
 
 
 async def _settled(future: Any) -> None:
-    with suppress(Exception):  # however it ended
+    with suppress(Exception):  # its outcome does not matter
         await future

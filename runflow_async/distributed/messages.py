@@ -1,4 +1,4 @@
-"""What shards and their consumer say to each other, as bytes."""
+"""The messages between shards and their consumer, as bytes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Message(Struct, frozen=True, tag=True):
 
 
 class Started(Message, frozen=True):
-    """A shard's task runs, on some worker, and asks what to do."""
+    """A shard's task has started on some worker and asks for orders."""
 
     shard: int
     life: str
@@ -51,7 +51,7 @@ class Started(Message, frozen=True):
 
 
 class Ended(Struct, frozen=True):
-    """A wait has ended: its last batch, encoded, or its error, pickled."""
+    """A wait has ended, with its last batch, encoded, or its error, pickled."""
 
     batch_id: UUID
     stats: WaitStats
@@ -60,7 +60,7 @@ class Ended(Struct, frozen=True):
 
 
 class News(Message, frozen=True):
-    """What came of the polls since the last news, in order; and the last grant that was heard."""
+    """The results of the polls since the last news, in order, and the number of the last grant received."""
 
     shard: int
     life: str
@@ -70,7 +70,7 @@ class News(Message, frozen=True):
 
 
 class Refused(Message, frozen=True):
-    """A 429 came, with this `Retry-After` in seconds, or None."""
+    """A 429 arrived, with this `Retry-After` in seconds, or None."""
 
     shard: int
     life: str
@@ -85,14 +85,14 @@ class Known(Struct, frozen=True):
 
 
 class Assignment(Message, frozen=True):
-    """What the shard waits for, and for how many seconds at most."""
+    """The batches that the shard waits for, and for how many seconds at most."""
 
     batches: list[Known]
     timeout: float | None
 
 
 class Grant(Message, frozen=True):
-    """So many requests per second, None without bound, for so many seconds; also the sign that somebody listens."""
+    """A rate in requests per second, or None for no limit, and its duration in seconds; also a sign of life."""
 
     number: int
     rate: float | None
@@ -100,13 +100,13 @@ class Grant(Message, frozen=True):
 
 
 class SlowDown(Message, frozen=True):
-    """Another shard was refused, with this `Retry-After` in seconds, or None."""
+    """Another shard got a 429, with this `Retry-After` in seconds, or None."""
 
     retry_after: float | None
 
 
 class Stop(Message, frozen=True):
-    """Poll no more, and end."""
+    """Stop polling and end."""
 
 
 Frame = Started | News | Refused
@@ -118,19 +118,19 @@ encode = msgspec.msgpack.Encoder().encode
 
 
 def decode_frame(message: bytes) -> Frame:
-    """What a shard said."""
+    """Decode a message from a shard."""
     frame: Frame = _frames.decode(message)
     return frame
 
 
 def decode_order(message: bytes) -> Order:
-    """What the consumer said."""
+    """Decode a message from the consumer."""
     order: Order = _orders.decode(message)
     return order
 
 
 def tell_ended(wait: BatchWait) -> Ended:
-    """How a wait has ended."""
+    """Encode how a wait has ended."""
     error = wait.exception()
     if error is not None:
         return tell_error(wait.batch_id, error, wait.stats)
@@ -138,7 +138,7 @@ def tell_ended(wait: BatchWait) -> Ended:
 
 
 def tell_error(batch_id: UUID, error: Exception, stats: WaitStats) -> Ended:
-    """That a wait has ended with an error."""
+    """Encode that a wait has ended with an error."""
     try:
         told = _pickle(error)
         pickle.loads(told)  # noqa: S301  # ours, of a moment ago; an error that asks for more than its text can't be read
@@ -154,7 +154,7 @@ def _stand_in(batch_id: UUID, text: str) -> RunflowError:
 
 
 def _pickle(error: Exception) -> bytes:
-    """As the error itself has it: Dask has all of them pickled with whatever caused them, other libraries' too."""
+    """Pickle through the error's own `__reduce__`. Dask's reducer also pickles causes, which may be unpicklable."""
     file = io.BytesIO()
     pickler = pickle.Pickler(file)
     pickler.dispatch_table = {}
@@ -163,12 +163,12 @@ def _pickle(error: Exception) -> bytes:
 
 
 def read_ended(ended: Ended) -> Batch | Exception:
-    """The last batch, or the error."""
+    """Return the last batch, or the error."""
     if ended.error is not None:
         try:
             error = pickle.loads(ended.error)  # noqa: S301  # from our own workers, who run our code anyway
         except Exception as unreadable:  # noqa: BLE001  # its class is not here, say
-            return _stand_in(ended.batch_id, f"an error of the worker that cannot be read here: {unreadable}")
+            return _stand_in(ended.batch_id, f"the worker's error cannot be read here: {unreadable}")
         assert isinstance(error, Exception)  # noqa: S101  # as they pickled it
         return error
     return msgspec.msgpack.decode(ended.batch or b"", type=Batch)

@@ -1,4 +1,4 @@
-"""One shard, as its consumer knows it: what it has to do, where it runs, and how to speak to it."""
+"""One shard, as its consumer knows it: its batches, where it runs, and how to reach it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ __all__ = ["ShardPlan", "ShardRecord", "choose_moves", "no_worker_in_time"]
 
 
 class ShardPlan(Struct, frozen=True, kw_only=True):
-    """What all shards have in common.
+    """The settings that all shards share.
 
     Attributes:
-        config: makes their sessions.
-        keywords: of their waits.
+        config: creates their sessions.
+        keywords: keywords of their waits.
         timeout: seconds of each wait, or None.
-        max_rate: requests per second of all together, or None.
+        max_rate: requests per second of all shards together, or None.
     """
 
     config: SessionConfig
@@ -39,19 +39,19 @@ class ShardPlan(Struct, frozen=True, kw_only=True):
 
 
 class ShardRecord:
-    """What is known of a shard.
+    """The state of a shard, as its consumer knows it.
 
     Attributes:
-        number: of the shard.
+        number: number of the shard.
         unfinished: its batches that have not ended.
-        life: names its present run; None while there is none.
-        worker: where that is.
-        orders: how to speak to it.
+        life: identifies its current run; None while there is none.
+        worker: the worker of that run.
+        orders: the queue to that run.
         future: its task.
-        moving_to: the worker on which it is to begin anew, once it has stopped.
-        preferred: the worker on which its task was to run.
+        moving_to: the worker on which it will start afresh after it has stopped.
+        preferred: the worker that its task was meant for.
         submissions: how often its task was submitted.
-        failures: how often that failed, without a word since.
+        failures: how often its task failed since the last message from it.
     """
 
     def __init__(self, number: int, batch_ids: Sequence[UUID]) -> None:
@@ -67,12 +67,12 @@ class ShardRecord:
         self.failures = 0
 
     async def order(self, order: Order) -> None:
-        """Tell it something, if there is anybody to tell."""
+        """Send it an order, if it runs."""
         if self.orders is not None:
             await self.orders.put(encode(order))
 
     async def close_orders(self) -> None:
-        """Stop whoever still listens, and let the scheduler forget the queue."""
+        """Stop the current run, if any, and let the scheduler forget the queue."""
         try:
             await self.order(Stop())
         finally:
@@ -86,27 +86,27 @@ class ShardRecord:
             orders.close()
 
     def is_stranded(self, workers: Sequence[str]) -> bool:
-        """Whether Dask lets its task wait for ever: a worker that was preferred, however loosely, and that is gone."""
+        """Whether Dask makes its task wait forever for a worker that is gone, even if it was only preferred."""
         return self.preferred is not None and not {self.preferred, self.worker} & {*workers}
 
 
 def choose_moves(
     running: Sequence[ShardRecord], workers: Sequence[str], willing: Sequence[str]
 ) -> dict[ShardRecord, str]:
-    """The shards that have to move so that the workers have equally many, each with its new worker."""
+    """Return the shards to move so that the workers have equally many, each with its new worker."""
     counts = Counter({worker: 0 for worker in workers})  # noqa: C420  # a Counter of them would count each once
     counts.update(shard.worker for shard in running if shard.worker)
     most, highest = counts.most_common(1)[0]
     fewest = min(willing, key=counts.__getitem__)
-    # To a worker that has none one goes ahead, for it may have other things to do.
+    # Send an idle worker one shard first: it may be busy with other tasks.
     count = (highest - counts[fewest]) // 2 if counts[fewest] else min(1, highest // 2)
     return dict.fromkeys([shard for shard in running if shard.worker == most][:count], fewest)
 
 
 def no_worker_in_time(batch_id: UUID) -> WaitTimeoutError:
-    """The error of a batch that nobody could wait for to the end."""
+    """The error for a batch whose wait had no worker at its end."""
     return WaitTimeoutError(
-        f"batch {batch_id} may be still running; there was no worker to wait for it when the timeout was over: wait "
+        f"batch {batch_id} may still be running; no worker was waiting for it when the timeout expired: wait "
         "again, with workers and a longer timeout",
         batch_id=batch_id,
     )

@@ -1,4 +1,4 @@
-"""One batch that is waited for on some worker, as its consumer knows it."""
+"""One batch that is waited for on a worker, as its consumer knows it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["RemoteWait"]
 
 
 class RemoteWait:
-    """One batch, waited for on some worker; to be looked at.
+    """A view of one batch that is waited for on a worker.
 
     Attributes:
         batch_id: the batch.
@@ -37,24 +37,24 @@ class RemoteWait:
 
     @property
     def delivered(self) -> Batch:
-        """What has been yielded so far, item by item; `since=` takes it up from there."""
+        """What has been yielded so far, item by item; pass it as `since=` to resume from there."""
         return Batch(id=self.batch_id, items=sorted(self._items.values(), key=lambda item: item.sequence_index))
 
     @property
     def stats(self) -> WaitStats:
-        """What the wait cost on the worker on which it ended; zeros before that."""
+        """The counts of the wait on the worker on which it ended; all zeros until then."""
         return WaitStats() if self._ended is None else self._ended.stats
 
     def done(self) -> bool:
-        """Whether the wait has ended, well or badly. Transitions may still be there to be iterated."""
+        """Whether the wait has ended, successfully or not. Some transitions may not have been yielded yet."""
         return self._ended is not None
 
     def result(self) -> Batch:
-        """The last batch.
+        """Return the last batch.
 
         Raises:
             asyncio.InvalidStateError: before the wait has ended.
-            Exception: the one that the wait ended with.
+            Exception: the error with which the wait ended.
         """
         outcome = self._read()
         if isinstance(outcome, Exception):
@@ -62,7 +62,7 @@ class RemoteWait:
         return outcome
 
     def exception(self) -> Exception | None:
-        """The error that the wait ended with, or None if it ended well.
+        """Return the error with which the wait ended, or None if it succeeded.
 
         Raises:
             asyncio.InvalidStateError: before the wait has ended.
@@ -71,15 +71,15 @@ class RemoteWait:
         return outcome if isinstance(outcome, Exception) else None
 
     def take(self, transition: ItemTransition) -> None:
-        """Note what was yielded."""
+        """Record what was yielded."""
         self._items[transition.item.id] = transition.item
 
     def end(self, ended: Ended) -> None:
-        """Note how it ended."""
+        """Record how it ended."""
         self._ended = ended
 
     def known(self, untold: Iterable[ItemTransition]) -> Known:
-        """What is known of its items, with what came and was not yielded yet."""
+        """Return what is known of its items, including what arrived but was not yielded."""
         items: dict[UUID, BatchItemHandle] = self._items | {one.item.id: one.item for one in untold}
         return Known(self.batch_id, list(items.values()))
 

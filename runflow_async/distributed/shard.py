@@ -1,7 +1,7 @@
-"""One shard: a coroutine task on a worker's own event loop that waits for its batches and tells its consumer.
+"""One shard: a coroutine task on a worker's own event loop that waits for its batches and reports to its consumer.
 
-What it has to wait for, from where on and at which pace, it is told; it ends when all has ended, when it is told to, or
-when nobody has spoken to it for long.
+The consumer sends its batches, where to resume and its rate. The shard ends when all batches have ended, when the
+consumer asks it to, or when it has not heard from the consumer for too long.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ if TYPE_CHECKING:
 __all__ = ["Shard", "WaitKeywords", "run_shard"]
 
 GATHERING = 0.05
-"""Seconds between two frames at least."""
+"""Shortest time between two frames, in seconds."""
 MOST_UNTOLD = 2_000
-"""Transitions that wait to be sent; while there are so many, nothing is polled."""
+"""Number of unsent transitions at which polling stops."""
 PATIENCE = 30.0
-"""Seconds without a word of the consumer after which it is taken to be gone."""
+"""Seconds without a message from the consumer after which it counts as gone."""
 REFUSAL_PAUSE = 0.5
-"""Seconds between two refusals that are told: what follows at once is the same one."""
+"""Seconds between two reports of a 429; one that follows sooner is the same refusal."""
 
 
 class WaitKeywords(Struct, frozen=True, kw_only=True):
-    """The keywords of the waits that all shards share; `wait_for_batches` says what each one means."""
+    """The keywords of the waits that all shards share; see `wait_for_batches`."""
 
     interval: Any
     max_outage: float
@@ -65,23 +65,23 @@ class WaitKeywords(Struct, frozen=True, kw_only=True):
 async def run_shard(
     run: str, number: int, key: str, config: SessionConfig, keywords: WaitKeywords, *, paced: bool
 ) -> None:
-    """The task: connect a shard to its consumer, and let it run.
+    """Run a shard as a Dask task: connect it to its consumer and start it.
 
     Args:
         run: name of the queue to the consumer.
-        number: of the shard.
-        key: of this task.
-        config: makes the session.
-        keywords: of the waits.
-        paced: whether nothing may be polled before a grant.
+        number: number of the shard.
+        key: key of this task.
+        config: creates the session.
+        keywords: keywords of the waits.
+        paced: whether polling has to wait for a grant.
     """
     worker: Any = get_worker()
-    # It waits and hardly computes, so it takes no thread from the worker's other tasks.
+    # It waits and hardly computes, so it does not occupy a thread of the worker.
     worker.handle_stimulus(SecedeEvent(key=key, compute_duration=0.01, stimulus_id=f"secede-{time.time()}"))
     life = uuid4().hex
     frames, orders = (WorkerChannel(worker.scheduler, name) for name in (run, f"{run}-{life}"))
     await frames.put(encode(Started(number, life, worker.address)))
-    await orders.open()  # once there was a consumer, who lets go of it for us
+    await orders.open()  # only once there was a consumer, which releases it for us
     async with config.make_session() as session:
         if paced:
             session.throttle.grant(1.0, until=-math.inf)
@@ -89,15 +89,15 @@ async def run_shard(
 
 
 class Shard:
-    """The shard itself.
+    """A running shard.
 
     Args:
-        number: of the shard.
-        life: names this run of it.
-        session: polls.
-        keywords: of the waits.
+        number: number of the shard.
+        life: identifies this run of it.
+        session: sends the polls.
+        keywords: keywords of the waits.
         put: sends a frame; returns once there was room for it.
-        get: the next order.
+        get: returns the next order.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class Shard:
         self._refused_at = -REFUSAL_PAUSE
 
     async def run(self) -> None:
-        """Run until there is no more to wait for, or nobody to tell."""
+        """Run until there is nothing left to wait for, or no consumer."""
         self._heard_at = self._now()
         self._session.throttle.on_refused = self._note_refusal
         tasks = {
@@ -188,7 +188,7 @@ class Shard:
         async with waits:
             sending = asyncio.create_task(self._send(waits))
             try:
-                with suppress(ExceptionGroup):  # each wait tells its own
+                with suppress(ExceptionGroup):  # each wait reports its own error
                     async for transition in waits:
                         self._transitions.append(transition)
                         if len(self._transitions) >= MOST_UNTOLD:
@@ -200,7 +200,7 @@ class Shard:
                 await asyncio.gather(sending, return_exceptions=True)
 
     async def _send(self, waits: BatchesWait) -> None:
-        """Send what there is, now and then, until all waits have ended and that was told."""
+        """Send news from time to time, until all waits have ended and this was reported."""
         told = sent_grant = 0
         untold: list[BatchWait] = []
         while True:

@@ -1,6 +1,6 @@
-"""The faces of waits that run on Dask: merged transitions, one result, waits as they complete.
+"""The public object for waits on Dask: merged transitions, one result, waits as they complete.
 
-Decides what is told and when it is over; the shards, and what becomes of them, are the coordinator's.
+Decides what is delivered and when it is over. The coordinator manages the shards.
 """
 
 from __future__ import annotations
@@ -36,28 +36,28 @@ if TYPE_CHECKING:
 __all__ = ["DistributedWait"]
 
 MOST_UNTOLD = 20_000
-"""Transitions that wait to be taken; while there are so many, the shards are not listened to, and so poll no more."""
+"""Number of untaken transitions at which the consumer stops receiving, so that the shards stop polling."""
 
 
 class DistributedWait(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
-    """Many batches, waited for on a Dask cluster; made by `wait_for_batches`.
+    """Many batches that are waited for on a Dask cluster; made by `wait_for_batches`.
 
-    Iterated, it yields the transitions of all batches as they come, each item's in order and none twice. Awaited, it
-    returns the last batches in input order. The shards run from the first step on until all has ended, `aclose()`, or
-    a cancellation, which all return only when the shards have stopped; going on after a cancellation starts them anew
-    from what was yielded. A slow consumer slows the polls.
+    Iterating yields the transitions of all batches as they arrive, each item's in order and each once. Awaiting returns
+    the final batches in input order. The shards run from the first step until every batch has ended, `aclose()`, or a
+    cancellation. All of these return only when the shards have stopped. After a cancellation you can continue: the
+    shards start afresh from what was yielded. A slow consumer slows polling.
 
-    When all have ended and some failed, both raise an `ExceptionGroup` of the failures, each with its `batch_id`; what
-    succeeded stays readable in `waits`.
+    If some waits failed, awaiting and iterating raise an `ExceptionGroup` at the end, with each failure's `batch_id`.
+    The batches that succeeded remain available in `waits`.
 
     Attributes:
-        ended: the waits that have ended, in the order in which that was heard.
+        ended: the waits that have ended, in the order in which the consumer learned of it.
 
     Args:
-        client: of Dask, asynchronous.
-        plan: what the shards have in common.
-        order: the batches as they were given.
-        shards: how many groups to make of them.
+        client: an asynchronous Dask client.
+        plan: the settings that all shards share.
+        order: the batches in input order.
+        shards: number of groups into which they are divided.
         since: snapshots seen earlier.
     """
 
@@ -91,7 +91,7 @@ class DistributedWait(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemT
         return MappingProxyType(self._waits)
 
     def as_completed(self) -> Completions[RemoteWait]:
-        """Iterate the waits as they end, good or bad; `wait.result()` raises what went wrong."""
+        """Iterate the waits as they end, successfully or not; `wait.result()` raises the error of a failed one."""
         return Completions(self)
 
     async def __anext__(self) -> ItemTransition:
@@ -125,7 +125,7 @@ class DistributedWait(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemT
         return [self._waits[batch_id].result() for batch_id in self._order]
 
     async def settle(self, ended: int | None = None) -> None:
-        """Wait until so many batches have ended, by default all, without telling their transitions."""
+        """Wait until this many batches have ended, by default all, without delivering their transitions."""
         self.note_use()
         self._scope.check_free()
         while True:
@@ -137,14 +137,14 @@ class DistributedWait(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemT
             await self._until_news()
 
     def _put_aside(self, transition: ItemTransition) -> None:
-        """Keep it for an iteration that may come, as one with what is kept of the same item already."""
+        """Keep a transition for a later iteration, merged with one kept for the same item."""
         key = (transition.batch_id, transition.item.id)
         earlier = self._set_aside.pop(key, transition)
         if earlier.previous != transition.current:
             self._set_aside[key] = replace(transition, previous=earlier.previous)
 
     async def aclose(self) -> None:
-        """End it for good; the shards have stopped when this returns."""
+        """End the wait for good; the shards have stopped when this returns."""
         self.note_use()
         self._closed = True
         await self._scope.interrupt(WaitClosedError("this wait for batches was closed"))
@@ -202,7 +202,7 @@ class DistributedWait(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemT
         coordinator, self._coordinator = self._coordinator, None
         if coordinator is not None:
             self._stopping = asyncio.ensure_future(coordinator.stop())
-            self._room.set()  # for a receiver that waits to be done with
+            self._room.set()  # for a receiver that is waiting to finish
 
     def _groups(self) -> list[list[UUID]]:
         unfinished = [batch_id for batch_id, wait in self._waits.items() if not wait.done()]
