@@ -1,7 +1,7 @@
-"""What consumers have taken, kept in an SQLite file, so that a stream goes on after a crash.
+"""Records in an SQLite file what consumers have taken, so that a stream can resume after a crash.
 
-One thread writes what came within a moment in one transaction; it needs no event loop to turn, so a consumer that
-blocks the loop delays nothing.
+One thread collects transitions for a moment and writes them in one transaction. It does not need the event loop, so a
+consumer that blocks the loop does not delay it.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ __all__ = ["SQLiteCheckpoints"]
 logger = logging.getLogger("runflow_async")
 
 MOST_PENDING = 1_000_000
-"""Transitions that may wait to be written."""
+"""How many unwritten transitions are kept."""
 
 
 class SQLiteCheckpoints:
-    """Checkpoints in one file, for `checkpoint=` of `wait_for_batch` and `wait_for_batches`.
+    """Checkpoints in a file, for `checkpoint=` of `wait_for_batch` and `wait_for_batches`.
 
-    Use it as `async with SQLiteCheckpoints(path) as checkpoints`, once at a time. Several processes can share the file,
-    and each opens it for itself: not a child that was forked while it was open. When the process is killed, what was
-    taken less than about 100 ms before may be seen again, and nothing is lost; a power cut can cost what the operating
-    system had not written yet.
+    Use it as `async with SQLiteCheckpoints(path) as checkpoints`, once at a time. Several processes can share the file
+    if each one opens it separately; a child that was forked while the file was open cannot use it. If the process is
+    killed, what was taken in the last 100 ms or so may be delivered again, and nothing is lost. A power cut can lose
+    what the operating system had not yet written.
 
-    Entering raises `CheckpointError` if the file cannot be opened, is locked for 5 seconds, or is not one of these;
-    then nothing in it is changed. Cancelled, it closes the file first.
+    Entering raises `CheckpointError` if the file cannot be opened, is locked for 5 seconds, or belongs to something
+    else; the file is then unchanged. If entering is cancelled, the file is closed first.
 
     Args:
-        path: of a file of its own, made if there is none; its folder has to be there.
+        path: path of a file used for nothing else. The file is created if missing; its folder must exist.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -52,7 +52,7 @@ class SQLiteCheckpoints:
 
     async def __aenter__(self) -> Self:
         if self._thread is not None and not self._thread.is_inherited:
-            raise CheckpointError(f"{self._path!r} is open already: make a second SQLiteCheckpoints for a second user")
+            raise CheckpointError(f"{self._path!r} is open already: create another SQLiteCheckpoints for a second user")
         self._thread = thread = Writer(self._path)
         try:
             thread.start()
@@ -77,49 +77,49 @@ class SQLiteCheckpoints:
         await self.close()
 
     async def close(self) -> None:
-        """Write what is left and close the file; calling it again does nothing.
+        """Write what is left and close the file. Calling it again does nothing.
 
-        A file that another process has locked is waited for, 5 seconds at most. Cancelled, it still does all of this
+        If another process has locked the file, it waits for at most 5 seconds. If it is cancelled, it still finishes
         before it raises `CancelledError`.
 
         Raises:
-            CheckpointError: if something could not be written; when cancelled, it is logged instead.
+            CheckpointError: if something could not be written; on cancellation, this is logged instead.
         """
         thread, self._thread = self._thread, None
         if thread is not None and not thread.is_inherited:
             await _stop(thread)
 
     def record(self, transition: ItemTransition) -> None:
-        """Remember a transition that was taken; it is on disk within about 100 ms. Never blocks.
+        """Record a transition that was taken. It is on disk within about 100 ms. Never blocks.
 
-        An error about earlier transitions is raised once, by the next call; the transition at hand is recorded all the
-        same, and recording it again does no harm. What could not be written is kept in memory and tried again, with
-        the next transition or after a second.
+        An error about earlier transitions is raised once, by the next call. That call still records its own transition,
+        and recording it again does no harm. Unwritten transitions are kept in memory and retried with the next
+        transition or after a second.
 
         Raises:
-            CheckpointError: if it is not open; an earlier transition was refused or could not be written, or the file
-                was removed or replaced or has been locked for 5 seconds; or if the disk does not keep up.
+            CheckpointError: if it is not open; if an earlier transition was rejected or could not be written; if the
+                file was removed or replaced, or has been locked for 5 seconds; or if the disk does not keep up.
         """
         thread = self._find_open_thread()
         if thread.queue.qsize() + len(thread.backlog.rows) > MOST_PENDING:
-            raise CheckpointError(f"{self._path!r} does not keep up: {MOST_PENDING} transitions wait to be written")
+            raise CheckpointError(f"{self._path!r} does not keep up: {MOST_PENDING} transitions are still unwritten")
         thread.queue.put(transition)
         if thread.reports.untold:
             _raise_untold(thread)
 
     async def load(self, batch_id: UUID) -> Batch | None:
-        """What was recorded of a batch; None if nothing was.
+        """Return what was recorded of a batch, or None.
 
-        It waits for a file that another process has locked against reading for as long as the caller does: a wait's
-        `timeout` ends it, as does a cancellation. Other calls go on meanwhile.
+        If another process has locked the file against reading, it waits as long as the caller does: the wait's
+        `timeout` or a cancellation ends it. Other calls continue in the meantime.
 
         Raises:
-            CheckpointError: if the file cannot be read, or holds something else for the batch.
+            CheckpointError: if the file cannot be read, or its record of the batch is invalid.
         """
         return await self._ask(Kind.LOAD, check_type("batch_id", batch_id, UUID))
 
     async def flush(self) -> None:
-        """Return once all that was recorded is on disk.
+        """Return once everything recorded is on disk.
 
         Raises:
             CheckpointError: if something could not be written, or the file has been locked for 5 seconds.
@@ -127,7 +127,7 @@ class SQLiteCheckpoints:
         await self._ask(Kind.FLUSH)
 
     async def forget(self, batch_id: UUID) -> None:
-        """Delete what was recorded of a batch that is done with.
+        """Delete what was recorded of a batch that is no longer needed.
 
         Raises:
             CheckpointError: as for `flush`.
@@ -138,7 +138,7 @@ class SQLiteCheckpoints:
         """Raise unless it is open in this process.
 
         Raises:
-            CheckpointError: before `async with` has entered it, after it was closed, and in a forked child.
+            CheckpointError: before `async with`, after closing, and in a forked child.
         """
         self._find_open_thread()
 
@@ -148,7 +148,7 @@ class SQLiteCheckpoints:
             raise CheckpointError(f"{self._path!r} is not open: use `async with SQLiteCheckpoints(path)`")
         if thread.is_inherited:
             raise CheckpointError(
-                f"{self._path!r} was opened by the process that this one was forked from: start it with 'spawn' or "
+                f"{self._path!r} was opened by the parent process before it forked: start this process with 'spawn' or "
                 "'forkserver', or fork before the file is opened"
             )
         return thread
@@ -168,7 +168,7 @@ def _raise_untold(thread: Writer) -> None:
 
 
 async def _stop(thread: Writer, cancelled: asyncio.CancelledError | None = None) -> None:
-    """End the thread before anything else happens, whoever cancels; then raise what is left to raise."""
+    """Wait for the thread to end even if cancelled, then raise what is left to raise."""
     thread.stop()
     ended = asyncio.wrap_future(thread.ended)
     while not ended.done():
@@ -187,20 +187,20 @@ async def _stop(thread: Writer, cancelled: asyncio.CancelledError | None = None)
 
 
 def _parse_path(path: str | os.PathLike[str]) -> str:
-    """The path as text.
+    """Return the path as text.
 
     Raises:
-        ConfigurationError: if it can never be a file's.
+        ConfigurationError: if it can never be the path of a file.
     """
     text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else path
     if not isinstance(text, str):
         raise ConfigurationError(f"path must be the path of a file, not {type(path).__name__}")
     if not text or text.startswith((":memory:", "file:")):
-        raise ConfigurationError(f"path must be the path of a file, not {text!r}: a file is what survives the process")
+        raise ConfigurationError(f"path must be the path of a file, not {text!r}: only a file survives the process")
     try:
         is_possible = b"\0" not in os.fsencode(text)
     except UnicodeEncodeError:
         is_possible = False
     if not is_possible:
-        raise ConfigurationError(f"path {text!r} holds a character that no file's name can have")
+        raise ConfigurationError(f"path {text!r} contains a character that no file name can have")
     return text

@@ -1,4 +1,4 @@
-"""What was recorded and is not in the file yet."""
+"""Everything recorded that is not in the file yet."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Backlog:
     """Batches to delete, then rows to write.
 
     Attributes:
-        forgotten: batches whose rows in the file are to be deleted.
-        rows: the last row of each item, recorded after its batch was forgotten.
+        forgotten: batches whose rows in the file will be deleted.
+        rows: the last row of each item; those of a forgotten batch were recorded after it was forgotten.
     """
 
     def __init__(self) -> None:
@@ -36,27 +36,27 @@ class Backlog:
         return bool(self.rows or self.forgotten)
 
     def add(self, transition: ItemTransition) -> None:
-        """Keep an item's row, instead of an earlier one."""
+        """Keep an item's row in place of an earlier one."""
         batch, item = transition.batch_id.hex, transition.item
         key = item.id.hex
         self.rows[batch, key] = (batch, key, item.sequence_index, item.run_id.hex, item.status_code, item.client_ref)
 
     def forget(self, batch: str) -> None:
-        """Delete a batch, recorded so far or in the file."""
+        """Delete a batch, both its recorded rows and those in the file."""
         self.forgotten.add(batch)
         for key in [key for key in self.rows if key[0] == batch]:
             del self.rows[key]
 
     def clear(self) -> None:
-        """All of it is in the file."""
+        """Note that all of it is in the file."""
         self.rows.clear()
         self.forgotten.clear()
 
     def overlay(self, batch_id: UUID, stored: Iterable[Row]) -> Batch | None:
-        """A batch as it will be in the file, given its rows that are there.
+        """Return a batch as it will be in the file, given its rows that are there now.
 
         Raises:
-            msgspec.ValidationError: if a row is no item's.
+            msgspec.ValidationError: if a row is not a valid item.
         """
         rows = {} if batch_id.hex in self.forgotten else {row[1]: row for row in stored}
         rows |= {item: row for (batch, item), row in self.rows.items() if batch == batch_id.hex}

@@ -1,7 +1,6 @@
-"""One SQLite file of checkpoints: whether it is ours, and rows in and out.
+"""One SQLite file of checkpoints: checks whether it is ours, writes and reads its rows.
 
-Synchronous. A lock that another process holds is an error here (`is_busy`); how long to wait for it is the writer's
-decision.
+Synchronous. A lock held by another process is an error here (`is_busy`); the writer decides how long to wait for it.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ __all__ = ["INHERITED", "CheckpointFile", "Inode", "Row", "is_busy"]
 APPLICATION_ID = int.from_bytes(b"rflw", "big")
 VERSION = 1
 JOURNAL = "WAL"
-"""Where the file system cannot do it, SQLite keeps its default, with which a writer locks readers out."""
+"""Where the file system does not support it, SQLite keeps its default mode, in which a writer locks readers out."""
 SCHEMA = """\
 CREATE TABLE items (
     batch_id TEXT NOT NULL, item_id TEXT NOT NULL, sequence_index INTEGER NOT NULL, run_id TEXT NOT NULL,
@@ -33,7 +32,7 @@ UPSERT = "INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?, ?, ?)"
 DELETE = "DELETE FROM items WHERE batch_id = ?"
 SELECT = "SELECT * FROM items WHERE batch_id = ?"
 SMALLEST = 512
-"""Bytes of SQLite's smallest page."""
+"""Size of SQLite's smallest page in bytes."""
 
 Row = tuple[str, str, int, str, str, str | None]
 """The columns of `SCHEMA`; ids in hexadecimal."""
@@ -42,11 +41,11 @@ Inode = tuple[int, int]
 INHERITED: set[Inode] = set()
 """Files that the parent had open when this process was forked.
 
-SQLite keeps its view of the locks in memory. A forked child inherits the view without the locks, so a connection
-that it opens to such a file is not protected: its rows vanish when the parent closes the file.
+SQLite keeps its view of the locks in memory. A forked child inherits this view without the locks, so its connection
+to such a file is not protected: its rows vanish when the parent closes the file.
 """
 
-# What SQLite, or Python on the way to it, raises because of one row; the file is well.
+# Raised by SQLite, or by Python on the way to it, because of a single row; the file itself is intact.
 BAD_ROW = (
     ArithmeticError,
     TypeError,
@@ -59,7 +58,7 @@ BAD_ROW = (
 
 
 class Marks(NamedTuple):
-    """What tells whose a database is."""
+    """The properties that identify the owner of a database."""
 
     application_id: int
     version: int
@@ -68,20 +67,20 @@ class Marks(NamedTuple):
 
 EMPTY = Marks(0, 0, ())
 UNSIGNED = Marks(0, 1, (SCHEMA,))
-"""A file of ours from before `application_id` was written."""
+"""A file of ours from before `application_id` was used."""
 
 
 def is_busy(error: BaseException) -> bool:
-    """Whether another connection holds a lock, so that the same call can succeed later."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # an extended code says why in its upper bits
+    """Whether another connection holds a lock, so that the same call may succeed later."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # extended codes have the details in their upper bits
     return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL)
 
 
 class CheckpointFile:
-    """An open file of checkpoints, set up and signed as ours.
+    """An open checkpoint file, set up and marked as ours.
 
     Raises:
-        CheckpointError: if it is not ours to use; nothing in it has been changed then.
+        CheckpointError: if we cannot use it; nothing in it has been changed then.
         OSError: if its folder cannot be read.
         sqlite3.Error: if it cannot be opened, or is locked.
     """
@@ -108,7 +107,7 @@ class CheckpointFile:
         """Delete batches, then write rows, all in one transaction.
 
         Returns:
-            the rows that no file could hold, each with its error; all others are written.
+            the rows that cannot be stored, each with its error; all others are written.
         """
         self._check_in_place()
         try:
@@ -122,7 +121,7 @@ class CheckpointFile:
         return refused
 
     def read(self, batch: str) -> list[Row]:
-        """All rows of a batch."""
+        """Return all rows of a batch."""
         self._check_in_place()
         return self._database.execute(SELECT, (batch,)).fetchall()
 
@@ -132,7 +131,7 @@ class CheckpointFile:
         except FileNotFoundError:
             folder = os.path.dirname(self._real)  # noqa: PTH120  # likewise
             if not os.path.isdir(folder):  # noqa: PTH112  # likewise
-                raise CheckpointError(f"cannot open {self._path!r}: there is no folder {folder!r}; make it") from None
+                raise CheckpointError(f"cannot open {self._path!r}: there is no folder {folder!r}; create it") from None
             return False
         if (found.st_dev, found.st_ino) in INHERITED:
             raise CheckpointError(
@@ -141,7 +140,7 @@ class CheckpointFile:
             )
         if not stat.S_ISREG(found.st_mode):
             raise CheckpointError(f"cannot open {self._path!r}: it is a folder or a device, not a file")
-        if 0 < found.st_size < SMALLEST:  # SQLite takes one byte for an empty file, and overwrites it
+        if 0 < found.st_size < SMALLEST:  # SQLite treats a one-byte file as empty and overwrites it
             raise CheckpointError(f"cannot open {self._path!r}: file is not a database")
         return True
 
@@ -149,11 +148,11 @@ class CheckpointFile:
         return sqlite3.connect(f"{Path(self._real).as_uri()}?{how}", timeout=0, isolation_level=None, uri=True)
 
     def _look(self) -> None:
-        """Check whose it is without a change, and without a file left beside it.
+        """Check who owns it, without changing it and without leaving a file beside it.
 
-        The last reader that may write tidies up: it moves what a crash left in `-wal` or `-journal` into the file. A
-        reader that may not write leaves `-wal` and `-shm` behind where there were none. The file is never read by other
-        means than SQLite: closing a plain descriptor would drop the locks of this process's other connections.
+        The last reader that may write cleans up: it moves what a crash left in `-wal` or `-journal` into the file. A
+        reader that may not write leaves new `-wal` and `-shm` files behind. The file is only ever read through SQLite:
+        closing a plain descriptor would drop the locks of this process's other connections.
         """
         leftovers = any(os.path.exists(self._real + suffix) for suffix in ("-wal", "-journal"))  # noqa: PTH110  # likewise
         try:
@@ -163,23 +162,23 @@ class CheckpointFile:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
                 raise
-            with closing(self._connect("immutable=1")) as database:  # a crash cut a transaction: look at the header
+            with closing(self._connect("immutable=1")) as database:  # a crash cut a transaction: read only the header
                 if database.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
                     raise
 
     def _is_signed(self, database: sqlite3.Connection) -> bool:
-        """Whether it is set up already; False if it is ours to set up."""
+        """Return whether it is already set up; False if it is ours to set up."""
         (application_id,) = database.execute("PRAGMA application_id").fetchone()
         (version,) = database.execute("PRAGMA user_version").fetchone()
         if application_id == APPLICATION_ID:
             if version != VERSION:
-                raise CheckpointError(f"{self._path!r} is of version {version}, this library writes {VERSION}")
+                raise CheckpointError(f"{self._path!r} has version {version}, but this library writes {VERSION}")
             return True
         tables = tuple((sql or "").strip() for (sql,) in database.execute("SELECT sql FROM sqlite_master"))
         if Marks(application_id, version, tables) not in (EMPTY, UNSIGNED):
             raise CheckpointError(
                 f"{self._path!r} is a database of another application (application_id {application_id}, "
-                f"user_version {version}): nothing was changed; pass a path of its own for the checkpoints"
+                f"user_version {version}): nothing was changed; pass a separate path for the checkpoints"
             )
         return False
 
@@ -192,14 +191,14 @@ class CheckpointFile:
         self._database.execute("COMMIT")
         self._database.execute(f"PRAGMA journal_mode = {JOURNAL}")
         self._database.execute("PRAGMA synchronous = NORMAL")
-        self._database.execute("SELECT 1 FROM items LIMIT 0").fetchall()  # makes the -wal file
+        self._database.execute("SELECT 1 FROM items LIMIT 0").fetchall()  # creates the -wal file
 
     def _find_inode(self, path: str) -> Inode:
         found = os.stat(path)  # noqa: PTH116  # likewise
         return found.st_dev, found.st_ino
 
     def _find_inodes(self) -> tuple[Inode | None, ...]:
-        """The file under its name, and its `-wal`, which stays the same for as long as a connection is open."""
+        """Return the file at the path and its `-wal`, which stays the same as long as a connection is open."""
         found: list[Inode | None] = []
         for path in (self._path, f"{self._real}-wal"):
             try:
@@ -223,7 +222,7 @@ class CheckpointFile:
         return []
 
     def _find_fault(self, row: Row) -> Exception | None:
-        """Write one row; the error if it is the row's own."""
+        """Write one row; return the error if it concerns only this row."""
         try:
             self._database.execute(UPSERT, row)
         except BAD_ROW as error:

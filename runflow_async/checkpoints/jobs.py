@@ -1,4 +1,4 @@
-"""Calls on their way to the thread, and the answers on their way back."""
+"""Calls to the thread, and its answers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 __all__ = ["NO_BATCH", "Job", "Kind"]
 
 NO_BATCH = UUID(int=0)
-"""Of a call that is about no batch."""
+"""Stands for the batch in a call that concerns no batch."""
 
 
 class Kind(Enum):
-    """What a caller asks of the thread."""
+    """The kinds of calls to the thread."""
 
     LOAD = auto()
     FLUSH = auto()
@@ -28,7 +28,7 @@ class Kind(Enum):
 
 @dataclass(slots=True)
 class Job:
-    """One call to the thread; all but the last are waited for."""
+    """One call to the thread. The caller waits for the answer to every kind but the last."""
 
     kind: Kind
     batch_id: UUID

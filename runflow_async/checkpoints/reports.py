@@ -1,4 +1,4 @@
-"""Errors of the thread on their way to a caller."""
+"""Errors of the thread, kept until a call raises them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from runflow_async.errors import CheckpointError
 __all__ = ["Reports", "explain"]
 
 MOST_NAMED = 5
-"""Errors that one message spells out."""
+"""How many errors one message spells out."""
 
 
 def explain(what: str, error: Exception) -> CheckpointError:
-    """Our error with another one's words; one of ours stays as it is."""
+    """Wrap another library's error in one of ours; our own errors stay unchanged."""
     if isinstance(error, CheckpointError):
         return error
     explained = CheckpointError(f"{what}: {str(error) or type(error).__name__}")
@@ -22,10 +22,10 @@ def explain(what: str, error: Exception) -> CheckpointError:
 
 
 class Reports:
-    """What no call has raised yet.
+    """Errors that no call has raised yet.
 
     Attributes:
-        untold: read it without the lock to see whether there is anything.
+        untold: whether there is any; can be read without the lock.
     """
 
     def __init__(self) -> None:
@@ -34,12 +34,12 @@ class Reports:
         self._failure: CheckpointError | None = None
 
     def add(self, error: CheckpointError) -> None:
-        """Keep an error about something that is lost: each is raised once."""
+        """Keep an error about something that is lost. Each one is raised once."""
         with self._lock:
             self.untold.append(error)
 
     def set_failure(self, failure: CheckpointError | None) -> None:
-        """Keep an error about something that is tried again: only the latest counts, and None once it has worked."""
+        """Keep an error about something that is retried. Only the latest counts; None once a retry has succeeded."""
         with self._lock:
             self.untold = [error for error in self.untold if error is not self._failure]
             if failure is not None:
@@ -47,7 +47,7 @@ class Reports:
             self._failure = failure
 
     def take(self) -> CheckpointError | None:
-        """All of them as one error; they count as raised."""
+        """Return all of them as one error; they then count as raised."""
         with self._lock:
             errors, self.untold = self.untold, []
         if len(errors) <= 1:

@@ -1,6 +1,6 @@
-"""The thread that owns a file of checkpoints: it writes in groups, waits for locks, and answers for what goes wrong.
+"""The thread that owns a checkpoint file: it writes in groups, waits for locks, and reports errors.
 
-It ends only when it is stopped. An error goes to the calls that wait for what failed, else to the next call.
+It ends only when it is stopped. An error goes to the calls that wait for the failed operation, or to the next call.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ if TYPE_CHECKING:
 __all__ = ["Writer"]
 
 GROUPING = 0.02
-"""Seconds in which transitions gather for one transaction."""
+"""Seconds during which transitions are collected for one transaction."""
 BUSY = 5.0
-"""Seconds that a write waits for another process's lock before it counts as failed."""
+"""Seconds that a write waits for another process's lock before it fails."""
 LOCK_RETRY = 0.01
-"""Seconds between two tries to get a lock."""
+"""Seconds between two attempts to get a lock."""
 FAILED_RETRY = 1.0
-"""Seconds after which a write that failed is repeated if no call comes before."""
+"""Seconds after which a failed write is retried if no call comes earlier."""
 
 
 class Writer(threading.Thread):
     """A thread with one open file.
 
     Attributes:
-        opened: done once the file is open, with None, or with the error that says why it is not.
+        opened: done once the file is open, with None, or with the error that prevented it.
         ended: done once the file is closed and the thread is about to end.
-        queue: transitions and jobs in the order of the calls.
-        backlog: what is not written yet; only the thread changes it.
+        queue: transitions and jobs, in the order of the calls.
+        backlog: everything that is not written yet; only the thread changes it.
         reports: errors for the next call.
-        inode: the open file's.
-        is_inherited: whether this process was forked from the one that has the thread.
+        inode: identity of the open file.
+        is_inherited: whether this process was forked from the process that has the thread.
     """
 
     def __init__(self, path: str) -> None:
@@ -69,19 +69,19 @@ class Writer(threading.Thread):
         self._writes: list[Job] = []
 
     def submit(self, kind: Kind, batch_id: UUID = NO_BATCH) -> Future[Any]:
-        """Hand over a call; the future has its answer."""
+        """Hand over a call; the future receives its answer."""
         job = Job(kind, batch_id)
         self.queue.put(job)
         self._hurry.set()
         return job.future
 
     def stop(self) -> None:
-        """Write what is left, for at most `BUSY` seconds if it is locked, and end; give up opening."""
+        """Write what is left, waiting at most `BUSY` seconds for a lock, and end; give up opening."""
         self._is_abandoned = True
         self.submit(Kind.STOP)
 
     def run(self) -> None:
-        """Open the file, and serve until the end."""
+        """Open the file and serve until the end."""
         RUNNING.add(self)
         try:
             with closing(self._open()) as file:
@@ -126,7 +126,7 @@ class Writer(threading.Thread):
                 self._loads.popleft().resolve(error=failure)
 
     def _take_group(self) -> None:
-        """Wait for something to do; transitions gather for a moment, unless somebody waits for an answer."""
+        """Wait for something to do. Transitions are collected for a moment, unless a caller waits for an answer."""
         try:
             first = self.queue.get(timeout=self._pause())
         except Empty:
@@ -145,7 +145,7 @@ class Writer(threading.Thread):
         return FAILED_RETRY if self._busy_since is None else LOCK_RETRY
 
     def _sort_queue(self) -> None:
-        for _ in range(self.queue.qsize()):  # not until it is empty: that may never be
+        for _ in range(self.queue.qsize()):  # not until it is empty, which may never happen
             self._sort(self.queue.get())
 
     def _sort(self, entry: ItemTransition | Job) -> None:
@@ -153,7 +153,7 @@ class Writer(threading.Thread):
             self._keep(entry)
         elif entry.kind is Kind.STOP:
             self._is_stopping = True
-            self._has_failed = False  # one more try, with all of its time
+            self._has_failed = False  # one more attempt, with the full time for a lock
             self._busy_since = None
         elif entry.kind is Kind.LOAD:
             self._loads.append(entry)
@@ -187,7 +187,7 @@ class Writer(threading.Thread):
         self._writes.clear()
 
     def _can_wait(self, error: Exception) -> bool:
-        """Whether it is a lock that has not lasted for long."""
+        """Whether the error is a lock that has not lasted long."""
         if not is_busy(error):
             self._busy_since = None
             return False
@@ -202,7 +202,7 @@ class Writer(threading.Thread):
             self.reports.add(explain(f"cannot keep {what} in {self._path!r}", error))
 
     def _fail_writes(self, failure: CheckpointError) -> None:
-        """Tell those who wait for a write, else the next call; the end is told in any case."""
+        """Report to the calls that wait for a write, or else to the next call; always report at the end."""
         waiting = [job for job in self._writes if not job.future.cancelled()]
         self._writes.clear()
         for job in waiting:
@@ -227,7 +227,7 @@ RUNNING: set[Writer] = set()
 
 
 def _inherit() -> None:
-    """In a forked child: the threads are not here, and their files must not be touched."""
+    """Runs in a forked child: the threads do not exist here, and their files must not be touched."""
     for writer in RUNNING:
         writer.is_inherited = True
         if writer.inode is not None:
