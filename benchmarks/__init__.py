@@ -1,1 +1,1 @@
-"""Benchmarks: each one command, seeded, one process per contender, contenders in turn within one run."""
+"""Benchmarks: one command each, seeded, one process per contender, contenders taking turns within a run."""

@@ -1,4 +1,4 @@
-"""Run all benchmarks, keep their figures as JSON in `benchmarks/results/` and draw them: `python -m benchmarks`."""
+"""Run all benchmarks, save their figures as JSON in `benchmarks/results/` and plot them: `python -m benchmarks`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COMMANDS = {
 
 
 def run(name: str) -> Any:
-    """The figures of one benchmark, also written to its file."""
+    """Run one benchmark, save its figures to its file, and return them."""
     print(f"{name} ...", flush=True)
     command = [sys.executable, "-m", *COMMANDS[name], "--json"]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603  # ourselves
@@ -32,7 +32,7 @@ def run(name: str) -> Any:
 
 
 def draw(figures: dict[str, Any]) -> None:
-    """One picture with a panel for each benchmark."""
+    """Draw one picture with a panel for each benchmark."""
     import matplotlib as mpl  # noqa: PLC0415  # only drawing needs it
 
     mpl.use("Agg")
@@ -65,7 +65,7 @@ def _bars(panel: Any, title: str, values: dict[str, float]) -> None:
 
 
 def main() -> None:
-    """Run and draw them all."""
+    """Run and plot all benchmarks."""
     RESULTS.mkdir(exist_ok=True)
     draw({name: run(name) for name in COMMANDS})
 

@@ -1,12 +1,12 @@
-"""Waits that expect callbacks beside waits on the schedule alone: requests made, and how late the end is learnt.
+"""Waits that expect callbacks, compared with waits on the schedule alone: requests, and delay in seeing the end.
 
 Bias first: the batches are those of `benchmarks.schedule`, seed 2. Server and client share a process and its event
 loop, each batch is waited for twice at the same time, and the signed callbacks go to a `callback_application` over
-loopback. The loop's time runs `--speed` times as fast as the clock, so that an hour need not be waited for; sockets and
-the processor do not, so each millisecond that they take counts as that many.
+loopback. The loop's time runs `--speed` times as fast as real time, so that an hour takes less. Sockets and the CPU do
+not run faster, so each millisecond that they take counts as that many.
 
-Run `python -m benchmarks.callbacks [--waits 1000] [--longest 3600] [--speed 4] [--json]`; it takes the longest batch's
-seconds, divided by the speed.
+Run `python -m benchmarks.callbacks [--waits 1000] [--longest 3600] [--speed 4] [--json]`. It takes as long as the
+longest batch, divided by the speed.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
 
     from runflow_async import BatchesWait
 
-SECRET = "a secret of nobody"  # noqa: S105  # of this run only
+SECRET = "a secret of nobody"  # noqa: S105  # used in this run only
 DRAWN_PER_WAIT = 3
 
 
 class FastSelector(selectors.DefaultSelector):
-    """Waits only a fraction of the time that it is told."""
+    """Waits only a fraction of the requested time."""
 
     def __init__(self, speed: float) -> None:
         super().__init__()
         self._speed = speed
 
     def select(self, timeout: float | None = None) -> Any:
-        """As the base class does."""
+        """Select with a shorter timeout."""
         return super().select(timeout and timeout / self._speed)
 
 
@@ -54,12 +54,12 @@ class FastLoop(asyncio.SelectorEventLoop):
         self._speed = speed
 
     def time(self) -> float:
-        """Seconds of a clock that runs fast."""
+        """The time of a clock that runs fast, in seconds."""
         return super().time() * self._speed
 
 
 def draw_scripts(waits: int, longest: float) -> list[list[list[tuple[float, str]]]]:
-    """Timelines of so many batches; the longer ones of those drawn are left out."""
+    """Draw this many timelines; batches that are too long are skipped."""
     traces = [t for t in draw_traces(UNSEEN, DRAWN_PER_WAIT * waits) if _end(t) <= longest]
     return [
         [[(0.0, "queued"), (start, "running"), (end, "succeeded")] for start, end in trace.items]
@@ -72,7 +72,7 @@ def _end(trace: Trace) -> float:
 
 
 async def follow(waits: BatchesWait, ends: dict[UUID, float]) -> dict[str, float]:
-    """Await all of them, and sum up requests and lateness in seconds."""
+    """Await all batches, and sum up requests and delays in seconds."""
     late = []
     async for wait in waits.as_completed():
         wait.result()
@@ -86,7 +86,7 @@ async def follow(waits: BatchesWait, ends: dict[UUID, float]) -> dict[str, float
 
 
 async def measure(waits: int, longest: float) -> dict[str, dict[str, float]]:
-    """Wait for the same batches with callbacks and without."""
+    """Wait for the same batches with and without callbacks."""
     loop = asyncio.get_running_loop()
     async with (
         Emulator(callback_secret=SECRET) as emulator,

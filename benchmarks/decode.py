@@ -1,9 +1,9 @@
-"""Decoding a 100-item answer: ours whole and ours as a poll does it, beside libraries that type nothing.
+"""Decode a 100-item response: ours in full and as a poll does it, compared with libraries that add no types.
 
-Bias first: the body is one of ours, and all contenders get it as bytes already in memory.
+Bias first: the body is one of ours, and every contender gets it as bytes already in memory.
 
-Run `python -m benchmarks.decode [--json]`. Each contender runs in a process of its own, all in turn, several rounds;
-the figures are medians over the rounds, in microseconds of CPU time per body.
+Run `python -m benchmarks.decode [--json]`. Each contender runs in its own process, all in turn, for several rounds. The
+figures are medians over the rounds, in microseconds of CPU time per body.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SECONDS = 0.4
 
 
 def make_body(items: int = 100, changed: int = 50) -> bytes:
-    """A plausible answer of about 25 kB for 100 items; `changed` of them run, the others are queued."""
+    """Make a plausible response of about 25 kB for 100 items; `changed` of them run, the others are queued."""
     lines = [
         {
             "id": str(UUID(int=index + 1)),
@@ -59,7 +59,7 @@ def make_body(items: int = 100, changed: int = 50) -> bytes:
 
 
 def decoder_of(contender: str) -> Callable[[bytes], Any]:
-    """The function that a contender decodes with."""
+    """Return the function with which a contender decodes."""
     if contender.startswith("ours"):
         decoding = importlib.import_module("runflow_async._answers.decoding")
         decode: Callable[[bytes], Any] = decoding.decode_poll if "lean" in contender else decoding.decode_batch
@@ -85,7 +85,7 @@ def _pydantic_decoder() -> Callable[[bytes], Any]:
 
 
 def measure(contender: str) -> float:
-    """Median microseconds of CPU time per body in this process."""
+    """Return the median of CPU microseconds per body in this process."""
     decode, body = decoder_of(contender), make_body()
     for _ in range(200):
         decode(body)
@@ -100,7 +100,7 @@ def measure(contender: str) -> float:
 
 
 def measure_apart(contender: str) -> float:
-    """As `measure`, in a process of its own."""
+    """Run `measure` in a separate process."""
     command = [sys.executable, "-m", "benchmarks.decode", "--contender", contender]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)  # noqa: S603  # ourselves
 

@@ -1,14 +1,14 @@
-"""20,000 batches on a Dask cluster of 1, 2 and 4 workers, one of which is killed half-way: is everything right?
+"""20,000 batches on a Dask cluster of 1, 2 and 4 workers, one of them killed halfway: is everything right?
 
-Bias first: everything runs on this machine, the server, the scheduler, the consumer and all workers, so more workers
-bring no more processors; the pace is what bounds them all. Requests are counted over every stretch of one second that
-ends with one: where they are sent, each worker writing down the instants, and where they arrive. A server that gets no
-processor for a moment finds together what was sent apart, so only the first figure is the workers' own.
+Bias first: everything runs on this machine: the server, the scheduler, the consumer and all workers. So more workers
+bring no more CPU; `max_rate` limits them all. Requests are counted over every interval of one second that ends with a
+request, both where they are sent (each worker records the times) and where they arrive. A server that gets no CPU for
+a moment receives requests together that were sent apart, so only the first figure measures the workers.
 
-What was seen is held against the scripts that the server follows: each item's transitions have to go on from where the
-one before ended, to follow the script's order, and to arrive at its end.
+The transitions are compared with the scripts that the server follows: each item's transitions must continue from where
+the one before ended, follow the script's order, and reach its end.
 
-Run `python -m benchmarks.distributed [--batches 20000] [--workers 1 2 4] [--max-rate 400] [--json]`; it takes about two
+Run `python -m benchmarks.distributed [--batches 20000] [--workers 1 2 4] [--max-rate 400] [--json]`. It takes about two
 minutes for each number of workers.
 """
 
@@ -51,7 +51,7 @@ MUST_BE_ZERO = ("lost", "twice", "wrong", "sent beyond the rate in the busiest s
 
 
 def create_batches(emulator: Emulator, count: int, seconds: float) -> dict[UUID, list[list[tuple[float, str]]]]:
-    """Batches whose items end at any time within so many seconds; the same ones for the same arguments."""
+    """Batches whose items end at random times within this many seconds; the same for the same arguments."""
     chance = random.Random(count)
     scripts = {}
     for _ in range(count):
@@ -65,7 +65,7 @@ def create_batches(emulator: Emulator, count: int, seconds: float) -> dict[UUID,
 
 
 async def serve(count: int, seconds: float) -> None:
-    """Serve until a line comes, then tell how many requests came, and when most did."""
+    """Serve until a line arrives on standard input, then print the number of requests and the busiest second."""
     async with Emulator() as emulator:
         emulator.requests = deque(maxlen=None)
         create_batches(emulator, count, seconds)
@@ -76,7 +76,7 @@ async def serve(count: int, seconds: float) -> None:
 
 
 def busiest_second(instants: Iterable[float]) -> int:
-    """The most requests of any second."""
+    """Return the largest number of requests in any second."""
     window: deque[float] = deque()
     most = 0
     for instant in instants:
@@ -88,7 +88,7 @@ def busiest_second(instants: Iterable[float]) -> int:
 
 
 def judge(seen: Iterable[ItemTransition], scripts: dict[UUID, list[list[tuple[float, str]]]]) -> Counter[str]:
-    """Hold what was seen against the scripts."""
+    """Compare the transitions with the scripts."""
     counts: Counter[str] = Counter(dict.fromkeys(("lost", "twice", "wrong"), 0))
     reached: dict[tuple[UUID, int], int] = {}
     for transition in seen:
@@ -105,7 +105,7 @@ def judge(seen: Iterable[ItemTransition], scripts: dict[UUID, list[list[tuple[fl
 
 
 def read_key() -> str:
-    """The key; and from now on this process writes down when it sends requests."""
+    """Return the key; from now on, this process records when it sends requests."""
     file = os.open(Path(os.environ["BENCHMARK_SENT"], str(os.getpid())), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     get = Transport.get
 
@@ -122,7 +122,7 @@ def read_key() -> str:
 
 
 async def stream(workers: int, batch_ids: list[UUID], max_rate: float) -> tuple[list[ItemTransition], float]:
-    """Follow all batches; one worker is killed once half of all items have ended. Returns the seconds it took, too."""
+    """Follow all batches and kill one worker once half of all items have ended. Also return the seconds it took."""
     seen: list[ItemTransition] = []
     ended, killed = 0, False
     async with (
@@ -136,7 +136,7 @@ async def stream(workers: int, batch_ids: list[UUID], max_rate: float) -> tuple[
         Client(cluster, asynchronous=True) as client,
     ):
         began = time.monotonic()
-        # By its importable name, which the main script's functions do not have.
+        # By its importable name, which functions of the main script do not have.
         config = SessionConfig(api_key=import_module("benchmarks.distributed").read_key)
         waits = wait_for_batches(client, batch_ids, max_rate=max_rate, interval=INTERVAL, session=config)
         async for transition in waits:
@@ -150,12 +150,12 @@ async def stream(workers: int, batch_ids: list[UUID], max_rate: float) -> tuple[
 
 
 def read_instants(folder: Path) -> list[float]:
-    """When all workers sent requests."""
+    """Return the times at which all workers sent requests."""
     return sorted(float(line) for file in folder.iterdir() for line in file.read_text().split())
 
 
 async def measure(workers: int, count: int, seconds: float, max_rate: float) -> dict[str, Any]:
-    """One run, against a server of its own."""
+    """Run once, against a new server."""
     scripts = create_batches(Emulator(clock=time.monotonic), count, seconds)
     server = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.distributed", "--serve", str(count), "--seconds", str(seconds)),

@@ -1,9 +1,9 @@
-"""Thousands of waits in one process: memory per wait, CPU per poll, lag of the event loop, spread of the first polls.
+"""Thousands of waits in one process: memory per wait, CPU per poll, event-loop lag, spread of the first polls.
 
-Bias first: the server is ours and answers at once from prepared bytes (100 items, 23 kB, always the same), and every
-wait is polled at a fixed pace, so that all sizes make about 1,000 polls per second where the machine allows it.
+Bias first: the server is ours and responds at once with prepared bytes (100 items, 23 kB, always the same). Every wait
+is polled at a fixed interval, so that all sizes make about 1,000 polls per second if the machine allows it.
 
-Run `python -m benchmarks.fleet --waits 100 1000 10000 [--json]`. Each size runs in a process of its own.
+Run `python -m benchmarks.fleet --waits 100 1000 10000 [--json]`. Each size runs in its own process.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ FIRST = str(UUID(int=2**100)).encode()
 
 
 def rss_kib() -> float:
-    """Resident memory of this process now, in KiB."""
+    """Return the current resident memory of this process, in KiB."""
     with open("/proc/self/statm") as statm:  # noqa: PTH123  # not a file that pathlib would help with
         return int(statm.read().split()[1]) * resource.getpagesize() / 1024
 
 
 async def serve_each_its_own() -> tuple[asyncio.Server, str]:
-    """A server in this loop's place: every batch gets the canned answer with its own id."""
+    """A server on this loop: every batch gets the canned response with its own id."""
     body = make_body()
     head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
 
@@ -54,14 +54,14 @@ async def serve_each_its_own() -> tuple[asyncio.Server, str]:
 
 
 async def run_server() -> None:
-    """Serve until killed, after printing the URL."""
+    """Print the URL, then serve until killed."""
     server, url = await serve_each_its_own()
     print(url, flush=True)
     await server.serve_forever()
 
 
 async def watch_lag(lags: list[float]) -> None:
-    """Note how late each tick of the loop is, in milliseconds."""
+    """Record how late each tick of the loop is, in milliseconds."""
     loop = asyncio.get_running_loop()
     while True:
         due = loop.time() + TICK
@@ -70,7 +70,7 @@ async def watch_lag(lags: list[float]) -> None:
 
 
 async def measure(url: str, waits: int, seconds: float) -> dict[str, float]:
-    """Run so many waits for so long, after each was polled once."""
+    """Run this many waits for this long, after each one was polled once."""
     async with RunflowSession("rf_bench", base_url=url, request_timeout=120.0) as session:
         await session.get_batch(UUID(int=5))
         gc.collect()
@@ -112,7 +112,7 @@ async def measure(url: str, waits: int, seconds: float) -> dict[str, float]:
 
 
 def measure_apart(waits: int, seconds: float) -> dict[str, float]:
-    """Measure in a process of its own, against a server in another one."""
+    """Measure in a separate process, against a server in another one."""
     command = [sys.executable, "-m", "benchmarks.fleet"]
     with subprocess.Popen([*command, "--serve"], stdout=subprocess.PIPE, text=True) as server:  # noqa: S603  # ourselves
         assert server.stdout is not None  # noqa: S101  # asked for

@@ -1,10 +1,10 @@
-"""What `import runflow_async` costs beyond aiohttp's own import, and which package spends it.
+"""What `import runflow_async` costs on top of importing aiohttp, and which package spends it.
 
-Bias first: the interpreter times each module, which itself costs some microseconds a module; bytecode is compiled
-before. tenacity imports tornado wherever that is installed, so both cases are measured; without it stands for an
-environment that has nothing but what this package asks for.
+Bias first: the interpreter times each module, which itself costs some microseconds per module. Bytecode is compiled
+beforehand. tenacity imports tornado if that is installed, so both cases are measured. "Without tornado" represents an
+environment with only the dependencies of this package.
 
-Run `python -m benchmarks.imports [--json]`; milliseconds, the least of 20 fresh processes.
+Run `python -m benchmarks.imports [--json]`. It prints milliseconds, the fastest of 20 fresh processes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PROGRAMS = {
 
 
 def measure_once(program: str, bytecode: str) -> Counter[str]:
-    """Milliseconds that each package's own modules took after aiohttp was there, those of Python under one name."""
+    """Milliseconds spent in each package's own modules after aiohttp was imported, Python's own under one name."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     command = [sys.executable, "-X", f"pycache_prefix={bytecode}", "-X", "importtime", "-c", program]
     printed = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stderr  # noqa: S603  # ourselves
@@ -38,7 +38,7 @@ def measure_once(program: str, bytecode: str) -> Counter[str]:
 
 
 def measure(program: str) -> dict[str, float]:
-    """The round that took least: in all, and by package."""
+    """Return the fastest round: in total, and by package."""
     with tempfile.TemporaryDirectory() as bytecode:
         measure_once(program, bytecode)
         best = min((measure_once(program, bytecode) for _ in range(ROUNDS)), key=Counter.total)

@@ -1,9 +1,9 @@
-"""What one poll of a 100-item, 23 kB answer costs, beside a bare aiohttp GET and what a user would have instead.
+"""The cost of one poll of a 100-item, 23 kB response, compared with a bare aiohttp GET and with common alternatives.
 
-Bias first: the server is ours and answers at once from prepared bytes, all contenders poll one after the other on one
-connection, and what they do with the answer differs: the floor throws it away, the others make typed objects of it.
+Bias first: the server is ours and responds at once with prepared bytes. All contenders poll sequentially on one
+connection. They do different work with the response: the floor discards it, the others make typed objects of it.
 
-Run `python -m benchmarks.poll [--json]`. Each contender runs in a process of its own, all in turn, several rounds;
+Run `python -m benchmarks.poll [--json]`. Each contender runs in its own process, all in turn, for several rounds. The
 figures are medians over the rounds: microseconds of CPU time per poll in the client, and polls per second.
 """
 
@@ -47,7 +47,7 @@ async def meter(poll: Callable[[], Awaitable[Any]]) -> dict[str, float]:
 
 
 async def bare(url: str) -> dict[str, float]:
-    """A GET and its body, nothing else."""
+    """Send a GET and read its body, nothing else."""
     target = f"{url}/same/v1/batches/{BATCH_ID}"
     async with aiohttp.ClientSession() as http:
 
@@ -59,7 +59,7 @@ async def bare(url: str) -> dict[str, float]:
 
 
 async def ours(url: str) -> dict[str, float]:
-    """The steps of a wait, without pauses."""
+    """Take the steps of a wait, without pauses."""
     async with RunflowSession("rf_bench", base_url=url) as session:
         options = WaitOptions(
             timeout=3600.0,
@@ -80,7 +80,7 @@ async def ours(url: str) -> dict[str, float]:
 
 
 async def openai(url: str) -> dict[str, float]:
-    """`AsyncOpenAI.batches.retrieve`, the polling call of a well-known SDK."""
+    """Call `AsyncOpenAI.batches.retrieve`, the polling call of a well-known SDK."""
     from openai import AsyncOpenAI  # noqa: PLC0415  # only in this contender's process
 
     async with AsyncOpenAI(api_key="k", base_url=f"{url}/same", max_retries=0) as client:
@@ -88,7 +88,7 @@ async def openai(url: str) -> dict[str, float]:
 
 
 async def httpx_pydantic(url: str) -> dict[str, float]:
-    """Httpx and pydantic models, the usual home-made client."""
+    """Use httpx and pydantic models, the usual home-made client."""
     import httpx  # noqa: PLC0415  # only in this contender's process
 
     from benchmarks.decode import decoder_of  # noqa: PLC0415  # only in this contender's process
@@ -113,7 +113,7 @@ CONTENDERS: dict[str, Callable[[str], Awaitable[dict[str, float]]]] = {
 
 
 def measure_apart(contender: str, url: str) -> dict[str, float]:
-    """Measure in a process of its own."""
+    """Measure in a separate process."""
     command = [sys.executable, "-m", "benchmarks.poll", "--contender", contender, "--url", url]
     run = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603  # ourselves
     measured: dict[str, float] = json.loads(run.stdout)
@@ -121,7 +121,7 @@ def measure_apart(contender: str, url: str) -> dict[str, float]:
 
 
 def compare() -> dict[str, Any]:
-    """All contenders in turn, several rounds."""
+    """Run all contenders in turn, for several rounds."""
     with serving() as url:
         rounds = [{name: measure_apart(name, url) for name in CONTENDERS} for _ in range(ROUNDS)]
     return {

@@ -1,10 +1,10 @@
-"""`kill -9` at random moments of a process that streams 50 batches with a checkpoint: what was lost, what came again?
+"""`kill -9` at random moments of a process that streams 50 batches with a checkpoint: what is lost, what is repeated?
 
-Bias first: the server lives on, on the same machine, and so does the file's disk. A transition counts as taken when the
-process has written it to its output. Statuses that came and went while nobody polled are not lost: every transition has
-to go on from where the one before it ended, and every item has to arrive at its last status.
+Bias first: the server stays up on the same machine, and so does the file's disk. A transition counts as taken when the
+process has written it to its output. Statuses that passed between two polls are not lost: every transition must
+continue from where the one before ended, and every item must reach its last status.
 
-Run `python -m benchmarks.restarts [--kills 20] [--json]`; it takes about a second and a half for each kill.
+Run `python -m benchmarks.restarts [--kills 20] [--json]`. It takes about a second and a half for each kill.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ BATCHES = 50
 ITEMS = 8
 INTERVAL = 0.25
 LIVES = (0.3, 1.5)
-"""Seconds that a process lives, its start included."""
+"""Seconds that a process lives, including its start."""
 AGAIN = 0.1
-"""Seconds before a kill: what was taken in them may be seen again."""
+"""Seconds before a kill: what was taken during them may be repeated."""
 MUST_BE_ZERO = ("lost", "again though older than 100 ms")
 STATUSES = ("queued", "dispatching", "running", "succeeded")
 
 
 class Taken(NamedTuple):
-    """One transition, as the process wrote it."""
+    """One transition, as written by the process."""
 
     at: float
     item: str
@@ -55,14 +55,14 @@ class Taken(NamedTuple):
 
 
 class Life(NamedTuple):
-    """What one process wrote until it was killed."""
+    """Everything that one process wrote until it was killed."""
 
     taken: list[Taken]
     killed_at: float
 
 
 def judge(lives: Sequence[Life], ends: Mapping[str, str]) -> Counter[str]:
-    """Compare what all processes took with the items' last statuses."""
+    """Compare the output of all processes with the items' last statuses."""
     counts: Counter[str] = Counter(dict.fromkeys((*MUST_BE_ZERO, "again", "transitions"), 0))
     told: defaultdict[str, list[tuple[str, float]]] = defaultdict(list)
     for life in lives:
@@ -85,7 +85,7 @@ def judge(lives: Sequence[Life], ends: Mapping[str, str]) -> Counter[str]:
 
 
 def draw_script(chance: random.Random, seconds: float) -> list[list[tuple[float, str]]]:
-    """Timelines of one batch, spread over all the time."""
+    """Timelines of one batch, spread over the whole run."""
     return [
         list(zip((0.0, *sorted(chance.uniform(0, seconds) for _ in STATUSES[1:])), STATUSES, strict=True))
         for _ in range(ITEMS)
@@ -93,7 +93,7 @@ def draw_script(chance: random.Random, seconds: float) -> list[list[tuple[float,
 
 
 async def stream(path: str, batch_ids: Sequence[str]) -> None:
-    """What is killed."""
+    """The program that gets killed."""
     async with RunflowSession() as session, SQLiteCheckpoints(path) as checkpoints:
         waits = session.wait_for_batches(batch_ids, interval=INTERVAL, checkpoint=checkpoints)
         async for transition in waits:
@@ -102,7 +102,7 @@ async def stream(path: str, batch_ids: Sequence[str]) -> None:
 
 
 async def live(command: Sequence[str], environment: Mapping[str, str], seconds: float) -> Life:
-    """Run one process; it is killed after so many seconds if it has not ended by itself."""
+    """Run one process; kill it after this many seconds if it has not ended."""
     process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None  # noqa: S101  # asked for
     written = asyncio.create_task(process.stdout.read())
@@ -114,15 +114,15 @@ async def live(command: Sequence[str], environment: Mapping[str, str], seconds: 
         killed_at = time.monotonic()
         with contextlib.suppress(ProcessLookupError):
             process.kill()
-    lines = (await written).decode().split("\n")[:-1]  # what follows the last line's end was cut
+    lines = (await written).decode().split("\n")[:-1]  # the kill may have cut the last line
     status = await process.wait()
     if killed_at == math.inf and status:
-        raise SystemExit(f"the process that streams failed with {status}")
+        raise SystemExit(f"the streaming process failed with status {status}")
     return Life([Taken(float(at), *rest) for at, *rest in map(str.split, lines)], killed_at)
 
 
 async def measure(kills: int, seed: int) -> dict[str, int | float]:
-    """Kill it so often, let the last one come to its end, and judge."""
+    """Kill the process this many times, let the last one finish, and compare."""
     chance = random.Random(seed)
     seconds = kills * sum(LIVES) / 2
     async with Emulator(seed=seed) as emulator:
@@ -142,7 +142,7 @@ async def measure(kills: int, seed: int) -> dict[str, int | float]:
 
 
 async def record_many(path: str, count: int = 20_000) -> dict[str, float]:
-    """Microseconds of CPU that one recorded transition costs, in the event loop's thread and in both."""
+    """CPU microseconds per recorded transition, on the event loop's thread and on both threads."""
     handle = BatchItemHandle(UUID(int=1), 0, UUID(int=2), "running", "ref")
     transitions = [
         ItemTransition(UUID(int=3), msgspec.structs.replace(handle, id=UUID(int=n)), None, datetime.now(UTC))

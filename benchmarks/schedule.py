@@ -1,15 +1,16 @@
-"""When to poll: our adaptive strategy and the schedules that others use, over seeded batches in virtual time.
+"""When to poll: our adaptive strategy compared with other schedules, on seeded batches in virtual time.
 
-Bias first: the batches are drawn by us, from kinds that we thought of; give your own with `--traces`. The strategies
+Bias first: we draw the batches ourselves, from kinds that we thought of; use your own with `--traces`. The strategies
 are the real objects, driven by the real state of a wait; only the clock and the server are simulated. The constants of
-the strategy were tuned on seed 1; figures are of seed 2 unless `--seed` says otherwise.
+the strategy were tuned on seed 1; the figures are for seed 2 unless `--seed` says otherwise.
 
-Beside each peer stands ours at the greatest eagerness that needs no more requests. Its longest interval is the next one
-of 10, 20, 60 and 120 s that is not below the peer's: who asks each 30 s cannot be compared with a bound of 10 s. Its
-shortest is 0.1 s, so that the default of 0.5 s is not what is compared with the densest peer.
+Next to each peer stands ours with the greatest eagerness that needs no more requests. Its longest interval is the
+smallest of 10, 20, 60 and 120 s that is not below the peer's, because a bound of 10 s cannot be compared with a poll
+every 30 s. Its shortest interval is 0.1 s, so that the default of 0.5 s does not distort the comparison with the
+densest peer.
 
-A second table holds short batches, drawn as the emulator draws them: the default beside the lateness that its length
-excuses and beside a poll every 2 s. A round trip takes 10 ms there, as to the emulator.
+A second table holds short batches, drawn as the emulator draws them. It compares the default with the delay allowed
+for the batch's length, and with a poll every 2 s. A round trip takes 10 ms there, as to the emulator.
 
 Run `python -m benchmarks.schedule [--short] [--traces FILE] [--json] [--plot FILE]`. A traces file is a JSON list of
 `{"items": [{"started": s, "finished": s}, ...]}`, in seconds since the first poll.
@@ -49,25 +50,25 @@ EAGERNESS = tuple(round(0.05 * 1.1**step, 3) for step in range(66))
 SHORT_FIXED = ("runflow-js: 2.0", "replicate: 0.5", "openai helpers: 1.0")
 
 KINDS = {"one item": 1, "side by side": 2, "queue": 3, "waves": 2, "stragglers": 2, "stalled": 1, "bursts": 1}
-"""Kinds of batches and how often each is drawn."""
+"""Kinds of batches, and how often each is drawn."""
 
 SHORT_SECONDS = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0)
 SHORT_ITEMS = (1, 3, 24)
 SHORT_WORKERS = 8
 SHORT_ROUNDTRIP = 0.01
 SHORT_BATCHES = 10_000
-"""Short batches of each kind. At 2 s and 3 s barely more than half meet both bounds, which fewer would not show."""
+"""Short batches of each kind. At 2 s and 3 s barely more than half meet both bounds; fewer batches would not show it."""
 
 
 class Trace(NamedTuple):
-    """One batch: when its items began and ended, in seconds."""
+    """One batch: when its items started and ended, in seconds."""
 
     kind: str
     items: list[tuple[float, float]]
 
 
 def perform(durations: list[float], workers: int, begin: float) -> list[tuple[float, float]]:
-    """Items one after the other on so many workers."""
+    """Items in sequence on this many workers."""
     free = [begin] * workers
     items = []
     for duration in durations:
@@ -78,7 +79,7 @@ def perform(durations: list[float], workers: int, begin: float) -> list[tuple[fl
 
 
 def draw_trace(rng: random.Random) -> Trace:
-    """One batch of a random kind."""
+    """Draw one batch of a random kind."""
     kind = rng.choices(list(KINDS), list(KINDS.values()))[0]
     count = 1 if kind == "one item" else rng.choice((2, 4, 8, 16, 25, 50, 100))
     usual = math.exp(rng.uniform(math.log(3), math.log(200)))
@@ -108,7 +109,7 @@ def draw_trace(rng: random.Random) -> Trace:
 
 
 def draw_traces(seed: int, batches: int = BATCHES) -> list[Trace]:
-    """Batches of all kinds; a batch of hours is left out, for it would outweigh a hundred others."""
+    """Draw batches of all kinds. A batch of hours is skipped, because it would outweigh a hundred others."""
     rng = random.Random(seed)
     traces: list[Trace] = []
     while len(traces) < batches:
@@ -119,7 +120,7 @@ def draw_traces(seed: int, batches: int = BATCHES) -> list[Trace]:
 
 
 def draw_short(seconds: float, items: int, batches: int, seed: int) -> list[Trace]:
-    """Batches of one length, created at the first poll."""
+    """Draw batches of one length, created at the first poll."""
     rng = random.Random(seed)
     plan: dict[str, Any] = {"fail": 0.0, "cancel": 0.0, "workers": SHORT_WORKERS, "stragglers": 0}
     drawn = (draw_timelines(rng, items=items, duration=seconds, **plan) for _ in range(batches))
@@ -128,7 +129,7 @@ def draw_short(seconds: float, items: int, batches: int, seed: int) -> list[Trac
 
 
 def read_traces(path: Path) -> list[Trace]:
-    """Traces of a file."""
+    """Read the traces of a file."""
     return [
         Trace("given", [(float(item["started"]), float(item["finished"])) for item in batch["items"]])
         for batch in json.loads(path.read_text())
@@ -136,7 +137,7 @@ def read_traces(path: Path) -> list[Trace]:
 
 
 class Outcome(NamedTuple):
-    """What following one batch cost, and how late its news came."""
+    """The cost of following one batch, and its delays."""
 
     kind: str
     requests: int
@@ -145,7 +146,7 @@ class Outcome(NamedTuple):
 
 
 def follow(trace: Trace, strategy: Callable[[RetryCallState], float], roundtrip: float = ROUNDTRIP) -> Outcome:
-    """Poll one batch to its end."""
+    """Poll one batch until it ends."""
     starts = sorted(start for start, _ in trace.items)
     ends = sorted(end for _, end in trace.items)
     count = len(ends)
@@ -167,7 +168,7 @@ def follow(trace: Trace, strategy: Callable[[RetryCallState], float], roundtrip:
 
 
 def summary(outcomes: list[Outcome]) -> dict[str, float]:
-    """Requests per batch and seconds late."""
+    """Requests per batch, and delays in seconds."""
     late = [outcome.late for outcome in outcomes]
     return {
         "requests": statistics.fmean(outcome.requests for outcome in outcomes),
@@ -178,14 +179,14 @@ def summary(outcomes: list[Outcome]) -> dict[str, float]:
 
 
 def allowed_lateness(seconds: float) -> float:
-    """Seconds after the end of a batch of this length at which the default is to have seen it, in the median."""
+    """The delay, in seconds, within which the default should see the end of a batch of this length, in the median."""
     return 0.5 + seconds / 4
 
 
 def short(
     strategy: Any, seconds: float, items: int, batches: int = SHORT_BATCHES, seed: int = UNSEEN
 ) -> dict[str, Any]:
-    """Short batches of one kind under one strategy."""
+    """Run short batches of one kind under one strategy."""
     random.seed(seed)
     outcomes = [follow(trace, strategy, SHORT_ROUNDTRIP) for trace in draw_short(seconds, items, batches, seed)]
     return {
@@ -197,7 +198,7 @@ def short(
 
 
 def compare_short() -> list[dict[str, Any]]:
-    """The default and a poll every 2 s on every kind of short batch."""
+    """Run the default and a poll every 2 s on every kind of short batch."""
     return [
         {"seconds": seconds, "items": items, "allowed": allowed_lateness(seconds)}
         | {"default": short(wait_adaptive(), seconds, items)}
@@ -208,7 +209,7 @@ def compare_short() -> list[dict[str, Any]]:
 
 
 def peers() -> dict[str, tuple[Any, float]]:
-    """What others do by default, and the longest interval of each."""
+    """The defaults of others, and the longest interval of each."""
     return {
         "runflow-js: 2.0": (wait_fixed(2.0), 2.0),
         "replicate: 0.5": (wait_fixed(0.5), 0.5),
@@ -226,13 +227,13 @@ def peers() -> dict[str, tuple[Any, float]]:
 
 
 def run(traces: list[Trace], strategy: Any, seed: int) -> list[Outcome]:
-    """All batches under one strategy."""
+    """Run all batches under one strategy."""
     random.seed(seed)
     return [follow(trace, strategy) for trace in traces]
 
 
 def by_kind(outcomes: list[Outcome]) -> dict[str, dict[str, float]]:
-    """A summary for each kind of batch."""
+    """Summarise each kind of batch."""
     groups = defaultdict(list)
     for outcome in outcomes:
         groups[outcome.kind].append(outcome)
@@ -248,12 +249,12 @@ class Frontier:
         self.summaries = {eagerness: summary(outcomes) for eagerness, outcomes in self.points.items()}
 
     def within(self, requests: float) -> float:
-        """The greatest eagerness that needs no more requests; the least one if there is none."""
+        """Return the greatest eagerness that needs no more requests, or the smallest one if there is none."""
         return max((e for e in EAGERNESS if self.summaries[e]["requests"] <= requests), default=EAGERNESS[0])
 
 
 def compare(traces: list[Trace], seed: int) -> dict[str, Any]:
-    """Every peer beside ours: at no more requests, and, against short fixed intervals, at a third of them."""
+    """Compare every peer with ours: at no more requests, and, for short fixed intervals, at a third of them."""
     frontiers: dict[float, Frontier] = {}
     results: dict[str, Any] = {}
     for name, (strategy, longest) in peers().items():
@@ -283,7 +284,7 @@ def compare(traces: list[Trace], seed: int) -> dict[str, Any]:
 
 
 def beside(theirs: dict[str, float], kinds: dict[str, dict[str, float]], frontier: Frontier) -> dict[str, Any]:
-    """Ours at no more requests than theirs, and the kinds of batch on which theirs is better in both."""
+    """Ours at no more requests than the peer, and the kinds of batch on which the peer is better in both."""
     eagerness = frontier.within(theirs["requests"])
     ours = by_kind(frontier.points[eagerness])
     lost = [
@@ -295,7 +296,7 @@ def beside(theirs: dict[str, float], kinds: dict[str, dict[str, float]], frontie
 
 
 def draw(results: dict[str, Any], path: Path) -> None:
-    """Requests against lateness: ours as lines, every peer as a point."""
+    """Plot requests against delay: ours as lines, every peer as a point."""
     import matplotlib as mpl  # noqa: PLC0415  # only drawing needs it
 
     mpl.use("Agg")

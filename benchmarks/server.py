@@ -1,8 +1,8 @@
-"""A server of canned bytes in a process of its own, so that it is never the bottleneck.
+"""A server of canned bytes in a separate process, so that it is never the bottleneck.
 
-Every connection is answered from prepared bytes without parsing more than the end of the request. What it answers is
-chosen by the path: `/same/...` always the same 100-item batch, `/changing/...` one item
-changed each time.
+It parses no more of a request than its end and its path, and responds with prepared bytes. The path selects the
+response: `/same/...` always returns the same 100-item batch, `/changing/...` one with a different item changed each
+time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["BATCH_ID", "serving"]
 
 BATCH_ID = "00000010-0000-0000-0000-000000000000"
 STEPS = [*range(60), *range(60, 0, -1)]
-"""Items that run, answer by answer: up and down again, always by one."""
+"""Numbers of running items, response by response: up and down again, always by one."""
 
 
 def _answer(body: bytes) -> bytes:
@@ -56,7 +56,7 @@ async def _serve() -> None:
 
 @contextlib.contextmanager
 def serving() -> Iterator[str]:
-    """The base URL of such a server, while the block runs."""
+    """Run such a server during the block and yield its base URL."""
     with Popen([sys.executable, "-m", "benchmarks.server"], stdout=PIPE, text=True) as process:  # ourselves
         try:
             assert process.stdout is not None  # noqa: S101  # asked for

@@ -1,16 +1,16 @@
-"""Hundreds of waits through a bad network and a bad server; every stream is compared with what was scripted.
+"""Hundreds of waits through a bad network and a bad server; every stream is compared with its script.
 
 The emulator, the faulty proxy and the client share this process. An item's reported statuses must follow its script in
-order, each one at most once, and end with its last one; those that passed between two polls may be missing. Streams
-are also cut and cancelled on purpose and taken up again with `since=`, as are those that an error ended.
+order, each at most once, and end with its last one; statuses that passed between two polls may be missing. Streams are
+also interrupted and cancelled on purpose and resumed with `since=`, as are streams that ended with an error.
 
-Bytes are corrupted only in an answer's head and in the batch's id with which its body begins: over plain HTTP nobody
-can tell a status that was corrupted into another text from the truth.
+Bytes are corrupted only in the head of a response and in the batch's id at the start of its body: over plain HTTP,
+nobody can detect a status that was corrupted into another valid text.
 
-What other programs take of the machine does not count as time, or they would make every request time out.
+CPU time taken by other programs does not count as time, or they would make every request time out.
 
-Run `python -m benchmarks.soak [--seconds 60] [--waits 300] [--seed 0] [--json]` in a checkout; it exits with 1 unless
-all the counts that must be 0 are.
+Run `python -m benchmarks.soak [--seconds 60] [--waits 300] [--seed 0] [--json]` in a checkout. It exits with 1 unless
+all counts that must be 0 are 0.
 """
 
 from __future__ import annotations
@@ -50,29 +50,29 @@ MUST_BE_ZERO = (
     *("leaked tasks", "leaked connections", "errors that only the event loop heard of"),
 )
 TICK = 0.1
-"""Seconds between two looks at the time."""
+"""Seconds between two looks at the clock."""
 HUSH = 12.0
-"""Seconds between two answers that slow the whole session; more of them would leave nothing to soak."""
+"""Seconds between two responses that slow the whole session; if there were more, hardly anything would be tested."""
 HEAD = 145
 HEAD_AND_ID = range(HEAD + 35)
-"""Where bytes may be corrupted: a good answer's head has 145 bytes or more, and the id ends 43 bytes after it."""
+"""Where bytes may be corrupted: a good response's head has at least 145 bytes, and the id ends 43 bytes after it."""
 USUAL = 0.8
-"""Share of scripts that have a step, and of items that show from the beginning."""
+"""Share of scripts that have a step, and of items that are visible from the beginning."""
 FAULTY = 0.05
-"""Share of the answers that the server spoils."""
+"""Share of the responses that the server spoils."""
 FAULTS_PENDING = 10
 CUT = 0.01
-"""Share of the transitions after which a stream is cut on purpose."""
+"""Share of the transitions after which a stream is interrupted on purpose."""
 HURRIED = 0.2
 """Share of the iterations that are cancelled on purpose."""
 CUT_IDLE = 0.1
 """Share of the ticks at which all idle connections are cut."""
 PATIENCE = 60.0
-"""Seconds after its last step at which a stream is given up, which makes its items lost."""
+"""Seconds after its last step at which a stream is given up and its items count as lost."""
 
 
 def draw_script(chance: Random, longest: float) -> list[list[tuple[float, str]]]:
-    """Timelines of a few items that last up to `longest` seconds; no status stands twice in one of them."""
+    """Timelines of a few items that last up to `longest` seconds; no status occurs twice in one of them."""
     timelines = []
     for _ in range(chance.randint(1, 8)):
         path = [status for status in ("queued", "dispatching", "uploading", "running") if chance.random() < USUAL]
@@ -85,7 +85,7 @@ def draw_script(chance: Random, longest: float) -> list[list[tuple[float, str]]]
 
 
 def draw_toxic(chance: Random) -> tuple[str, Toxic]:
-    """What is wrong with a new connection, and its name; no connection lives for ever."""
+    """Draw the fault of a new connection, and its name; no connection lives forever."""
     ending = chance.choice(list(Ending))
     mortal = Toxic(after=chance.randrange(5_000, 100_000), ending=ending)
     toxics = {
@@ -105,7 +105,7 @@ def draw_toxic(chance: Random) -> tuple[str, Toxic]:
 
 
 def draw_fault(chance: Random, neighbour: Mapping[str, Any]) -> Fault:
-    """What is wrong with the server's next answer; nothing that rightly ends a wait at once."""
+    """Draw the fault of the server's next response; none that rightly ends a wait at once."""
     return chance.choice(
         [
             faults.status(chance.choice((408, 409, 500, 502, 503, 504, 520))),
@@ -124,10 +124,10 @@ def draw_fault(chance: Random, neighbour: Mapping[str, Any]) -> Fault:
 
 
 def judge(truth: Mapping[UUID, Sequence[str]], batch_id: UUID, stream: Iterable[ItemTransition]) -> Counter[str]:
-    """Compare a stream with the truth.
+    """Compare a stream with its script.
 
     Args:
-        truth: every item's statuses in their order, none of them twice.
+        truth: every item's statuses in their order, each at most once.
         batch_id: the batch that was waited for.
         stream: what was reported.
 
@@ -153,25 +153,25 @@ def judge(truth: Mapping[UUID, Sequence[str]], batch_id: UUID, stream: Iterable[
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """An event loop whose clock stands still while this process waits for a processor."""
+    """An event loop whose clock stops while this process waits for the CPU."""
 
     time = given_time
 
 
 class ForgetfulEmulator(Emulator):
-    """An emulator that tells what is scripted, and forgets it, so that what grows is not its own memory."""
+    """An emulator that reveals its scripts, and forgets them, so that its own memory does not grow."""
 
     def item_ids(self, batch_id: UUID) -> list[UUID]:
-        """The items of a batch in the order of their timelines, those included that do not show yet."""
+        """Return the items of a batch in the order of their timelines, including those that are not visible yet."""
         return [UUID(item.id) for item in self._batches[batch_id].items]
 
     def forget(self, batch_id: UUID) -> None:
-        """Let go of a batch; requests for it are answered 404 from now on."""
+        """Forget a batch; requests for it get 404 from now on."""
         del self._batches[batch_id]
 
 
 class Soak:
-    """The waits and what becomes of them.
+    """The waits and their outcomes.
 
     Attributes:
         counts: what happened, by name.
@@ -190,7 +190,7 @@ class Soak:
         proxy.toxic = self._infect
 
     async def run(self, waits: int, seconds: float) -> None:
-        """Keep so many waits going for so long."""
+        """Keep this many waits running for this long."""
         until = asyncio.get_running_loop().time() + seconds
         longest = min(5.0, seconds / 4)
         async with asyncio.TaskGroup() as group:
@@ -240,7 +240,7 @@ class Soak:
             since = msgspec.json.decode(msgspec.json.encode(wait.delivered), type=Batch)
 
     async def _iterate(self, chance: Random, wait: BatchWait, stream: list[ItemTransition]) -> bool:
-        """Iterate a wait, now and then under a timeout of our own; whether it came to its end."""
+        """Iterate a wait, sometimes under a timeout of our own; return whether it came to its end."""
         while True:
             limit = chance.uniform(0, 2) if chance.random() < HURRIED else None
             try:
@@ -255,7 +255,7 @@ class Soak:
                 self.counts["steps cancelled on purpose"] += 1
 
     async def _trouble(self, chance: Random, until: float) -> None:
-        """Make trouble, at a steady rate for each request that came, and measure."""
+        """Cause faults, at a steady rate for each request received, and measure."""
         loop = asyncio.get_running_loop()
         hush_at = loop.time() + HUSH / 3
         while loop.time() < until:
@@ -273,11 +273,11 @@ class Soak:
             if chance.random() < CUT_IDLE:
                 self.counts["connections cut while idle"] += await self._proxy.cut_idle(chance.choice(list(Ending)))
         self._emulator.faults.clear()
-        self._proxy.toxic = Toxic()  # what is still under way ends in calm
+        self._proxy.toxic = Toxic()  # what is still in flight ends without faults
 
 
 def resident() -> int:
-    """Bytes of memory that this process holds; 0 where /proc does not tell."""
+    """Bytes of memory held by this process; 0 if /proc is not available."""
     try:
         return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
     except OSError:
@@ -285,7 +285,7 @@ def resident() -> int:
 
 
 def held_connections(session: RunflowSession) -> int:
-    """Connections of the session's pool that somebody holds or queues for."""
+    """Connections of the session's pool that are in use or waited for."""
     http = session._transport._http  # noqa: SLF001  # a leak check looks inside
     connector = http and http.connector
     if connector is None:
@@ -294,7 +294,7 @@ def held_connections(session: RunflowSession) -> int:
 
 
 async def soak(seconds: float, waits: int, seed: int) -> dict[str, int | float]:
-    """Run it, and return the counts by name, memory in MiB."""
+    """Run it; return the counts by name, and memory in MiB."""
     loop = asyncio.get_running_loop()
     complaints: list[dict[str, Any]] = []
     loop.set_exception_handler(lambda _, context: complaints.append(context))
@@ -323,7 +323,7 @@ async def soak(seconds: float, waits: int, seed: int) -> dict[str, int | float]:
 
 
 def growth(memory: Sequence[int]) -> dict[str, float]:
-    """Memory when a third of the time was over and at the end, in MiB, each the median of a tenth of the time."""
+    """Memory after a third of the time and at the end, in MiB, each the median of a tenth of the time."""
     span = max(1, len(memory) // 10)
     early, late = (median(memory[start : start + span]) for start in (len(memory) // 3, len(memory) - span))
     return {
@@ -335,13 +335,13 @@ def growth(memory: Sequence[int]) -> dict[str, float]:
 def main() -> int:
     """Run it from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=60.0, help="no new batch is begun that would last longer")
+    parser.add_argument("--seconds", type=float, default=60.0, help="no batch is started that would last longer")
     parser.add_argument("--waits", type=int, default=300, help="streams at the same time")
     parser.add_argument("--seed", type=int, default=0, help="of scripts, toxics and faults; timing is not repeatable")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
-    logging.getLogger("runflow_async").setLevel(logging.ERROR)  # the emulator counts items that it does not list yet
-    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # clients go while they are answered
+    logging.getLogger("runflow_async").setLevel(logging.ERROR)  # the emulator counts items that are not listed yet
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # clients disconnect during responses
     with asyncio.Runner(loop_factory=Loop) as runner:
         counts = runner.run(soak(options.seconds, options.waits, options.seed))
     failed = any(counts[name] for name in MUST_BE_ZERO)

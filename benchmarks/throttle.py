@@ -1,10 +1,10 @@
-"""A server that allows L requests per second, and waits that want ten times as many: with and without the shared pace.
+"""A server that allows L requests per second, and waits that want ten times as many: with and without the shared rate.
 
 Bias first: the server is the project's own emulator, whose limit is a sliding window of one second; real limits differ
-in shape and are not told to anybody. The first 10 s, in which the pace is learnt, do not count as steady state. After
-40 s the server answers 503 for 10 s.
+in shape and are not documented. The first 10 s, in which the rate is learned, do not count as steady state. After 40 s
+the server responds with 503 for 10 s.
 
-Run `python -m benchmarks.throttle [--seconds 75] [--json]`. The server is a process of its own.
+Run `python -m benchmarks.throttle [--seconds 75] [--json]`. The server runs in its own process.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ OUTAGE = 10.0
 
 
 class NoPace(Throttle):
-    """What a session without a shared pace would do: send at once."""
+    """Send at once, as a session without a shared rate would."""
 
     @property
     def is_open(self) -> bool:
@@ -42,7 +42,7 @@ class NoPace(Throttle):
 
 
 async def serve() -> None:
-    """An emulator with batches that never end, down for a while where that is asked for; prints where it is."""
+    """Run an emulator with batches that never end, with a period of downtime if requested; print its URL."""
     async with Emulator(rate_limit=LIMIT) as emulator:
         ids = [str(emulator.create_scripted_batch([[(0.0, "running")]])) for _ in range(WAITS)]
         print(json.dumps({"url": emulator.url, "key": emulator.api_key, "ids": ids}), flush=True)
@@ -54,7 +54,7 @@ async def serve() -> None:
 
 
 async def measure(place: dict[str, Any], seconds: float, *, paced: bool) -> dict[str, float]:
-    """Poll for a while; shares of 429 and of L in steady state, and the seconds after a 429 until 90 % of the pace."""
+    """Poll for a while; return shares of 429 and of L in steady state, and the seconds from a 429 to 90 % of the rate."""
     answers: list[tuple[float, int]] = []
 
     async def note(_session: object, _context: object, parameters: aiohttp.TraceRequestEndParams) -> None:
@@ -88,7 +88,7 @@ async def measure(place: dict[str, Any], seconds: float, *, paced: bool) -> dict
 
 
 def after_outage(answers: list[tuple[float, int]]) -> dict[str, float]:
-    """How the pace comes back after the last 503: seconds until 90 % of the limit, and the busiest 100 ms over L."""
+    """How the rate recovers after the last 503: seconds until 90 % of the limit, and the busiest 100 ms over L."""
     failed = [moment for moment, status in answers if status == 503]  # noqa: PLR2004  # the outage
     if not failed:
         return {}
@@ -103,7 +103,7 @@ def after_outage(answers: list[tuple[float, int]]) -> dict[str, float]:
 
 
 def slowest_recovery(answers: list[tuple[float, int]]) -> float:
-    """The longest time from a 429, the last of its burst, until a second again saw 90 % of the limit's good answers."""
+    """The longest time from the last 429 of a burst until a second again saw 90 % of the limit's good responses."""
     refused = [moment for moment, status in answers if status == 429]  # noqa: PLR2004  # too many requests
     good = [moment for moment, status in answers if status == 200]  # noqa: PLR2004  # OK
     slowest = 0.0

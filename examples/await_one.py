@@ -1,4 +1,4 @@
-"""Await one batch, and show what became of its items: `python examples/await_one.py BATCH_ID`.
+"""Await one batch and show the outcome of its items: `python examples/await_one.py BATCH_ID`.
 
 The key comes from the environment variable RUNFLOW_API_KEY.
 """
@@ -13,7 +13,7 @@ from runflow_async import RunflowError, RunflowSession, WaitTimeoutError
 
 
 async def main(batch_id: str, timeout: float = 3600.0) -> int:
-    """Return the exit status: 0 if all succeeded, 1 if not, 3 if it was still running."""
+    """Return the exit status: 0 if everything succeeded, 1 if not, 3 if the batch was still running."""
     async with RunflowSession() as session:
         try:
             batch = await session.wait_for_batch(batch_id, timeout=timeout)

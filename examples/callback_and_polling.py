@@ -1,7 +1,7 @@
-"""Learn of the end by a callback, and by a poll each three minutes should it never come.
+"""Learn the end of a batch from a callback, or from a poll about every three minutes if the callback is lost.
 
-`python examples/callback_and_polling.py BATCH_ID...`, where the batches were created with a `callback_url` that leads
-to port 8000 of this machine; the secret comes from the environment variable RUNFLOW_CALLBACK_SECRET.
+`python examples/callback_and_polling.py BATCH_ID...` takes batches that were created with a `callback_url` pointing to
+port 8000 of this machine. The secret comes from the environment variable RUNFLOW_CALLBACK_SECRET.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 async def main(batch_ids: Sequence[str], port: int = 8000) -> int:
-    """Return how many polls it took in all."""
+    """Return the total number of polls."""
     async with RunflowSession() as session:
         application = callback_application(session, os.environ["RUNFLOW_CALLBACK_SECRET"], path="/runflow")
         runner = web.AppRunner(application, access_log=None)

@@ -1,7 +1,7 @@
 """Follow many batches on a Dask cluster of this machine, against an emulated server: `python examples/dask_fleet.py`.
 
-One worker is killed on the way; every transition is told all the same, once. With a cluster of your own, pass its
-address to `Client` instead, and have RUNFLOW_API_KEY in the environment of its workers.
+One worker is killed halfway; every transition is still delivered, once. To use your own cluster, pass its address to
+`Client` and set RUNFLOW_API_KEY in the environment of its workers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from runflow_async.emulator import Emulator
 
 
 def make_cluster(workers: int) -> Any:
-    """Processes of one thread each, which are started anew when they die; Dask annotates them in part only."""
+    """Single-threaded processes that are restarted when they die; Dask annotates them only in part."""
     return LocalCluster(
         n_workers=workers,
         threads_per_worker=1,
@@ -32,7 +32,7 @@ def make_cluster(workers: int) -> Any:
 
 
 async def main(batches: int, workers: int, seconds: float) -> Counter[str]:
-    """Print how far it is, about each second; returns how many items ended how."""
+    """Print the progress about every second; return how many items ended in each status."""
     async with Emulator(seed=1) as emulator:
         # The workers inherit this environment, so the key does not pass through the scheduler.
         os.environ |= {"RUNFLOW_API_KEY": emulator.api_key, "RUNFLOW_BASE_URL": emulator.url}

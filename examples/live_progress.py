@@ -1,7 +1,7 @@
-"""A web application that shows a batch's items live, over server-sent events: `python examples/live_progress.py`.
+"""A web application that shows a batch's items live with server-sent events: `python examples/live_progress.py`.
 
-Open http://127.0.0.1:8000/batches/BATCH_ID. Each open page has a wait of its own; closing it ends the wait. All share
-the session's connections and its pace. A browser that reconnects is told the items' present statuses anew.
+Open http://127.0.0.1:8000/batches/BATCH_ID. Each open page has its own wait, which ends when the page is closed. All
+waits share the session's connections and its request rate. A browser that reconnects gets the current statuses again.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ events.addEventListener("end", ({data}) => {
 
 
 async def show_page(_request: web.Request) -> web.Response:
-    """The page, which asks for the events."""
+    """Return the page, which subscribes to the events."""
     return web.Response(text=PAGE, content_type="text/html")
 
 
 async def send_events(request: web.Request) -> web.StreamResponse:
-    """One `item` event for each transition, and one `end` event."""
+    """Send one `item` event for each transition, and one `end` event."""
     try:
         wait = request.app[SESSION].wait_for_batch(request.match_info["batch_id"], timeout=None)
     except ConfigurationError as error:
@@ -59,14 +59,14 @@ async def send_events(request: web.Request) -> web.StreamResponse:
 
 
 async def hold_session(app: web.Application) -> AsyncIterator[None]:
-    """One session for the life of the application."""
+    """Keep one session for the lifetime of the application."""
     async with RunflowSession() as session:
         app[SESSION] = session
         yield
 
 
 def make_application() -> web.Application:
-    """The whole application."""
+    """Make the whole application."""
     app = web.Application()
     app.cleanup_ctx.append(hold_session)
     app.router.add_get("/batches/{batch_id}", show_page)
@@ -75,5 +75,5 @@ def make_application() -> web.Application:
 
 
 if __name__ == "__main__":
-    # Without handler_cancellation a closed page would be noticed at the next event only.
+    # Without handler_cancellation, a closed page would go unnoticed until the next event.
     web.run_app(make_application(), host="127.0.0.1", port=8000, handler_cancellation=True)

@@ -1,8 +1,8 @@
-"""A service that follows batches as they are created, and goes on after a restart: `python examples/service.py FOLDER`.
+"""A service that follows batches as they are created and resumes after a restart: `python examples/service.py FOLDER`.
 
-`POST /batches/BATCH_ID` adds one; each transition is printed as a line of JSON, at least once, also if the service is
-killed in between. The folder keeps which batches are followed and what was printed of them; take ids out of its
-`followed.txt` to follow them no more, those that have ended cost one poll at each start.
+`POST /batches/BATCH_ID` adds a batch. Each transition is printed as a line of JSON, at least once, even if the service
+is killed in between. The folder records which batches are followed and what was printed of them. To stop following a
+batch, remove its id from `followed.txt`; each batch that has ended costs one poll per start.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from runflow_async.checkpoints import SQLiteCheckpoints
 
 
 class Follower:
-    """Follows all batches in one stream that never ends."""
+    """Follows all batches in one endless stream."""
 
     def __init__(self, waits: BatchesWait, followed: Path) -> None:
         self._waits = waits
@@ -30,7 +30,7 @@ class Follower:
         self._added = asyncio.Event()
 
     async def add(self, request: web.Request) -> web.Response:
-        """Follow a batch, and answer once it is remembered."""
+        """Follow a batch, and respond once it is recorded."""
         known = len(self._waits.waits)
         try:
             wait = self._waits.add(request.match_info["batch_id"])
@@ -43,7 +43,7 @@ class Follower:
         return web.Response(status=202)
 
     async def run(self) -> None:
-        """Print transitions for ever; a batch that cannot be followed is named once and costs the others nothing."""
+        """Print transitions forever. A batch that cannot be followed is reported once, and the others continue."""
         named: set[Exception] = set()
         while True:
             self._added.clear()
@@ -58,7 +58,7 @@ class Follower:
 
 
 async def main(folder: Path, port: int) -> None:
-    """Serve and follow until interrupted."""
+    """Serve and follow batches until interrupted."""
     if (task := asyncio.current_task()) is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     followed = folder / "followed.txt"

@@ -1,7 +1,7 @@
-"""Stream the ends of all items into a queue that workers empty: `python examples/stream_to_queue.py BATCH_ID...`.
+"""Feed items that have ended into a queue with workers: `python examples/stream_to_queue.py BATCH_ID...`.
 
-The queue is bounded: workers that do not keep up slow the polls down, and nothing piles up. A worker that fails ends
-everything; a batch that fails is named once all others have ended.
+The queue is bounded: slow workers slow polling, so nothing piles up. A worker that fails ends everything. A batch that
+fails is reported once all others have ended.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ WORKERS = 4
 
 
 async def work(transition: ItemTransition) -> None:
-    """Do something with an item that has ended; here, print it."""
+    """Process an item that has ended; this example prints it."""
     print(transition.batch_id, transition.item.client_ref, transition.current)
 
 
 async def empty(ended: asyncio.Queue[ItemTransition]) -> None:
-    """Take one item after the other until cancelled."""
+    """Process one item after the other until cancelled."""
     while True:
         await work(await ended.get())
         ended.task_done()
