@@ -57,7 +57,7 @@ SHORT_ITEMS = (1, 3, 24)
 SHORT_WORKERS = 8
 SHORT_ROUNDTRIP = 0.01
 SHORT_BATCHES = 10_000
-"""Short batches of each kind. At 2 s and 3 s barely more than half meet both bounds; fewer batches would not show it."""
+"""Short batches of each kind. At 2 s and 3 s barely more than half meet both bounds; fewer would not show it."""
 
 
 class Trace(NamedTuple):

@@ -54,7 +54,7 @@ async def serve() -> None:
 
 
 async def measure(place: dict[str, Any], seconds: float, *, paced: bool) -> dict[str, float]:
-    """Poll for a while; return shares of 429 and of L in steady state, and the seconds from a 429 to 90 % of the rate."""
+    """Poll for a while; return shares of 429 and of L in steady state, and seconds from a 429 to 90 % of the rate."""
     answers: list[tuple[float, int]] = []
 
     async def note(_session: object, _context: object, parameters: aiohttp.TraceRequestEndParams) -> None:

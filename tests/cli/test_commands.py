@@ -133,7 +133,7 @@ class TestExitStatus:
     async def test_is_3_when_the_time_is_up_before_anything_was_asked(self, run):
         ran = await run("wait", uuid4(), "--timeout", 1e-9)
         assert ran.status == 3
-        assert "timed out (nothing learnt); it goes on at the server" in ran.err
+        assert "timed out (never seen); it keeps running" in ran.err
 
     async def test_is_6_when_nobody_answers(self, run, monkeypatch):
         with refused_port() as port:
