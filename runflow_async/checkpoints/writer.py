@@ -89,7 +89,7 @@ class Writer(threading.Thread):
                 self.opened.set_result(None)
                 while not self._is_stopping or (self.backlog and not self._has_failed):
                     self._take_turn(file)
-        except Exception as error:  # noqa: BLE001  # whatever it is, somebody has to hear of it
+        except Exception as error:  # noqa: BLE001  # whatever it is, it must be reported
             self.reports.add(explain(f"cannot {'close' if self.opened.done() else 'open'} {self._path!r}", error))
         finally:
             self._end()
@@ -119,7 +119,7 @@ class Writer(threading.Thread):
             self._take_group()
             self._write(file)
             self._answer_loads(file)
-        except Exception as error:  # noqa: BLE001  # likewise; what is recorded stays, and nobody waits for ever
+        except Exception as error:  # noqa: BLE001  # likewise; recorded rows are kept, and no caller waits forever
             failure = explain(f"cannot use {self._path!r}", error)
             self._fail_writes(failure)
             while self._loads:

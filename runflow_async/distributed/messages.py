@@ -141,9 +141,9 @@ def tell_error(batch_id: UUID, error: Exception, stats: WaitStats) -> Ended:
     """Encode that a wait has ended with an error."""
     try:
         told = _pickle(error)
-        pickle.loads(told)  # noqa: S301  # ours, of a moment ago; an error that asks for more than its text can't be read
+        pickle.loads(told)  # noqa: S301  # our own bytes; fails for an error whose __init__ needs more than its text
         return Ended(batch_id, stats, error=told)
-    except Exception:  # noqa: BLE001  # of the user's own `until`, perhaps; its text is what can be told
+    except Exception:  # noqa: BLE001  # perhaps from the user's own `until`; only its text can be sent
         return Ended(batch_id, stats, error=_pickle(_stand_in(batch_id, f"{type(error).__name__}: {error}")))
 
 

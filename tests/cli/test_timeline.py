@@ -199,7 +199,7 @@ def test_a_last_line_cut_anywhere_is_left_out_with_a_note():
     for length in range(1, len(lines[2]) - 1):
         lifelines = read_lifelines([*lines[:2], lines[2][:length]])
         assert lifelines.batches == expected
-        assert lifelines.note == "line 3 is cut off and left out: its writer was probably killed"
+        assert lifelines.note == "line 3 is truncated and was skipped: its writer was probably killed"
 
 
 def test_a_last_line_that_only_lacks_its_end_counts():
@@ -227,20 +227,20 @@ LINE = ran(0, 1)[0]
     ],
 )
 def test_a_bad_line_is_refused_with_its_number_and_what_is_wrong(line, reason):
-    with pytest.raises(ValueError, match="line 2 is no transition") as caught:
+    with pytest.raises(ValueError, match="line 2 is not a transition") as caught:
         read_lifelines([LINE, line])
     assert reason in str(caught.value)
     assert "`runflow-async watch --json` prints" in str(caught.value)
 
 
 def test_a_line_cut_off_before_another_is_refused():
-    with pytest.raises(ConfigurationError, match="line 1 is no transition"):
+    with pytest.raises(ConfigurationError, match="line 1 is not a transition"):
         read_lifelines([LINE[:50], LINE])
 
 
 @pytest.mark.parametrize("lines", [[], [b"\n", b" \n"], [LINE[:50]]])
 def test_a_file_without_an_event_is_refused_with_how_to_get_some(lines):
-    with pytest.raises(ConfigurationError, match=r"no event to draw.*watch --json BATCH_ID > events\.ndjson"):
+    with pytest.raises(ConfigurationError, match=r"no events to draw.*watch --json BATCH_ID > events\.ndjson"):
         read_lifelines(lines)
 
 

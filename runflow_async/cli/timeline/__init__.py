@@ -1,6 +1,6 @@
-"""The picture of a watch: who waited and who ran when, from the transitions that `watch --json` printed.
+"""The picture of a watch: when each item waited and ran, from the transitions printed by `watch --json`.
 
-It needs matplotlib, which the extra `plot` brings.
+It needs matplotlib, which the extra `plot` installs.
 """
 
 from runflow_async.cli.timeline.files import draw_timeline

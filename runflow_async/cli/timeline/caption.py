@@ -1,6 +1,6 @@
-"""What stands above the bars: the counts, what a bar is, and the key to colours and marks."""
+"""The caption above the bars: the counts, what a bar means, and the key to colours and marks."""
 
-# matplotlib types few keywords
+# matplotlib annotates few keywords
 # pyright: reportUnknownMemberType=false
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 __all__ = ["caption_height", "draw_caption"]
 
 TITLE, SUBTITLE, KEY, LINE = 26.0, 43.0, 55.0, 17.0
-"""Points from the top to the texts and the key, and between two lines of the key."""
+"""Distances in points: from the top to the texts and the key, and between two lines of the key."""
 
 
 def caption_height(lifelines: Lifelines) -> float:
-    """Points that all of it takes."""
+    """Height of the whole caption in points."""
     return KEY + LINE * len(_key_lines(lifelines))
 
 
 def draw_caption(figure: Figure, lifelines: Lifelines) -> None:
-    """Draw it at the top of a figure that has the room."""
+    """Draw the caption at the top of a figure that has room for it."""
     height = figure.get_figheight() * POINTS
     left = MARGIN / WIDTH
     figure.text(left, 1 - TITLE / height, headline(lifelines), size=13, weight="bold")
@@ -42,7 +42,7 @@ def draw_caption(figure: Figure, lifelines: Lifelines) -> None:
 
 
 def _key_lines(lifelines: Lifelines) -> list[list[Entry]]:
-    """A line each for bars, ends and stragglers, where there are any."""
+    """One line each for bars, ends and stragglers, if there are any."""
     entries = list(key_of(lifelines))
     bars = [entry for entry in entries if not entry.look.marker and entry.look is not STRAGGLER]
     ends = [entry for entry in entries if entry.look.marker]

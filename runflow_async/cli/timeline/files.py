@@ -1,9 +1,9 @@
-"""Files of lifelines: the picture as SVG, PNG or within a page that tells of an item under the pointer.
+"""Writes lifelines to files: the picture as SVG, PNG or in an HTML page that describes the item under the pointer.
 
-Decides what surrounds the drawing and how it gets into its file; draws nothing itself.
+Decides what surrounds the drawing and how it gets into the file. Draws nothing itself.
 """
 
-# matplotlib types few keywords
+# matplotlib annotates few keywords
 # pyright: reportUnknownMemberType=false
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ STYLE = {
     "font.size": 9.0,
     "svg.fonttype": "none",
     "svg.hashsalt": "runflow_async",
-    "text.parse_math": False,  # the texts are the user's, dollar signs and all
+    "text.parse_math": False,  # the texts are the user's, and may contain dollar signs
 }
-"""What the picture rests on, beside matplotlib's defaults."""
+"""The picture's settings, on top of matplotlib's defaults."""
 DOTS = 150
-"""In an inch of a PNG."""
+"""Pixels per inch of a PNG."""
 MOST_TOLD = 2000
-"""Items beyond which a page tells of none: it would grow by 400 bytes for each."""
+"""With more items than this, a page describes none of them: each would add 400 bytes."""
 NO_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
 
 PAGE = """\
@@ -73,12 +73,12 @@ svg {{ display: block; width: 100%; min-width: 60rem; height: auto; }}
 
 
 def draw_timeline(lifelines: Lifelines, path: Path) -> None:
-    """Draw lifelines into a file, `.svg`, `.png` or `.html` by its ending; the same ones always give the same bytes.
+    """Draw lifelines to a `.svg`, `.png` or `.html` file. The same lifelines always give the same bytes.
 
-    An old file there is replaced as a whole once the new one is complete.
+    An existing file is replaced once the new one is complete.
 
     Raises:
-        ConfigurationError: for another ending, and if the file cannot be written.
+        ConfigurationError: if the path ends otherwise, or the file cannot be written.
     """
     render = {".svg": _svg, ".png": _png, ".html": _html}.get(path.suffix.lower())
     if render is None:
@@ -87,7 +87,7 @@ def draw_timeline(lifelines: Lifelines, path: Path) -> None:
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
         content = render(lifelines)
     try:
-        _replace(path.resolve(), content)  # a link stays one
+        _replace(path.resolve(), content)  # keeps a symbolic link
     except OSError as error:
         raise ConfigurationError(f"cannot write {path}: {error.strerror}") from error
 
@@ -126,7 +126,7 @@ def _swatch(entry: Entry) -> str:
 
 
 def _areas(picture: Picture) -> str:
-    """What the pointer can rest on: an invisible rectangle over each item's bar, which tells of it."""
+    """Areas for the pointer: an invisible rectangle over each item's bar, with the item's description."""
     if len(picture.rows) > MOST_TOLD:
         return ""
     height = picture.figure.bbox.height

@@ -1,6 +1,6 @@
-"""Where the bars go: rows, headings and labels in points, within a bounded height.
+"""The positions of the bars: rows, headings and labels in points, within a bounded height.
 
-Pure: sizes of batches and wished places go in, places come out. Knows nothing of matplotlib and of what is drawn.
+Pure: takes sizes of batches and preferred places, returns places. Knows nothing of matplotlib or of what is drawn.
 """
 
 from __future__ import annotations
@@ -13,32 +13,32 @@ if TYPE_CHECKING:
 __all__ = ["LINE", "MARGIN", "POINTS", "WIDTH", "Block", "Layout", "lay_out", "thin_out"]
 
 POINTS = 72
-"""In an inch."""
+"""Points per inch."""
 WIDTH = 864.0
 MARGIN = 30.0
 TALLEST = 1200.0
-"""Points that all rows, headings and gaps may take together."""
+"""Largest total height of rows, headings and gaps, in points."""
 ROW = 13.0
-"""Points of a row where there is room."""
+"""Height of a row in points, if there is room."""
 HEADING = 20.0
 GAP = 10.0
 LINE = 9.0
-"""Points that one line of small text needs."""
+"""Height of one line of small text, in points."""
 
 
 class Block(NamedTuple):
-    """The rows of one batch: points from the top to its upper and lower edge, heading not included."""
+    """The rows of one batch: points from the top to its upper and lower edge, without the heading."""
 
     top: float
     bottom: float
 
 
 class Layout(NamedTuple):
-    """Places from the top down.
+    """Places from top to bottom.
 
     Attributes:
-        height: points of all.
-        pitch: points from a row to the next.
+        height: total height in points.
+        pitch: points from one row to the next.
         has_headings: whether there is room for a line above each block.
         blocks: one per batch.
     """
@@ -55,9 +55,9 @@ class Layout(NamedTuple):
 
 
 def lay_out(sizes: Sequence[int]) -> Layout:
-    """Share the height among batches of so many items each.
+    """Divide the height among batches with this many items each.
 
-    Rows get thinner until all fit. Headings are left out, and blocks touch, where they would take half of the height.
+    Rows get thinner until all fit. If headings would take half of the height, they are left out and the blocks touch.
     """
     has_headings = len(sizes) * (HEADING + GAP) <= TALLEST / 2
     heading, gap = (HEADING, GAP) if has_headings else (0.0, 0.0)
@@ -71,7 +71,7 @@ def lay_out(sizes: Sequence[int]) -> Layout:
 
 
 def thin_out(places: Iterable[float], distance: float) -> list[int]:
-    """Which of the places, best first, keep the distance from all better ones; their positions in `places`."""
+    """Choose places, best first, that keep the distance from all better ones; return their indices in `places`."""
     kept: dict[int, float] = {}
     for position, place in enumerate(places):
         if all(abs(place - other) >= distance for other in kept.values()):

@@ -1,6 +1,6 @@
-"""What every item went through, read from the transitions that `runflow-async watch --json` printed.
+"""The history of every item, read from the transitions printed by `runflow-async watch --json`.
 
-Pure: lines go in, statuses by seconds since the first event come out. Knows nothing of files and pictures.
+Pure: takes lines, returns statuses by seconds since the first event. Knows nothing of files and pictures.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 __all__ = ["STRAGGLING", "BatchLifelines", "Lifeline", "Lifelines", "Stay", "read_lifelines"]
 
 STRAGGLING = 2.5
-"""How often its batch's median run an item's run lasts to make it a straggler."""
-# Runs are seen in whole polls: at 2 or 3 times the median, jitter would decide where all take one poll or two.
+"""An item is a straggler if it ran longer than this many times its batch's median."""
+# Runs are measured in whole polls: at 2 or 3 times the median, jitter would decide if all items take one or two polls.
 
 
 class Stay(NamedTuple):
-    """A status and the seconds in which it held. A terminal one has no length."""
+    """A status, with the seconds at which it started and ended. A terminal one has no length."""
 
     status: str
     begin: float
@@ -40,13 +40,13 @@ class Stay(NamedTuple):
 
 
 class Lifeline(Struct, frozen=True):
-    """What was seen of one item.
+    """The observed history of one item.
 
     Attributes:
-        item_id: its identity.
-        name: the user's own reference, else its number; printable.
+        item_id: its id.
+        name: the user's own reference, or else its number; printable.
         sequence_index: its place in the batch.
-        stays: its statuses, oldest first, at least one. No status stands twice in a row and none after a terminal one.
+        stays: its statuses, oldest first, at least one. Neighbours differ, and none follows a terminal one.
     """
 
     item_id: UUID
@@ -56,76 +56,76 @@ class Lifeline(Struct, frozen=True):
 
     @property
     def begin(self) -> float:
-        """Seconds at which it was first seen."""
+        """Time at which it was first seen, in seconds."""
         return self.stays[0].begin
 
     @property
     def end(self) -> float:
-        """Seconds at which it ended, or of the last event of all if it had not."""
+        """Time at which it ended, in seconds, or time of the last event if it had not."""
         return self.stays[-1].end
 
     @property
     def outcome(self) -> str | None:
-        """Its terminal status, None if it had not ended."""
+        """Its terminal status; None if it had not ended."""
         status = self.stays[-1].status
         return status if status in TERMINAL_STATUSES else None
 
     @property
     def work_began(self) -> float | None:
-        """Seconds at which it was first seen running; None if it never was, or was from the start."""
+        """Time at which it was first seen running, in seconds; None if it never was, or was from the start."""
         began = next((stay.begin for stay in self.stays if stay.status == BatchStatus.RUNNING), None)
         return None if self.stays[0].status == BatchStatus.RUNNING else began
 
     @property
     def wait(self) -> float | None:
-        """Seconds from when it was first seen until it ran; None if that was not seen."""
+        """Seconds from when it was first seen until it ran; None if unknown."""
         return None if self.work_began is None else self.work_began - self.begin
 
     @property
     def run(self) -> float | None:
-        """Seconds from when it first ran to its end, or to the last event of all; None if its start was not seen.
+        """Seconds from when it first ran until it ended, or until the last event; None if its start was not seen.
 
-        What it spent in the queue between two tries counts.
+        Time in the queue between two attempts is included.
         """
         return None if self.work_began is None else self.end - self.work_began
 
 
 class BatchLifelines(Struct, frozen=True, dict=True):
-    """The items that were seen of one batch, in `sequence_index` order."""
+    """The observed items of one batch, in `sequence_index` order."""
 
     batch_id: UUID
     items: tuple[Lifeline, ...]
 
     @cached_property
     def median_wait(self) -> float | None:
-        """Seconds; None if no item was seen to begin its run."""
+        """Median wait in seconds; None if no item was seen to start running."""
         waits = [item.wait for item in self.items if item.wait is not None]
         return median(waits) if waits else None
 
     @cached_property
     def median_run(self) -> float | None:
-        """Seconds, of the items that have ended; None if no whole run was seen."""
+        """Median run in seconds of the items that have ended; None if no whole run was seen."""
         runs = [item.run for item in self.items if item.run is not None and item.outcome is not None]
         return median(runs) if runs else None
 
     def slowness(self, item: Lifeline) -> float | None:
-        """How often the median run its run lasts, or has lasted so far; None where one of them is not known."""
+        """The item's run so far as a multiple of the median run; None if one of them is unknown."""
         return item.run / self.median_run if item.run is not None and self.median_run else None
 
     def is_straggler(self, item: Lifeline) -> bool:
-        """Whether it runs, or ran, far longer than is usual in its batch: over `STRAGGLING` times the median run."""
+        """Whether it runs, or ran, longer than `STRAGGLING` times the batch's median run."""
         slowness = self.slowness(item)
         return slowness is not None and slowness > STRAGGLING
 
 
 class Lifelines(Struct, frozen=True):
-    """All that a file of transitions tells.
+    """The contents of a file of transitions.
 
     Attributes:
         began_at: when the first event was observed; all seconds count from then.
         duration: seconds until the last event.
         batches: in the order of their first events, at least one.
-        note: what was left out of the file and why; None if nothing was.
+        note: what was skipped in the file and why; None if nothing was.
     """
 
     began_at: datetime
@@ -135,17 +135,17 @@ class Lifelines(Struct, frozen=True):
 
 
 def read_lifelines(lines: Iterable[bytes]) -> Lifelines:
-    """Read transitions, one JSON object a line, in any order and as often as they come.
+    """Read transitions, one JSON object per line, in any order; duplicates are allowed.
 
-    Blank lines count for nothing. A last line that was cut off, as a killed writer leaves it, is left out with a note.
+    Blank lines are ignored. A truncated last line, as a killed writer leaves it, is skipped with a note.
 
     Raises:
-        ConfigurationError: for any other line that is no transition, with its number; and if there is none at all.
+        ConfigurationError: if another line is not a transition, with its number, or if there are no transitions.
     """
     transitions, note = _decode_all(lines)
     if not transitions:
         raise ConfigurationError(
-            f"there is no event to draw{f': {note}' if note else ''}; "
+            f"there are no events to draw{f': {note}' if note else ''}; "
             "write some with `runflow-async watch --json BATCH_ID > events.ndjson`"
         )
     transitions.sort(key=attrgetter("observed_at"))
@@ -172,13 +172,13 @@ def _decode_all(lines: Iterable[bytes]) -> tuple[list[ItemTransition], str | Non
             if line.endswith(b"\n") or isinstance(error, msgspec.ValidationError):
                 raise _refusal(number, error) from error
             cut = number, error
-    note = None if cut is None else f"line {cut[0]} is cut off and left out: its writer was probably killed"
+    note = None if cut is None else f"line {cut[0]} is truncated and was skipped: its writer was probably killed"
     return transitions, note
 
 
 def _refusal(number: int, error: Exception) -> ConfigurationError:
     return ConfigurationError(
-        f"line {number} is no transition: {error}; each line must be as `runflow-async watch --json` prints it"
+        f"line {number} is not a transition: {error}; each line must be as `runflow-async watch --json` prints it"
     )
 
 
@@ -206,7 +206,7 @@ def _lifeline_of(
     transitions: Sequence[ItemTransition], began_at: datetime, first_seen: float, duration: float
 ) -> Lifeline:
     steps: list[tuple[str, float]] = []
-    if transitions[0].previous is not None:  # a resumed watch tells only what changed: until then, it was that
+    if transitions[0].previous is not None:  # a resumed watch prints only changes: until then, this was its status
         steps.append((transitions[0].previous, first_seen))
     steps += [(seen.current, (seen.observed_at - began_at).total_seconds()) for seen in transitions]
     last = transitions[-1]
@@ -214,7 +214,7 @@ def _lifeline_of(
 
 
 def _stays(steps: Iterable[tuple[str, float]], duration: float) -> Iterable[Stay]:
-    """The steps without repetitions, up to the first terminal one, each until the next."""
+    """The steps without repetitions, up to the first terminal one, each with its end."""
     kept: list[tuple[str, float]] = []
     for status, begin in steps:
         if not kept or kept[-1][0] != status:

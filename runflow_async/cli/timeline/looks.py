@@ -1,7 +1,7 @@
-"""What each status looks like, and all that is said about items and batches beside their bars.
+"""How each status looks, and all texts about items and batches.
 
-Pure: knows which colours, shapes and words, not how they are drawn. Colours are from a palette for the colour-blind
-and none stands alone: bars get darker as the work goes on, ends have shapes.
+Pure: knows colours, shapes and words, but not how they are drawn. The colours come from a palette for the colour-blind
+and never stand alone: bars get darker as the work progresses, and ends have shapes.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ __all__ = [
 
 
 class Look(NamedTuple):
-    """How something is drawn.
+    """The appearance of something.
 
     Attributes:
-        name: what it is called where spellings and unknown statuses count as one.
-        colour: as `#rrggbb`.
-        marker: the shape of an end, as matplotlib calls it; empty for what has a length.
-        sign: the shape as a character, for text.
+        name: its name; different spellings share one, and so do all unknown statuses.
+        colour: colour as `#rrggbb`.
+        marker: shape of an end, by matplotlib's name; empty for anything that has a length.
+        sign: the shape as a character, for use in text.
     """
 
     name: str
@@ -77,12 +77,12 @@ EXPLANATION = (
 
 
 def look_of(status: str) -> Look:
-    """How a status is drawn; unknown ones share a neutral look."""
+    """Return the look of a status; unknown ones share a neutral look."""
     return LOOKS.get(status, OTHER)
 
 
 def end_of(item: Lifeline) -> Look:
-    """How the end of an item is drawn, or that it has none yet."""
+    """Return the look of an item's end, or of an item that has not ended."""
     return OPEN if item.outcome is None else look_of(item.outcome)
 
 
@@ -94,7 +94,7 @@ class Entry(NamedTuple):
 
 
 def key_of(lifelines: Lifelines) -> Iterator[Entry]:
-    """What the bars and marks mean that there are: bars first, then ends, stragglers last."""
+    """Explain the bars and marks in the picture: bars first, then ends, stragglers last."""
     items = [item for batch in lifelines.batches for item in batch.items]
     statuses = {stay.status for item in items for stay in item.stays}
     for status, look in LOOKS.items():
@@ -111,14 +111,14 @@ def key_of(lifelines: Lifelines) -> Iterator[Entry]:
 
 
 def headline(lifelines: Lifelines) -> str:
-    """How many items of how many batches became what."""
+    """Say how many items of how many batches there are, and how they ended."""
     items = [item for batch in lifelines.batches for item in batch.items]
     batches = "1 batch" if len(lifelines.batches) == 1 else f"{len(lifelines.batches):,} batches"
     return f"{_count_items(items)} of {batches}: {', '.join(_count_ends(items))}"
 
 
 def summarise(batch: BatchLifelines) -> str:
-    """What became of a batch, and how long its items usually waited and ran."""
+    """Say how a batch ended, and how long its items usually waited and ran."""
     parts = [_count_items(batch.items), *_count_ends(batch.items)]
     if batch.median_wait is not None:
         parts.append(f"median wait {seconds(batch.median_wait)}")
@@ -137,7 +137,7 @@ def _count_ends(items: Iterable[Lifeline]) -> list[str]:
 
 
 def describe(item: Lifeline, batch: BatchLifelines) -> str:
-    """All that is known of an item, a line each: what it is, how long it was in each status, and its end."""
+    """Describe an item, one fact per line: what it is, how long it was in each status, and its end."""
     last = item.stays[-1]
     lines = [
         item.name,
@@ -156,6 +156,6 @@ def _tell_stay(stay: Stay) -> str:
 
 
 def seconds(length: float) -> str:
-    """A length of time, to three digits or whole seconds."""
+    """Format a duration, to three digits or whole seconds."""
     digits = 2 if length < 10 else 1 if length < 100 else 0  # noqa: PLR2004  # powers of ten
     return f"{length:,.{digits}f} s"

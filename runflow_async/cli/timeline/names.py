@@ -1,9 +1,9 @@
-"""The texts beside and above the bars, where they have the room: names of items, of stragglers and of batches.
+"""The texts beside and above the bars, if there is room: names of items, of stragglers and of batches.
 
-Decides what is named and how names are cut; widths are reckoned in a terminal's cells, for fonts differ.
+Decides what is named and how names are cut. Widths are estimated in terminal cells, because fonts differ.
 """
 
-# matplotlib types few keywords
+# matplotlib annotates few keywords
 # pyright: reportUnknownMemberType=false
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 __all__ = ["Label", "draw_headings", "draw_labels", "labels_of", "name_stragglers", "straggler_label", "width_of"]
 
 MOST_NAMED = 30
-"""Stragglers whose names are shown."""
+"""How many stragglers are named."""
 NAME_CELLS = 22
-"""To which names are cut."""
+"""Longest name, in cells; longer names are cut."""
 CELL = 5.8
-"""Points that a cell is wide at most, in bold."""
+"""Largest width of a cell in bold, in points."""
 HEADING_CELL = 5.7
-"""Points that a character of a batch's id is wide."""
+"""Width of a character of a batch's id, in points."""
 
 
 class Label(NamedTuple):
-    """A text left of the bars, and points from their top down to its middle."""
+    """A text left of the bars, with the distance in points from their top to its middle."""
 
     place: float
     text: str
@@ -44,12 +44,12 @@ class Label(NamedTuple):
 
 
 def width_of(texts: Iterable[str]) -> float:
-    """Points that the longest of some labels takes."""
+    """Return the width of the longest label, in points."""
     return CELL * max((cell_len(text) for text in texts), default=0)
 
 
 def labels_of(lifelines: Lifelines, layout: Layout, rows: Sequence[Row]) -> list[Label]:
-    """Names of the items if they have the room, else of the batches if those have, and no headings."""
+    """Return the names of the items if there is room, or else of the batches if there is room but no headings."""
     if layout.has_labels:
         return [_label_of(row, layout) for row in rows]
     return [] if layout.has_headings else list(_labels_of_batches(lifelines, layout))
@@ -71,7 +71,7 @@ def _labels_of_batches(lifelines: Lifelines, layout: Layout) -> Iterator[Label]:
 
 
 def draw_labels(picture: Picture, labels: Sequence[Label]) -> None:
-    """Draw them left of the axes."""
+    """Draw the labels left of the axes."""
     picture.axes.set_yticks([label.place for label in labels], [label.text for label in labels], size=8)
     for text, label in zip(picture.axes.get_yticklabels(), labels, strict=True):
         if label.look is not None:
@@ -79,13 +79,13 @@ def draw_labels(picture: Picture, labels: Sequence[Label]) -> None:
 
 
 def straggler_label(row: Row) -> str:
-    """Who it is, how long it ran, and how often the median run that is."""
+    """Name a straggler, with its run in seconds and as a multiple of the median."""
     slowness, run = row.batch.slowness(row.item) or 0.0, row.item.run or 0.0
     return f"{STRAGGLER.sign} {_shorten(row.item.name)}: {seconds(run)}, {slowness:.1f}x"
 
 
 def name_stragglers(picture: Picture, rows: Sequence[Row]) -> None:
-    """Write the labels of stragglers, slowest first, behind their bars; those without room go without."""
+    """Write the labels of stragglers behind their bars, slowest first; those without room are left out."""
     for index in thin_out([row.top for row in rows], LINE)[:MOST_NAMED]:
         picture.axes.annotate(
             straggler_label(rows[index]),
@@ -102,7 +102,7 @@ def name_stragglers(picture: Picture, rows: Sequence[Row]) -> None:
 
 
 def draw_headings(picture: Picture, lifelines: Lifelines, layout: Layout) -> None:
-    """Write a line above each batch, from the left margin on: its id, and what became of it."""
+    """Write a line above each batch, from the left margin: its id, and how it ended."""
     for batch, block in zip(lifelines.batches, layout.blocks, strict=True):
         name, bottom = str(batch.batch_id), block.top - 5
         _write(picture, name, (MARGIN, bottom), family="monospace", weight="bold")
@@ -110,7 +110,7 @@ def draw_headings(picture: Picture, lifelines: Lifelines, layout: Layout) -> Non
 
 
 def _write(picture: Picture, text: str, place: tuple[float, float], **font: Any) -> None:
-    """At points from the figure's left edge, and from the top of the axes down."""
+    """Write at points from the figure's left edge, and from the top of the axes down."""
     picture.axes.annotate(text, place, xycoords=("figure points", "data"), annotation_clip=False, **font)
 
 

@@ -1,10 +1,10 @@
-"""Draws lifelines with matplotlib: one bar per item, coloured by status, with marks where it ended or straggled.
+"""Draws lifelines with matplotlib: one bar per item, coloured by status, with marks for ends and stragglers.
 
-Decides what the bars look like; where they go is `layout`'s to say, what a status looks like is `looks`'s, and the
-texts are others'.
+Decides what the bars look like. `layout` decides where they go, `looks` what a status looks like, and other modules
+write the texts.
 """
 
-# matplotlib types few keywords
+# matplotlib annotates few keywords
 # pyright: reportUnknownMemberType=false
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ if TYPE_CHECKING:
 __all__ = ["Picture", "Row", "draw"]
 
 ABOVE, BELOW = 20.0, 40.0
-"""Points that the axis's numbers and its label take."""
+"""Height of the axis's numbers and label, in points."""
 GAPLESS = 3.0
-"""Points of pitch below which bars touch."""
+"""Pitch in points below which bars touch."""
 CAP = 3.0
-"""Points that the end of a bar is wide where the item succeeded."""
+"""Width in points of the end of a bar whose item succeeded."""
 
 
 class Row(NamedTuple):
-    """One item's place: points from the top of the axes down to its upper edge."""
+    """One item's row: points from the top of the axes to its upper edge."""
 
     batch: BatchLifelines
     item: Lifeline
@@ -57,13 +57,13 @@ class Row(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """The figure, and what stands where in it.
+    """The figure, and the positions in it.
 
     Attributes:
         figure: 72 dots per inch, so that its pixels are points.
         axes: seconds to the right, points from the top down.
-        rows: one per item, from the top down.
-        pitch: points from a row to the next.
+        rows: one per item, from top to bottom.
+        pitch: points from one row to the next.
     """
 
     figure: Figure
@@ -73,17 +73,17 @@ class Picture(NamedTuple):
 
     @property
     def second(self) -> float:
-        """Points that one is wide."""
+        """Width of a second, in points."""
         return self.axes.bbox.width / self.axes.get_xlim()[1]
 
     @property
     def mark(self) -> float:
-        """Points across a mark; more than thin bars are high."""
+        """Size of a mark in points; larger than a thin bar."""
         return min(max(0.8 * self.pitch, 5.0), 9.0)
 
 
 def draw(lifelines: Lifelines, *, captioned: bool) -> Picture:
-    """Draw all of it, with or without title and key."""
+    """Draw everything, with or without title and key."""
     layout = lay_out([len(batch.items) for batch in lifelines.batches])
     rows = [
         Row(batch, item, block.top + index * layout.pitch)
@@ -111,7 +111,7 @@ def draw(lifelines: Lifelines, *, captioned: bool) -> Picture:
 
 
 def _stragglers(rows: Sequence[Row]) -> list[Row]:
-    """Those of stragglers, slowest first."""
+    """The rows of the stragglers, slowest first."""
     found = [row for row in rows if row.batch.is_straggler(row.item)]
     return sorted(found, key=lambda row: row.batch.slowness(row.item) or 0.0, reverse=True)
 
@@ -140,7 +140,7 @@ def _draw_bars(picture: Picture) -> None:
 
 
 def _draw_ends(picture: Picture) -> None:
-    """Caps where an item succeeded; larger marks, above all bars, where it did not."""
+    """Draw caps where items succeeded, and larger marks above all bars where they did not."""
     ends: defaultdict[Look, list[tuple[float, float]]] = defaultdict(list)
     for row in picture.rows:
         ends[end_of(row.item)].append((row.item.end, row.top))
@@ -155,7 +155,7 @@ def _draw_ends(picture: Picture) -> None:
 
 
 def _add_bars(picture: Picture, spans: Sequence[tuple[float, float, float]], **properties: Any) -> None:
-    """One bar for each begin, end and top."""
+    """Draw one bar for each start, end and top."""
     begin, end, top = np.array(spans).T
     gap = 0.1 * picture.pitch if picture.pitch > GAPLESS else 0.0
     upper, lower = top + gap, top + picture.pitch - gap
@@ -181,7 +181,7 @@ def _add_marks(picture: Picture, places: Sequence[tuple[float, float]], look: Lo
 
 
 def _frame(picture: Picture, stragglers: Sequence[Row]) -> None:
-    """Around each one's run."""
+    """Frame each straggler's run."""
     spans = [(row.item.work_began or 0.0, row.item.end, row.top) for row in stragglers]
     width = min(1.2, 0.3 + 0.1 * picture.pitch)
     _add_bars(picture, spans, gid="stragglers", facecolor="none", edgecolor=STRAGGLER.colour, linewidth=width, zorder=3)
