@@ -192,7 +192,7 @@ def main() -> int:
     parser.add_argument("--batches", type=int, default=20_000)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--max-rate", type=float, default=400.0)
-    parser.add_argument("--seconds", type=float, default=60.0, help="within which all items end")
+    parser.add_argument("--seconds", type=float, default=60.0, help="seconds within which all items end")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()

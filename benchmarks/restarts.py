@@ -165,7 +165,7 @@ def main() -> int:
     """Run it from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0, help="of scripts and moments; timing is not repeatable")
+    parser.add_argument("--seed", type=int, default=0, help="seed of scripts and kills; timing is not repeatable")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--stream", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()

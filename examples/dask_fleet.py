@@ -61,6 +61,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batches", type=int, default=500)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=10.0, help="that the batches take")
+    parser.add_argument("--seconds", type=float, default=10.0, help="seconds that the batches take")
     options = parser.parse_args()
     asyncio.run(main(options.batches, options.workers, options.seconds))
