@@ -337,7 +337,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60.0, help="no batch is started that would last longer")
     parser.add_argument("--waits", type=int, default=300, help="streams at the same time")
-    parser.add_argument("--seed", type=int, default=0, help="seed of scripts, toxics and faults; timing is not repeatable")
+    parser.add_argument("--seed", type=int, default=0, help="seed of scripts and faults; timing is not repeatable")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
     logging.getLogger("runflow_async").setLevel(logging.ERROR)  # the emulator counts items that are not listed yet
