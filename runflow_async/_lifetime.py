@@ -1,7 +1,7 @@
-"""Stretches of a caller's own task that can be ended from outside with an error of ours.
+"""Scopes: parts of a caller's own task that can be ended from outside with one of our errors.
 
-No hidden tasks: a scope interrupts the very task that runs in it, as `asyncio.timeout` does, and takes its
-cancellation back.
+There are no hidden tasks. A scope interrupts the task that runs in it, as `asyncio.timeout` does, and then withdraws
+its cancellation.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ __all__ = ["Scope"]
 
 
 class Scope:
-    """A context that one task at a time may be in, and that `interrupt` ends.
+    """A context for one task at a time, which `interrupt` can end.
 
     Args:
-        entered: the scopes that have a task in them; this one adds and removes itself.
-        purpose: names the thing in the error that a second task gets.
+        entered: the scopes that contain a task; this one adds and removes itself.
+        purpose: named in the error that a second task gets.
         check_loop: raises RuntimeError on any event loop but the right one.
     """
 
@@ -39,10 +39,10 @@ class Scope:
         self._left: asyncio.Future[None] | None = None
 
     def check_free(self) -> asyncio.Task[object]:
-        """The current task, which may enter.
+        """Return the current task if it may enter.
 
         Raises:
-            RuntimeError: if another task is in here, none is running, or the loop is another one.
+            RuntimeError: if another task is inside, there is no task, or the event loop is another one.
         """
         self._check_loop()
         if self._task is not None:
@@ -67,12 +67,12 @@ class Scope:
         if self._left is not None:
             self._left.set_result(None)
             self._left = None
-        # A cancellation that somebody else asked for as well goes before ours.
+        # If somebody else requested a cancellation too, it takes precedence over ours.
         if error is not None and task is not None and task.uncancel() <= self._cancelling:
             raise error
 
     def end(self, error: RunflowError) -> bool:
-        """Make the task that is in here leave with `error`; whether there is one, other than the current one."""
+        """Make the task inside leave with `error`. Return whether there is one, other than the current task."""
         task = self._task
         if task is None or task is asyncio.current_task():
             return False
@@ -82,7 +82,7 @@ class Scope:
         return True
 
     async def interrupt(self, error: RunflowError) -> None:
-        """Make the task that is in here leave with `error`, and return when it has; without one, do nothing."""
+        """Make the task inside leave with `error`, and return once it has left; without one, do nothing."""
         self._check_loop()
         if not self.end(error):
             return
