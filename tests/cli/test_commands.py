@@ -447,7 +447,7 @@ class TestTimeline:
         events.write_text(events.read_text()[:-40])
         ran = await run("timeline", events, "-o", tmp_path / "timeline.svg")
         assert ran.status == 0
-        assert "cut" in ran.err
+        assert "truncated" in ran.err
         assert (tmp_path / "timeline.svg").exists()
 
     async def test_names_the_endings_that_it_can_write(self, run, events, tmp_path):
