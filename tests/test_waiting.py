@@ -33,6 +33,7 @@ from runflow_async import (
 )
 from runflow_async._answers.lenient import Lenient
 from runflow_async._http.transport import Reply
+from runflow_async.errors import Verdict
 from runflow_async.session import CALLBACK_PATIENCE
 from tests.virtual import BATCH_ID, body, item_id, line, perform, play
 
@@ -553,6 +554,13 @@ class TestFailures:
             await transport.wait()
         assert len(transport.polled_at) == 4
         assert caught.value.batch.items[0].status_code == "running"
+
+    async def test_what_a_poll_raised_comes_out_as_it_was(self):
+        """The wait judges a 404 by what it knows of the batch; the error's own verdict is that of the status."""
+        transport = play(body(items=["running"]), NotFoundError(404))
+        with pytest.raises(NotFoundError) as caught:
+            await transport.wait()
+        assert caught.value.verdict is Verdict.FINAL
 
     async def test_another_batchs_answer_is_never_shown(self):
         foreign = body("succeeded", ["failed"], id="99999999-2222-4333-8444-555555555555")

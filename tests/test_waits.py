@@ -141,7 +141,7 @@ async def delays_of(error: Exception, policy: RetryPolicy) -> list[float]:
         raise error
 
     with pytest.raises(type(error)):
-        await retrying(policy, subject="it", max_retry_after=120.0, sleep=note)(fail)
+        await retrying(policy, subject="it", max_retry_after=120.0).copy(sleep=note)(fail)
     return delays
 
 

@@ -1,23 +1,19 @@
-"""Failures in a row: tenacity's engine decides whether and when to try again, its state outlives a cancelled step.
+"""Failures in a row: how long until the next attempt, by tenacity's strategies. The state outlives a cancelled step.
 
 Logs the recovery at INFO, and once a WARNING if the outage lasts.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 
-from tenacity import RetryCallState
+from tenacity import AsyncRetrying, RetryCallState
 
-from runflow_async._waits.retries import RetryPolicy, error_of, retrying
-from runflow_async.errors import RunflowError, StatusError
+from runflow_async._waits.retries import RetryPolicy, RetryWorthwhile, WaitAfterFailure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from runflow_async._waits.agenda import Agenda
+    from runflow_async.errors import RunflowError, Verdict
 
 __all__ = ["OngoingOutage", "Outage"]
 
@@ -46,76 +42,56 @@ class Outage:
     """The failures of one wait since its last good answer.
 
     Args:
-        agenda: says when the wait is over.
+        now: instant of the first failure.
         subject: names the wait in the log.
         retry: the backoff.
         max_retry_after: seconds; a longer `Retry-After` is cut to it.
-        limit_error: makes the error to raise when it is over, its cause included.
+
+    Attributes:
+        error: the last failure of a request that was sent; before there is one, the first that was not.
     """
 
-    def __init__(
-        self,
-        agenda: Agenda,
-        *,
-        subject: str,
-        retry: RetryPolicy,
-        max_retry_after: float,
-        limit_error: Callable[[], RunflowError],
-    ) -> None:
-        self._agenda = agenda
-        self._limit_error = limit_error
+    def __init__(self, now: float, *, subject: str, retry: RetryPolicy, max_retry_after: float) -> None:
+        self.error: RunflowError | None = None
         self._subject = subject
-        self._began = _now()
+        self._began = now
         self._is_reported = False
-        self._engine = retrying(retry, max_retry_after=max_retry_after, stop=self._is_hopeless, give_up=self._give_up)
-        self._engine.begin()
-        self._failures = RetryCallState(self._engine, None, (), {})
+        self._worthwhile = RetryWorthwhile()
+        self._wait = WaitAfterFailure(retry, max_retry_after)
+        self._state = RetryCallState(_unused_engine, None, (), {})
 
     @property
     def failures(self) -> int:
         """Attempts that failed."""
-        return self._failures.attempt_number - 1
+        return self._state.attempt_number - 1
 
-    async def delay_after(self, error: RunflowError) -> float:
-        """Seconds until the next attempt.
-
-        Raises:
-            RunflowError: the error itself if trying again cannot mend it, or what ends the wait.
-        """
-        self._failures.set_exception((type(error), error, error.__traceback__))
-        await self._engine.iter(retry_state=self._failures)
-        delay = self._failures.upcoming_sleep
-        self._failures.prepare_for_next_attempt()
-        if not self._is_reported and self._lasted() >= LASTING:
-            self._is_reported = True
-            logger.warning("%s: no good answer for %.0f s (%s); still trying", self._subject, self._lasted(), error)
+    def failed(self, error: RunflowError, verdict: Verdict, *, was_sent: bool) -> float | None:
+        """Seconds from this failure to the next attempt, or None if none is worth it."""
+        if was_sent or self.error is None:
+            self.error = error  # what was not even sent says nothing of the server
+        if not self._worthwhile.allows(verdict):
+            return None
+        self._state.set_exception((type(error), error, error.__traceback__))
+        delay = self._wait(self._state)
+        self._state.prepare_for_next_attempt()
         return delay
 
-    def recovered(self) -> None:
+    def warn_if_lasting(self, now: float, error: RunflowError) -> None:
+        """Warn once if there has been no good answer for long."""
+        if not self._is_reported and now - self._began >= LASTING:
+            self._is_reported = True
+            lasted = now - self._began
+            logger.warning("%s: no good answer for %.0f s (%s); still trying", self._subject, lasted, error)
+
+    def recovered(self, now: float) -> None:
         """A good answer has ended it."""
         logger.info(
             "%s: a good answer again, after %d failed attempts in %.1f s",
             self._subject,
             self.failures,
-            self._lasted(),
+            now - self._began,
         )
 
-    def _lasted(self) -> float:
-        return _now() - self._began
 
-    def _is_hopeless(self, failures: RetryCallState) -> bool:
-        return self._agenda.is_over(_now()) or self._is_asked_beyond(error_of(failures))
-
-    def _is_asked_beyond(self, error: BaseException | None) -> bool:
-        asked = error.retry_after if isinstance(error, StatusError) else None
-        return asked is not None and _now() + asked > self._agenda.deadline
-
-    def _give_up(self, failures: RetryCallState) -> None:
-        error = error_of(failures)
-        if error is not None and self._is_asked_beyond(error):
-            raise error
-        raise self._limit_error()
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
+_unused_engine = AsyncRetrying()
+"""Tenacity's call state wants one; none of its attempts is made."""

@@ -21,7 +21,7 @@ from runflow_async._answers.ledger import Ledger
 from runflow_async._http.protocol import batch_path, check_answer_id
 from runflow_async._waits.agenda import SLACK, Agenda
 from runflow_async._waits.outages import OngoingOutage, Outage
-from runflow_async._waits.retries import RetryPolicy, log_failure
+from runflow_async._waits.retries import JUST_CREATED_SECONDS, RetryPolicy, log_failure, verdict_of
 from runflow_async._waits.usercode import UserCode
 from runflow_async.errors import (
     ConfigurationError,
@@ -44,8 +44,6 @@ __all__ = ["Polling", "WaitOptions"]
 
 logger = logging.getLogger("runflow_async")
 
-JUST_CREATED = 3.0
-"""Seconds from the first request in which 404 means that the batch has not reached every replica yet."""
 SETTLING_DELAYS = (0.25, 1.0, 3.0)
 """Seconds before each of the polls that let the items of a terminal batch catch up: under 5 s in all."""
 
@@ -92,7 +90,6 @@ class Polling:
         self._settling = 0
         self._sent_at: float | None = None
         self._first_sent_at: float | None = None
-        self._last_error: RunflowError | None = None
         self._outage: Outage | None = None
         self._polls = self._requests = self._retries = self._failures = self._repeats = self._cut = 0
         self._elapsed: float | None = None
@@ -130,10 +127,10 @@ class Polling:
     @property
     def outage(self) -> OngoingOutage | None:
         """The failures in a row up to now; None after a good answer, and before the first one failed."""
-        since, error = self._agenda.outage_started, self._last_error
-        if since is None or error is None or self.ended:
+        since, outage = self._agenda.outage_started, self._outage
+        if since is None or outage is None or outage.error is None or self.ended:
             return None
-        return OngoingOutage(since, self._agenda.outage_limit, error)
+        return OngoingOutage(since, self._agenda.outage_limit, outage.error)
 
     def nudge(self) -> bool:
         """Poll as soon as the server allows, and once more if a poll is under way; False if that is so already."""
@@ -187,7 +184,7 @@ class Polling:
         try:
             reply = await self._poll()
         except RunflowError as error:
-            await self._after_failure(error)
+            self._after_failure(error)
         else:
             self._after_answer(reply)
         if self._nudged:
@@ -262,8 +259,8 @@ class Polling:
     def _after_answer(self, reply: Reply) -> None:
         now = self._now()
         if self._outage is not None:
-            self._outage.recovered()
-        self._outage = self._last_error = None
+            self._outage.recovered(now)
+        self._outage = None
         self._agenda.answered(reply.roundtrip)
         self._state.answered(now, self.ledger.tally)
         if self._terminal:
@@ -286,45 +283,52 @@ class Polling:
         if self._agenda.due == math.inf:
             self.end()
 
-    async def _after_failure(self, error: RunflowError) -> None:
+    def _after_failure(self, error: RunflowError) -> None:
+        now = self._now()
         if self._settling:
             logger.debug("batch %s has ended; a poll to settle its items failed: %s", self._batch_id, error)
             if error.verdict is Verdict.FINAL:
                 self.end()
             else:
-                self._settle(self._now())
+                self._settle(now)
             return
-        newborn = isinstance(error, NotFoundError) and not self._polls
-        asked_for = 0.0 if self._first_sent_at is None else self._now() - self._first_sent_at
-        patience = JUST_CREATED - asked_for
-        if newborn:
-            error.verdict = Verdict.TRANSIENT if patience > 0 else Verdict.FINAL
-        elif isinstance(error, NotFoundError):
-            error.verdict = Verdict.SUSPECT  # a replica that lags behind
-        if self._sent_at is not None or self._last_error is None:
-            self._last_error = error  # what was not even sent says nothing of the server
         self._agenda.failed(self._sent_at)
+        age = 0.0 if self._first_sent_at is None else now - self._first_sent_at
+        outage = self._ongoing_outage(now)
+        delay = outage.failed(error, verdict_of(error, self._polls, age), was_sent=self._sent_at is not None)
+        asked = getattr(error, "retry_after", None)
+        if delay is None or (asked is not None and now + asked > self._agenda.deadline):
+            raise error
+        if self._agenda.is_over(now):
+            raise self._limit_error()
+        self._retries += 1
+        if asked is not None:
+            self._agenda.plan(now, delay, asked=delay)
+        elif isinstance(error, NotFoundError) and not self._polls:  # once more just before it becomes final
+            self._agenda.plan(now, min(delay, JUST_CREATED_SECONDS - age))
+        else:
+            self._agenda.plan(now, delay)
+        outage.warn_if_lasting(now, error)
+        log_failure(f"batch {self._batch_id}", outage.failures, error, self._agenda.next_poll_at - now)
+
+    def _ongoing_outage(self, now: float) -> Outage:
         if self._outage is None:
             self._outage = Outage(
-                self._agenda,
+                now,
                 subject=f"batch {self._batch_id}",
                 retry=self._options.retry,
                 max_retry_after=self._options.max_retry_after,
-                limit_error=self._limit_error,
             )
-        delay = await self._outage.delay_after(error)
-        self._retries += 1
-        if getattr(error, "retry_after", None) is not None:
-            self._agenda.plan(self._now(), delay, asked=delay)
-        else:
-            self._agenda.plan(self._now(), min(delay, patience) if newborn else delay)
-        upcoming = self._agenda.next_poll_at - self._now()
-        log_failure(f"batch {self._batch_id}", self._outage.failures, error, upcoming)
+        return self._outage
 
     def _limit_error(self) -> RunflowError:
         error = self._describe_limit()
         error.__cause__ = self._last_error
         return error
+
+    @property
+    def _last_error(self) -> RunflowError | None:
+        return None if self._outage is None else self._outage.error
 
     def _describe_limit(self) -> RunflowError:
         batch, stats = self.ledger.batch, self.stats

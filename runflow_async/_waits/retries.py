@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 import random
 from datetime import timedelta  # of a struct
-from typing import TYPE_CHECKING, Any
 
 import tenacity
 from msgspec import Struct
@@ -15,17 +13,16 @@ from tenacity import AsyncRetrying, RetryCallState
 from tenacity.wait import wait_base, wait_random_exponential
 
 from runflow_async._arguments import check_count, check_seconds
-from runflow_async.errors import RunflowError, Verdict
+from runflow_async.errors import NotFoundError, RunflowError, Verdict
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-__all__ = ["RetryPolicy", "error_of", "log_failure", "retrying"]
+__all__ = ["RetryPolicy", "RetryWorthwhile", "WaitAfterFailure", "log_failure", "retrying", "verdict_of"]
 
 logger = logging.getLogger("runflow_async")
 
 SUSPECT_LIMIT = 3
 """Suspect answers in a row after which the last of them is raised."""
+JUST_CREATED_SECONDS = 3.0
+"""From a wait's first request; until then, 404 means that the batch has not reached every replica yet."""
 
 
 class RetryPolicy(Struct, frozen=True, kw_only=True):
@@ -51,21 +48,38 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
         check_seconds("wait_max", self.wait_max)
 
 
-class _RetryWorthwhile(tenacity.retry_base):
+def verdict_of(error: RunflowError, polls: int, age: float) -> Verdict:
+    """Whether a wait polls again after an error; the error's own verdict, but for a 404.
+
+    Args:
+        error: what a poll ended with.
+        polls: good answers before it.
+        age: seconds since the wait's first request.
+    """
+    if not isinstance(error, NotFoundError):
+        return error.verdict
+    if polls:
+        return Verdict.SUSPECT  # a replica that lags behind
+    return Verdict.TRANSIENT if age < JUST_CREATED_SECONDS else Verdict.FINAL
+
+
+class RetryWorthwhile(tenacity.retry_base):
     """Retries transient errors, and suspect ones until there were three in a row; an allow-list."""
 
     def __init__(self) -> None:
         self._suspects = 0
 
     def __call__(self, retry_state: RetryCallState) -> bool:
-        error = error_of(retry_state)
-        if not isinstance(error, RunflowError) or error.verdict is Verdict.FINAL:
-            return False
-        self._suspects = self._suspects + 1 if error.verdict is Verdict.SUSPECT else 0
-        return self._suspects < SUSPECT_LIMIT
+        error = _error_of(retry_state)
+        return isinstance(error, RunflowError) and self.allows(error.verdict)
+
+    def allows(self, verdict: Verdict) -> bool:
+        """Whether an error with this verdict, the next one in a row, is worth another attempt."""
+        self._suspects = self._suspects + 1 if verdict is Verdict.SUSPECT else 0
+        return verdict is not Verdict.FINAL and self._suspects < SUSPECT_LIMIT
 
 
-class _WaitAfterFailure(wait_base):
+class WaitAfterFailure(wait_base):
     """Full jitter, and never sooner than the server's `Retry-After` asks, up to a cap."""
 
     def __init__(self, policy: RetryPolicy, max_retry_after: float) -> None:
@@ -74,15 +88,14 @@ class _WaitAfterFailure(wait_base):
         self._max_retry_after = max_retry_after
 
     def __call__(self, retry_state: RetryCallState) -> float:
-        asked = getattr(error_of(retry_state), "retry_after", None)
+        asked = getattr(_error_of(retry_state), "retry_after", None)
         if asked is None:
             return self._backoff(retry_state)
         # Up to a tenth on top, so that everybody who was told the same does not come back at once.
         return float(min(asked, self._max_retry_after) * random.uniform(1, 1.1))  # noqa: S311  # spreads only
 
 
-def error_of(retry_state: RetryCallState) -> BaseException | None:
-    """The error of the last attempt, or None."""
+def _error_of(retry_state: RetryCallState) -> BaseException | None:
     return retry_state.outcome.exception() if retry_state.outcome else None
 
 
@@ -92,36 +105,22 @@ def log_failure(subject: str, attempt: int, error: BaseException | None, delay: 
     logger.info("%s: attempt %d failed (%s); %s", subject, attempt, error, upcoming)
 
 
-def retrying(
-    policy: RetryPolicy,
-    *,
-    subject: str | None = None,
-    max_retry_after: float,
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    stop: Callable[[RetryCallState], bool] | None = None,
-    give_up: Callable[[RetryCallState], Any] | None = None,
-) -> AsyncRetrying:
+def retrying(policy: RetryPolicy, *, subject: str, max_retry_after: float) -> AsyncRetrying:
     """A fresh tenacity engine for one call; sharing one would mix the calls' attempts.
 
     Args:
         policy: attempts and backoff.
-        subject: names what is tried, in the log of its failures; by default the caller logs them.
+        subject: names what is tried, in the log of its failures.
         max_retry_after: seconds; a longer `Retry-After` is cut to it.
-        sleep: waits between attempts.
-        stop: ends the attempts; by default their number does.
-        give_up: raises what is to be raised once stopped; by default the last error.
     """
 
     def log(state: RetryCallState) -> None:
-        if subject is not None:
-            log_failure(subject, state.attempt_number, error_of(state), state.upcoming_sleep)
+        log_failure(subject, state.attempt_number, _error_of(state), state.upcoming_sleep)
 
     return AsyncRetrying(
-        sleep=sleep,
-        stop=stop or tenacity.stop_after_attempt(policy.attempts),
-        wait=_WaitAfterFailure(policy, max_retry_after),
-        retry=_RetryWorthwhile(),
+        stop=tenacity.stop_after_attempt(policy.attempts),
+        wait=WaitAfterFailure(policy, max_retry_after),
+        retry=RetryWorthwhile(),
         before_sleep=log,
         reraise=True,
-        retry_error_callback=give_up,
     )
