@@ -12,6 +12,7 @@ import random
 import re
 from collections import Counter, deque
 from contextlib import suppress
+from copy import copy
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
@@ -189,6 +190,7 @@ class Wait:
             decoded = decode_poll(answer)
         except MalformedResponseError:
             return "decoder"
+        self.ledger.is_terminal = False  # or it would ignore what is not terminal, however it is spoilt
         before = state_of(self.ledger)
         try:
             self.ledger.take(answer, decoded, self.now)
@@ -220,7 +222,8 @@ class Wait:
         assert statuses_of(batch) == self.known
         assert statuses_of(delivered) == self.told
         assert self.ledger.has_untold or self.told == self.known
-        assert self.ledger.unfinished == (not TERMINAL_STATUSES.issuperset(self.known.values()))
+        settled = copy(self.ledger).next_settling_delay() is None  # of a copy: a delay is given once
+        assert settled == TERMINAL_STATUSES.issuperset(self.known.values())
         self.ledger.report_missing()
         msgspec.json.encode((batch, delivered))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
@@ -206,3 +207,29 @@ def test_transitions_that_were_let_go_of_come_in_sequence_order_all_the_same(now
     feed(ledger, body(items=[line(1, "running"), line(0, "running")]), now_utc)
     ledger.postpone()
     assert drain(ledger) == [(0, None, "running"), (1, None, "running")]
+
+
+class TestTheEndOfABatch:
+    def test_is_not_undone_by_a_stale_answer(self):
+        ledger = Ledger(BATCH_ID, None)
+        receive(ledger, "succeeded", "succeeded", "running")
+        receive(ledger, "running", "succeeded", "failed")
+        assert (ledger.is_terminal, ledger.batch.status_code) == (True, "succeeded")
+        assert [item.status_code for item in ledger.batch.items] == ["succeeded", "running"]
+
+    def test_gives_the_items_that_lag_behind_a_few_polls(self):
+        ledger = Ledger(BATCH_ID, None)
+        receive(ledger, "succeeded", "running")
+        assert [ledger.next_settling_delay() for _ in range(4)] == [0.25, 1.0, 3.0, None]
+
+    def test_is_settled_once_every_item_has_ended(self):
+        ledger = Ledger(BATCH_ID, None)
+        receive(ledger, "succeeded", "running")
+        assert ledger.next_settling_delay() == 0.25
+        receive(ledger, "succeeded", "succeeded")
+        assert ledger.next_settling_delay() is None
+
+
+def receive(ledger: Ledger, status: str, *items: str) -> None:
+    answer = body(status, items)
+    ledger.take(answer, decode_poll(answer), datetime.now(UTC))

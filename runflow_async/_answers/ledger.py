@@ -29,31 +29,40 @@ __all__ = ["Ledger"]
 
 logger = logging.getLogger("runflow_async")
 
+SETTLING_DELAYS = (0.25, 1.0, 3.0)
+"""Seconds before each of the polls that let the items of a terminal batch catch up: under 5 s in all."""
+
 
 class Ledger:
     """The memory of one wait.
 
     The last answer is kept as bytes and decoded whole only when somebody looks at a snapshot, so that thousands of
     waits cost little more than their last bodies.
+
+    Attributes:
+        batch_id: the batch that the answers are about.
+        is_terminal: whether an answer has said that the batch has ended; it stays so.
     """
 
     __slots__ = (
         "_batch",
-        "_batch_id",
         "_body",
         "_decoded",
         "_observed_at",
         "_pending",
         "_seen",
+        "_settling",
         "_since",
         "_tally",
         "_told",
         "_unlisted",
         "_warned",
+        "batch_id",
+        "is_terminal",
     )
 
     def __init__(self, batch_id: UUID, since: Batch | None) -> None:
-        self._batch_id = batch_id
+        self.batch_id = batch_id
         self._body: bytes | None = None
         self._batch: Batch | None = None
         self._decoded: Batch | None = None
@@ -61,11 +70,13 @@ class Ledger:
         self._tally: Tally | None = None
         self._pending: deque[ItemChange] | None = deque()
         self._warned: frozenset[str] = frozenset()
+        self.is_terminal = False
+        self._settling = 0  # delays of SETTLING_DELAYS that were given out
         self.resume(since)
 
     def resume(self, since: Batch | None) -> None:
         """Before the first answer: take what the consumer has been told already from an earlier snapshot."""
-        self._since = _named(since, self._batch_id) if since else None
+        self._since = _named(since, self.batch_id) if since else None
         handles = (since.items if since else None) or []
         # Items that the newest answer did not list, kept because a later one may.
         self._unlisted = {str(handle.id): handle for handle in handles}
@@ -77,11 +88,14 @@ class Ledger:
         return body == self._body
 
     def take(self, body: bytes, answer: PollAnswer, observed_at: datetime) -> None:
-        """Take in a changed answer, whole or, if it raises, not at all.
+        """Take in a changed answer, whole or, if it raises, not at all; one from before the batch's end is ignored.
 
         Raises:
             MalformedResponseError: if an item's id is no UUID.
         """
+        if self.is_terminal and not answer.is_terminal:
+            logger.debug("batch %s has ended; a stale answer says %r", self.batch_id, answer.status_code)
+            return
         if answer.items is None:
             self._unlisted = self._handles()
         else:
@@ -95,6 +109,7 @@ class Ledger:
             if changes:
                 self._note(changes, observed_at)
         self._body = body
+        self.is_terminal = answer.is_terminal
         self._batch = self._decoded = None
         self._tally = count_statuses(self._seen.values()) if self._seen else read_counts(answer)
         if answer.status_code not in KNOWN_STATUSES:
@@ -121,7 +136,7 @@ class Ledger:
         if not self._pending:
             self._told = self._seen
         assert self._observed_at is not None  # noqa: S101  # set with the first change
-        return ItemTransition(self._batch_id, handle_of(change.item), change.previous, self._observed_at)
+        return ItemTransition(self.batch_id, handle_of(change.item), change.previous, self._observed_at)
 
     def postpone(self) -> None:
         """Let go of worked-out transitions while nobody iterates; they are worked out again when asked for."""
@@ -147,7 +162,7 @@ class Ledger:
     def delivered(self) -> Batch:
         """What the consumer has been told, item by item; `since=` takes it up from there."""
         if self._body is None:
-            return self._since or Batch(id=self._batch_id, items=[])
+            return self._since or Batch(id=self.batch_id, items=[])
         return self._snapshot(self._told)
 
     @property
@@ -160,17 +175,22 @@ class Ledger:
         """Whether something has changed that the consumer has not been told of."""
         return self._told is not self._seen
 
-    @property
-    def unfinished(self) -> bool:
-        """Whether some item has not reached a terminal status."""
-        return any(status not in TERMINAL_STATUSES for status in self._seen.values())
+    def next_settling_delay(self) -> float | None:
+        """Seconds until one more poll of a terminal batch, whose items may lag behind it; None once they have settled.
+
+        Every call that gives a delay uses up one of the few such polls.
+        """
+        if self._settling == len(SETTLING_DELAYS) or TERMINAL_STATUSES.issuperset(self._seen.values()):
+            return None
+        self._settling += 1
+        return SETTLING_DELAYS[self._settling - 1]
 
     def report_missing(self) -> None:
         """Log the items that the last answer did not list any more."""
         if self._unlisted and self._body is not None:
             logger.warning(
                 "batch %s: %d item(s) known from earlier answers are missing in the last one: %s",
-                self._batch_id,
+                self.batch_id,
                 len(self._unlisted),
                 ", ".join(sorted(self._unlisted)[:5]),
             )
@@ -178,7 +198,7 @@ class Ledger:
     def _snapshot(self, statuses: Mapping[str, str]) -> Batch:
         assert self._body is not None  # noqa: S101  # callers look before the first answer themselves
         if self._decoded is None:
-            self._decoded = _named(self._decode(self._body), self._batch_id)
+            self._decoded = _named(self._decode(self._body), self.batch_id)
         batch = self._decoded
         listed = {str(item.id): item for item in batch.items or []}
         if batch.items is None and not self._unlisted:
@@ -224,7 +244,7 @@ class Ledger:
         """Warn once of each thing, not with every answer that repeats it."""
         if text not in self._warned:
             self._warned |= {text}
-            logger.warning("batch %s: %s", self._batch_id, text % details)
+            logger.warning("batch %s: %s", self.batch_id, text % details)
 
 
 def _named(batch: Batch, batch_id: UUID) -> Batch:

@@ -20,6 +20,7 @@ from weakref import WeakMethod, finalize
 from runflow_async._answers.transitions import ItemTransition
 from runflow_async._arguments import parse_batch_id
 from runflow_async._waits.agenda import SLACK
+from runflow_async._waits.alarm import Alarm
 from runflow_async._waits.flights import Flights
 from runflow_async._waits.timetable import Timetable
 from runflow_async._waits.unused import WarnsIfUnused
@@ -82,7 +83,7 @@ class BatchesWait(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemTrans
         self._deadlines: Timetable[BatchWait] = Timetable()
         self._untold: OrderedDict[BatchWait, None] = OrderedDict()
         self._faults: list[BaseException] = []
-        self._alarm: asyncio.Future[None] | None = None
+        self._alarm = Alarm()
         self._streaming = False
         self._taken_from: BatchWait | None = None
         self._closed = False
@@ -111,7 +112,7 @@ class BatchesWait(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemTrans
             self._unfinished.add(wait)
             self._new[wait] = None
             wait.watch(partial(_call_alive, self._weakly_changed, asked))
-            self._ring()
+            self._alarm.ring()
         return self._waits[asked]
 
     def as_completed(self) -> Completions[BatchWait]:
@@ -272,25 +273,13 @@ class BatchesWait(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemTrans
         else:
             self._timetable.enter(wait, wait.next_at)
             self._deadlines.enter(wait, wait.deadline)
-        self._ring()
+        self._alarm.ring()
 
     async def _until_something_happens(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._alarm = alarm = loop.create_future()
         due = min(self._deadlines.next_at, self._timetable.next_at if self._flights.has_room else math.inf)
-        timer = loop.call_at(due, self._ring) if due < math.inf else None
-        try:
-            await alarm
-        finally:
-            self._alarm = None
-            if timer is not None:
-                timer.cancel()
+        await self._alarm.sleep_until(due)
         if self._faults:
             raise self._faults.pop()
-
-    def _ring(self) -> None:
-        if self._alarm is not None and not self._alarm.done():
-            self._alarm.set_result(None)
 
 
 def _call_alive(method: Callable[[], Callable[[UUID], None] | None], batch_id: UUID) -> None:

@@ -20,6 +20,7 @@ from runflow_async._answers.decoding import decode_poll
 from runflow_async._answers.ledger import Ledger
 from runflow_async._http.protocol import batch_path, check_answer_id
 from runflow_async._waits.agenda import SLACK, Agenda
+from runflow_async._waits.alarm import Alarm
 from runflow_async._waits.outages import OngoingOutage, Outage
 from runflow_async._waits.retries import JUST_CREATED_SECONDS, RetryPolicy, log_failure, verdict_of
 from runflow_async._waits.usercode import UserCode
@@ -43,9 +44,6 @@ if TYPE_CHECKING:
 __all__ = ["Polling", "WaitOptions"]
 
 logger = logging.getLogger("runflow_async")
-
-SETTLING_DELAYS = (0.25, 1.0, 3.0)
-"""Seconds before each of the polls that let the items of a terminal batch catch up: under 5 s in all."""
 
 LARGE_BODY = 1_000_000
 
@@ -83,11 +81,9 @@ class Polling:
         self._loop: asyncio.AbstractEventLoop | None = None
         ledger = self.ledger  # not self: a cycle would keep a dropped wait until the collector comes
         self._state = PollState(lambda: ledger.batch)
-        self._alarm: asyncio.Future[None] | None = None
+        self._alarm = Alarm()
         self._nudged = False
         self._strategy = options.patience or options.strategy
-        self._terminal = False
-        self._settling = 0
         self._sent_at: float | None = None
         self._first_sent_at: float | None = None
         self._outage: Outage | None = None
@@ -140,8 +136,7 @@ class Polling:
         self._strategy = self._options.strategy
         if self._loop is not None:
             self._agenda.hurry(self._loop.time())
-        if self._alarm is not None:
-            _ring(self._alarm)
+        self._alarm.ring()
         return True
 
     def end(self) -> None:
@@ -217,8 +212,8 @@ class Polling:
         while not agenda.is_over(self._now()):
             if agenda.is_due(self._now()):
                 return
-            await self._pause(min(agenda.due, agenda.limit))
-        if self._settling:
+            await self._alarm.sleep_until(min(agenda.due, agenda.limit))
+        if self.ledger.is_terminal:
             self.end()
         elif not agenda.is_due(self._now()) or agenda.deadline <= self._now() + SLACK:
             raise self._limit_error()
@@ -226,16 +221,6 @@ class Polling:
     def _attempt_limit(self) -> float:
         # Nobody stepped while the outage's limit went by: the attempt that was due is made all the same.
         return self._agenda.deadline if self._agenda.is_over(self._now()) else self._agenda.limit
-
-    async def _pause(self, until: float) -> None:
-        loop = asyncio.get_running_loop()
-        self._alarm = alarm = loop.create_future()
-        timer = loop.call_at(until, _ring, alarm)
-        try:
-            await alarm
-        finally:
-            timer.cancel()
-            self._alarm = None
 
     def _take(self, reply: Reply) -> None:
         if self.ledger.is_unchanged(reply.body):
@@ -247,14 +232,10 @@ class Polling:
         except MalformedResponseError:
             reply.distrust()
             raise
-        if self._terminal and not answer.is_terminal:
-            logger.debug("batch %s has ended; a stale answer says %r", self._batch_id, answer.status_code)
-            return
         self.ledger.take(reply.body, answer, datetime.now(UTC))
         if len(reply.body) > LARGE_BODY:
             stalled = 1000 * (self._now() - began)
             logger.debug("taking in %d bytes held the event loop for %.0f ms", len(reply.body), stalled)
-        self._terminal = answer.is_terminal
 
     def _after_answer(self, reply: Reply) -> None:
         now = self._now()
@@ -263,7 +244,7 @@ class Polling:
         self._outage = None
         self._agenda.answered(reply.roundtrip)
         self._state.answered(now, self.ledger.tally)
-        if self._terminal:
+        if self.ledger.is_terminal:
             self._settle(now)
         elif self._options.until is not None and (batch := self.ledger.batch) and _holds(self._options.until, batch):
             self.end()
@@ -274,18 +255,15 @@ class Polling:
             self._agenda.plan(now, delay, asked=asked)
 
     def _settle(self, now: float) -> None:
-        # A batch can be said to have ended before its items are: they get a few short polls to catch up.
-        if self._settling == len(SETTLING_DELAYS) or not self.ledger.unfinished:
-            self.end()
-            return
-        self._agenda.plan(now, SETTLING_DELAYS[self._settling])
-        self._settling += 1
-        if self._agenda.due == math.inf:
+        delay = self.ledger.next_settling_delay()
+        if delay is not None:
+            self._agenda.plan(now, delay)
+        if delay is None or self._agenda.due == math.inf:
             self.end()
 
     def _after_failure(self, error: RunflowError) -> None:
         now = self._now()
-        if self._settling:
+        if self.ledger.is_terminal:
             logger.debug("batch %s has ended; a poll to settle its items failed: %s", self._batch_id, error)
             if error.verdict is Verdict.FINAL:
                 self.end()
@@ -373,8 +351,3 @@ def _holds(until: Callable[[Batch], bool], batch: Batch) -> bool:
             verdict.close()
         raise ConfigurationError("until must return True or False, not an awaitable: make it a plain `def`")
     return bool(verdict)
-
-
-def _ring(alarm: asyncio.Future[None]) -> None:
-    if not alarm.done():
-        alarm.set_result(None)
