@@ -22,7 +22,7 @@ from uuid import UUID
 import aiohttp
 
 from benchmarks.server import BATCH_ID, serving
-from runflow_async._waits.polling import WaitOptions
+from runflow_async._waits.options import WaitOptions
 from runflow_async._waits.retries import RetryPolicy
 from runflow_async.session import RunflowSession
 

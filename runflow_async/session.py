@@ -32,7 +32,7 @@ from runflow_async._http.throttle import Throttle
 from runflow_async._http.transport import Transport
 from runflow_async._waits.many import BatchesWait
 from runflow_async._waits.one import BatchWait
-from runflow_async._waits.polling import WaitOptions
+from runflow_async._waits.options import WaitOptions
 from runflow_async._waits.registry import Registry
 from runflow_async._waits.retries import RetryPolicy, retrying
 from runflow_async.errors import ConfigurationError, MalformedResponseError, RunflowError
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     import aiohttp
     from tenacity import RetryCallState
     from tenacity.wait import wait_base
-    from yarl import URL
 
     from runflow_async._answers.decoding import ItemsPage
     from runflow_async._waits.one import Checkpoint
@@ -153,7 +152,7 @@ class RunflowSession:
         return batch
 
     async def _fetch_batch(self, batch_id: UUID, warn: WarnOnce) -> Batch:
-        reply = await self._transport.get(self._transport.url(batch_path(batch_id)), sent=_uncounted)
+        reply = await self._transport.get(batch_path(batch_id), sent=_uncounted)
         batch = decode_batch(reply.body, warn)
         try:
             check_answer_id(batch.id, batch_id, reply.body, warn)
@@ -188,8 +187,8 @@ class RunflowSession:
         warn = WarnOnce(f"items of batch {asked}")
 
         async def fetch(cursor: str | None) -> ItemsPage:
-            url = self._transport.url(items_path(asked, page_size, cursor))
-            page: ItemsPage = await self._retrying("iter_batch_items", asked, self._fetch_items, url, asked, warn)
+            path = items_path(asked, page_size, cursor)
+            page: ItemsPage = await self._retrying("iter_batch_items", asked, self._fetch_items, path, asked, warn)
             return page
 
         return iter_pages(fetch, lambda: self._items_total(asked), warn)
@@ -198,8 +197,8 @@ class RunflowSession:
         batches = (wait.batch for wait in self._registry.waits(batch_id))
         return next((batch.items_total for batch in batches if batch is not None), None)
 
-    async def _fetch_items(self, url: URL, batch_id: UUID, warn: WarnOnce) -> ItemsPage:
-        reply = await self._transport.get(url, sent=_uncounted)
+    async def _fetch_items(self, path: str, batch_id: UUID, warn: WarnOnce) -> ItemsPage:
+        reply = await self._transport.get(path, sent=_uncounted)
         page = decode_items(reply.body, warn)
         for number, item in enumerate(page.items):
             if item.batch_id not in (None, batch_id):

@@ -31,9 +31,9 @@ ENDLESS = {batch_id: [(0.0, "queued"), (1e6, "succeeded")] for batch_id in IDS}
 class HoldingTransport(FleetTransport):
     """Good answers of all batches but the first ask not to be polled for a while."""
 
-    async def get(self, url, **keywords):
-        reply = await super().get(url, **keywords)
-        if not url.path.endswith(str(IDS[0])):
+    async def get(self, path, **keywords):
+        reply = await super().get(path, **keywords)
+        if not path.endswith(str(IDS[0])):
             reply.retry_after = 100.0
         return reply
 

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
 import msgspec
-from yarl import URL
 
 from runflow_async._http.transport import Reply
 from runflow_async._lifetime import Scope
 from runflow_async._waits.one import BatchWait
-from runflow_async._waits.polling import WaitOptions
+from runflow_async._waits.options import WaitOptions
 from runflow_async._waits.retries import RetryPolicy
 from runflow_async.errors import BatchFailedError, RunflowError, SessionClosedError
 from runflow_async.schedules import check_strategy
@@ -78,9 +77,6 @@ class VirtualTransport:
         self.request_timeout = 30.0
         self._origin: float | None = None
 
-    def url(self, path: str) -> URL:
-        return URL("http://localhost" + path)
-
     def scope(self, purpose: str) -> Scope:
         return Scope(self.entered, purpose, self.check_loop)
 
@@ -91,7 +87,7 @@ class VirtualTransport:
     def check_loop(self) -> None:
         asyncio.get_running_loop()
 
-    async def get(self, url: URL, *, sent: Callable[[], None], limit: float, longest: float, deadline: float) -> Reply:
+    async def get(self, path: str, *, sent: Callable[[], None], limit: float, longest: float, deadline: float) -> Reply:
         loop = asyncio.get_running_loop()
         if self._origin is None:
             self._origin = loop.time()

@@ -124,17 +124,13 @@ class Transport:
             self._options |= _for_borrowed(http, headers)
         self.closed = False
 
-    def url(self, path: str) -> URL:
-        """The absolute URL of a path that needs no quoting."""
-        return URL(self._base_url + path, encoded=True)
-
     def scope(self, purpose: str) -> Scope:
         """A scope that closing this transport interrupts."""
         return Scope(self._entered, purpose, self.check_loop)
 
     async def get(
         self,
-        url: URL,
+        path: str,
         *,
         sent: Callable[[], None],
         limit: float = math.inf,
@@ -147,7 +143,7 @@ class Transport:
         has no further one that is.
 
         Args:
-            url: from `url()`.
+            path: below the base URL, and already quoted.
             sent: called for every request that goes out.
             limit: instant on the loop's clock at which this ends at the latest, whatever it is doing.
             longest: seconds; shortens `request_timeout` for this one.
@@ -165,6 +161,7 @@ class Transport:
             bound = min(self.request_timeout, longest, limit - now)
             if bound <= 0:
                 raise TransportError("no time was left to send the request")
+            url = URL(self._base_url + path, encoded=True)
             return await self._send(http, url, now + bound, sent)
         finally:
             self._slots.release()

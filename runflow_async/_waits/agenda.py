@@ -24,6 +24,7 @@ class Agenda:
 
     Attributes:
         started: instant of the wait's first step; None before it.
+        ended: instant at which the wait ended; None before it.
         deadline: instant at which `timeout` is over.
         due: instant of the next poll; infinite when no further one could be in time.
         outage_started: instant from which on no good answer came; None after a good one.
@@ -38,12 +39,14 @@ class Agenda:
         "_unpolled",
         "deadline",
         "due",
+        "ended",
         "outage_started",
         "started",
     )
 
     def __init__(self, timeout: float | None, max_outage: float) -> None:
         self.started: float | None = None
+        self.ended: float | None = None
         self.deadline = math.inf
         self.due = -math.inf
         self._timeout = timeout
@@ -60,8 +63,10 @@ class Agenda:
         self.deadline = math.inf if self._timeout is None else now + self._timeout
 
     def elapsed(self, now: float) -> float:
-        """Seconds since the first step."""
-        return 0.0 if self.started is None else now - self.started
+        """Seconds from the first step until now, or until the end."""
+        if self.started is None:
+            return 0.0
+        return (now if self.ended is None else self.ended) - self.started
 
     @property
     def limit(self) -> float:
@@ -69,6 +74,11 @@ class Agenda:
         if self._unpolled and self._timeout == 0:
             return math.inf
         return min(self.deadline, self.outage_limit)
+
+    @property
+    def next_at(self) -> float:
+        """The instant at which there is something to do: to poll, or to end."""
+        return min(self.due, self.limit)
 
     @property
     def next_poll_at(self) -> float:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from runflow_async._answers.transitions import ItemTransition
-from runflow_async._waits.polling import Polling, WaitOptions
+from runflow_async._http.protocol import batch_path
+from runflow_async._waits.polling import Polling
 from runflow_async._waits.recording import Recording
 from runflow_async._waits.unused import WarnsIfUnused
 from runflow_async.errors import RunflowError, WaitClosedError, WaitTimeoutError
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from runflow_async._http.transport import Transport
+    from runflow_async._waits.options import WaitOptions
     from runflow_async._waits.outages import OngoingOutage
 
 __all__ = ["BatchWait", "Checkpoint"]
@@ -62,7 +65,9 @@ class BatchWait(WarnsIfUnused, Coroutine[Any, Any, Batch], AsyncIterator[ItemTra
         self.batch_id = batch_id
         self._recording = Recording(checkpoint)
         self._transport = transport
-        self._polling = Polling(transport, batch_id, options, since)
+        self._polling = Polling(partial(transport.get, batch_path(batch_id)), batch_id, options, since)
+        # A timeout of 0 is one poll, which may take as long as a request may; so may what comes before it.
+        self._load_timeout = transport.request_timeout if options.timeout == 0 else options.timeout
         self._scope = transport.scope(f"the wait for batch {batch_id}")
         self._coroutine: Coroutine[Any, Any, Batch] | None = None
         self._driver: asyncio.Task[Any] | None = None
@@ -170,7 +175,7 @@ class BatchWait(WarnsIfUnused, Coroutine[Any, Any, Batch], AsyncIterator[ItemTra
             self._notify()
 
     async def _load(self) -> None:
-        started, allowed = self._polling.start(), self._polling.preparation
+        started, allowed = self._polling.start(), self._load_timeout
         bound = asyncio.timeout_at(None if allowed is None else started + allowed)
         try:
             async with bound:
@@ -192,17 +197,17 @@ class BatchWait(WarnsIfUnused, Coroutine[Any, Any, Batch], AsyncIterator[ItemTra
     @property
     def next_at(self) -> float:
         """The instant, on the loop's clock, at which the next `step` has something to do."""
-        return self._polling.next_at
+        return self._polling.agenda.next_at
 
     @property
     def deadline(self) -> float:
         """The instant, on the loop's clock, at which `timeout` is over; infinite before the first step."""
-        return self._polling.deadline
+        return self._polling.agenda.deadline
 
     @property
     def next_poll_at(self) -> float:
         """The instant of the next poll, on the loop's clock; infinite if the wait ends before another one."""
-        return self._polling.next_poll_at
+        return self._polling.agenda.next_poll_at
 
     @property
     def outage(self) -> OngoingOutage | None:
@@ -226,7 +231,7 @@ class BatchWait(WarnsIfUnused, Coroutine[Any, Any, Batch], AsyncIterator[ItemTra
         """The next transition that no further poll is needed for, which counts as yielded; or None."""
         transition = self._polling.ledger.next_transition()
         if transition is not None:
-            self._polling.transitions += 1
+            self._polling.costs.transitions += 1
             self._recording.take(transition)
         return transition
 
@@ -253,7 +258,7 @@ class BatchWait(WarnsIfUnused, Coroutine[Any, Any, Batch], AsyncIterator[ItemTra
     @property
     def was_handed_over(self) -> bool:
         """Whether it ended well, and an earlier run took that very end: with every item ended, and none differing."""
-        is_news = self._polling.transitions > 0 or self.has_untold
+        is_news = self._polling.costs.transitions > 0 or self.has_untold
         return self._recording.knows_the_end and self.done() and self._error is None and not is_news
 
     def postpone(self) -> None:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tenacity import AsyncRetrying, RetryCallState
 
-from runflow_async._waits.retries import RetryPolicy, RetryWorthwhile, WaitAfterFailure
+from runflow_async._waits.retries import RetryWorthwhile, WaitAfterFailure, log_failure
 
 if TYPE_CHECKING:
+    from runflow_async._waits.options import WaitOptions
     from runflow_async.errors import RunflowError, Verdict
 
 __all__ = ["OngoingOutage", "Outage"]
@@ -44,26 +45,20 @@ class Outage:
     Args:
         now: instant of the first failure.
         subject: names the wait in the log.
-        retry: the backoff.
-        max_retry_after: seconds; a longer `Retry-After` is cut to it.
+        options: have the backoff and the longest `Retry-After`.
 
     Attributes:
         error: the last failure of a request that was sent; before there is one, the first that was not.
     """
 
-    def __init__(self, now: float, *, subject: str, retry: RetryPolicy, max_retry_after: float) -> None:
+    def __init__(self, now: float, subject: str, options: WaitOptions) -> None:
         self.error: RunflowError | None = None
         self._subject = subject
         self._began = now
         self._is_reported = False
         self._worthwhile = RetryWorthwhile()
-        self._wait = WaitAfterFailure(retry, max_retry_after)
+        self._wait = WaitAfterFailure(options.retry, options.max_retry_after)
         self._state = RetryCallState(_unused_engine, None, (), {})
-
-    @property
-    def failures(self) -> int:
-        """Attempts that failed."""
-        return self._state.attempt_number - 1
 
     def failed(self, error: RunflowError, verdict: Verdict, *, was_sent: bool) -> float | None:
         """Seconds from this failure to the next attempt, or None if none is worth it."""
@@ -76,19 +71,20 @@ class Outage:
         self._state.prepare_for_next_attempt()
         return delay
 
-    def warn_if_lasting(self, now: float, error: RunflowError) -> None:
-        """Warn once if there has been no good answer for long."""
-        if not self._is_reported and now - self._began >= LASTING:
+    def report(self, error: RunflowError, now: float, delay: float) -> None:
+        """Log this failure, and once that the outage lasts; the next attempt comes in `delay` seconds, or never."""
+        lasted = now - self._began
+        if not self._is_reported and lasted >= LASTING:
             self._is_reported = True
-            lasted = now - self._began
             logger.warning("%s: no good answer for %.0f s (%s); still trying", self._subject, lasted, error)
+        log_failure(self._subject, self._state.attempt_number - 1, error, delay)
 
     def recovered(self, now: float) -> None:
         """A good answer has ended it."""
         logger.info(
             "%s: a good answer again, after %d failed attempts in %.1f s",
             self._subject,
-            self.failures,
+            self._state.attempt_number - 1,
             now - self._began,
         )
 

@@ -6,59 +6,45 @@ Knows nothing of HTTP but "get bytes or raise", and nothing of items but what th
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import math
-from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
-
-from msgspec import Struct
-from tenacity import RetryCallState
+from typing import TYPE_CHECKING, Protocol
 
 from runflow_async._answers.decoding import decode_poll
 from runflow_async._answers.ledger import Ledger
-from runflow_async._http.protocol import batch_path, check_answer_id
+from runflow_async._http.protocol import check_answer_id
 from runflow_async._waits.agenda import SLACK, Agenda
 from runflow_async._waits.alarm import Alarm
+from runflow_async._waits.costs import Costs
+from runflow_async._waits.limits import outage_error, timeout_error
 from runflow_async._waits.outages import OngoingOutage, Outage
-from runflow_async._waits.retries import JUST_CREATED_SECONDS, RetryPolicy, log_failure, verdict_of
+from runflow_async._waits.retries import JUST_CREATED_SECONDS, verdict_of
 from runflow_async._waits.usercode import UserCode
-from runflow_async.errors import (
-    ConfigurationError,
-    MalformedResponseError,
-    NotFoundError,
-    OutageError,
-    RunflowError,
-    Verdict,
-    WaitTimeoutError,
-)
-from runflow_async.models import Batch, WaitStats
+from runflow_async.errors import MalformedResponseError, NotFoundError, RunflowError, Verdict
 from runflow_async.schedules import PollState
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from uuid import UUID
 
-    from runflow_async._http.transport import Reply, Transport
+    from runflow_async._http.transport import Reply
+    from runflow_async._waits.options import WaitOptions
+    from runflow_async.models import Batch, WaitStats
 
-__all__ = ["Polling", "WaitOptions"]
+__all__ = ["Fetch", "Polling"]
 
 logger = logging.getLogger("runflow_async")
 
 LARGE_BODY = 1_000_000
 
 
-class WaitOptions(Struct, frozen=True, kw_only=True):
-    """The checked keywords of a wait; `RunflowSession.wait_for_batch` says what each one means."""
+class Fetch(Protocol):
+    """One GET of a batch, bounded as `Transport.get` says."""
 
-    timeout: float | None
-    strategy: Callable[[RetryCallState], float]
-    patience: Callable[[RetryCallState], float] | None = None
-    """Stands in for the strategy until somebody nudges."""
-    max_outage: float
-    until: Callable[[Batch], bool] | None
-    retry: RetryPolicy
-    max_retry_after: float
+    async def __call__(self, *, sent: Callable[[], None], limit: float, longest: float, deadline: float) -> Reply:
+        """A good answer, or a RunflowError."""
+        ...
 
 
 class Polling:
@@ -66,67 +52,41 @@ class Polling:
 
     Attributes:
         ledger: what the answers said.
-        ended: whether there is nothing left to poll for.
-        transitions: transitions yielded; counted by whoever yields them.
+        costs: what was counted; transitions are counted by whoever yields them.
+        agenda: when to poll next, and when to end. A cancelled step leaves it as it was.
     """
 
-    def __init__(self, transport: Transport, batch_id: UUID, options: WaitOptions, since: Batch | None = None) -> None:
+    def __init__(self, fetch: Fetch, batch_id: UUID, options: WaitOptions, since: Batch | None = None) -> None:
         self.ledger = Ledger(batch_id, since)
-        self.ended = False
-        self.transitions = 0
-        self._batch_id = batch_id
-        self._transport = transport
+        self.costs = Costs()
+        self.agenda = Agenda(options.timeout, options.max_outage)
+        self._fetch = fetch
         self._options = options
-        self._agenda = Agenda(options.timeout, options.max_outage)
-        self._loop: asyncio.AbstractEventLoop | None = None
         ledger = self.ledger  # not self: a cycle would keep a dropped wait until the collector comes
-        self._state = PollState(lambda: ledger.batch)
-        self._alarm = Alarm()
-        self._nudged = False
-        self._strategy = options.patience or options.strategy
-        self._sent_at: float | None = None
-        self._first_sent_at: float | None = None
-        self._outage: Outage | None = None
-        self._polls = self._requests = self._retries = self._failures = self._repeats = self._cut = 0
-        self._elapsed: float | None = None
+        self._state = PollState(lambda: ledger.batch)  # what the strategy sees; fed with every good answer
+        self._strategy = options.patience or options.strategy  # after a nudge, always the latter
+        self._alarm = Alarm()  # rung by a nudge; nothing else ends a pause early
+        self._nudged = False  # since the latest poll began
+        self._outage: Outage | None = None  # from the first failure to the next good answer
+        self._loop: asyncio.AbstractEventLoop | None = None  # whose clock counts, from the first step on
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing left to poll for."""
+        return self.agenda.ended is not None
 
     @property
     def stats(self) -> WaitStats:
         """What the wait has cost so far."""
-        running = self._agenda.elapsed(self._loop.time()) if self._loop else 0.0
-        return WaitStats(
-            polls=self._polls,
-            requests=self._requests,
-            retries=self._retries,
-            failures=self._failures,
-            repeats=self._repeats,
-            cut=self._cut,
-            transitions=self.transitions,
-            elapsed=running if self._elapsed is None else self._elapsed,
-        )
-
-    @property
-    def next_at(self) -> float:
-        """The instant at which the next `step` has something to do, on the loop's clock."""
-        return min(self._agenda.due, self._agenda.limit)
-
-    @property
-    def deadline(self) -> float:
-        """The instant at which `timeout` is over, on the loop's clock; infinite before the first step."""
-        return self._agenda.deadline
-
-    @property
-    def next_poll_at(self) -> float:
-        """The instant of the next poll, on the loop's clock; infinite if there will be none."""
-        return self._agenda.next_poll_at
+        return self.costs.stats(self.agenda.elapsed(self._now()))
 
     @property
     def outage(self) -> OngoingOutage | None:
         """The failures in a row up to now; None after a good answer, and before the first one failed."""
-        since, outage = self._agenda.outage_started, self._outage
-        if since is None or outage is None or outage.error is None or self.ended:
+        since, error = self.agenda.outage_started, self._last_error
+        if since is None or error is None or self.ended:
             return None
-        return OngoingOutage(since, self._agenda.outage_limit, outage.error)
+        return OngoingOutage(since, self.agenda.outage_limit, error)
 
     def nudge(self) -> bool:
         """Poll as soon as the server allows, and once more if a poll is under way; False if that is so already."""
@@ -134,32 +94,21 @@ class Polling:
             return False
         self._nudged = True
         self._strategy = self._options.strategy
-        if self._loop is not None:
-            self._agenda.hurry(self._loop.time())
+        self.agenda.hurry(self._now())
         self._alarm.ring()
         return True
 
     def end(self) -> None:
         """Poll no more."""
-        self._elapsed = self.stats.elapsed
-        self.ended = True
+        self.agenda.ended = self._now()
         self.ledger.report_missing()
-
-    @property
-    def preparation(self) -> float | None:
-        """Seconds from the start in which everything before the first poll must be over; None without a bound.
-
-        A timeout of 0 is one poll, which may take as long as a request may; so may what comes before it.
-        """
-        timeout = self._options.timeout
-        return self._transport.request_timeout if timeout == 0 else timeout
 
     def start(self) -> float:
         """Start the clock of the wait, unless it runs; the instant at which it was started."""
-        self._loop = asyncio.get_running_loop()
-        if self._agenda.started is None:
-            self._state.start_time = self._loop.time()
-            self._agenda.start(self._loop.time())
+        if self.agenda.started is None:
+            self._loop = asyncio.get_running_loop()
+            self._state.start_time = self._now()
+            self.agenda.start(self._state.start_time)
         return self._state.start_time
 
     async def step(self) -> None:
@@ -175,52 +124,40 @@ class Polling:
         if self.ended:
             return
         self._nudged = False
-        self._sent_at = None
         try:
-            reply = await self._poll()
+            with self.costs:
+                reply = await self._poll()
+                self._take(reply)
         except RunflowError as error:
             self._after_failure(error)
         else:
             self._after_answer(reply)
         if self._nudged:
-            self._agenda.hurry(self._now())
-
-    async def _poll(self) -> Reply:
-        try:
-            reply = await self._transport.get(
-                self._transport.url(batch_path(self._batch_id)),
-                sent=self._count_request,
-                limit=self._attempt_limit(),
-                longest=self._options.max_outage,
-                deadline=self._agenda.deadline,
-            )
-            self._take(reply)
-        except Exception:
-            self._failures += self._sent_at is not None
-            raise
-        except BaseException:
-            self._cut += self._sent_at is not None
-            raise
-        self._polls += 1
-        return reply
+            self.agenda.hurry(self._now())
 
     def _now(self) -> float:
-        return asyncio.get_running_loop().time()
+        return 0.0 if self._loop is None else self._loop.time()
 
     async def _sleep_until_due(self) -> None:
-        agenda = self._agenda
+        agenda = self.agenda
         while not agenda.is_over(self._now()):
             if agenda.is_due(self._now()):
                 return
-            await self._alarm.sleep_until(min(agenda.due, agenda.limit))
+            await self._alarm.sleep_until(agenda.next_at)
         if self.ledger.is_terminal:
             self.end()
         elif not agenda.is_due(self._now()) or agenda.deadline <= self._now() + SLACK:
             raise self._limit_error()
 
-    def _attempt_limit(self) -> float:
-        # Nobody stepped while the outage's limit went by: the attempt that was due is made all the same.
-        return self._agenda.deadline if self._agenda.is_over(self._now()) else self._agenda.limit
+    async def _poll(self) -> Reply:
+        # If nobody stepped while the outage's limit went by, the attempt that was due is made all the same.
+        agenda = self.agenda
+        return await self._fetch(
+            sent=lambda: self.costs.count_request(self._now()),
+            limit=agenda.deadline if agenda.is_over(self._now()) else agenda.limit,
+            longest=self._options.max_outage,
+            deadline=agenda.deadline,
+        )
 
     def _take(self, reply: Reply) -> None:
         if self.ledger.is_unchanged(reply.body):
@@ -228,7 +165,7 @@ class Polling:
         began = self._now()
         answer = decode_poll(reply.body, self.ledger.warn)
         try:
-            check_answer_id(answer.id, self._batch_id, reply.body, self.ledger.warn)
+            check_answer_id(answer.id, self.ledger.batch_id, reply.body, self.ledger.warn)
         except MalformedResponseError:
             reply.distrust()
             raise
@@ -242,112 +179,59 @@ class Polling:
         if self._outage is not None:
             self._outage.recovered(now)
         self._outage = None
-        self._agenda.answered(reply.roundtrip)
+        self.agenda.answered(reply.roundtrip)
         self._state.answered(now, self.ledger.tally)
         if self.ledger.is_terminal:
             self._settle(now)
-        elif self._options.until is not None and (batch := self.ledger.batch) and _holds(self._options.until, batch):
+        elif self._options.ends_early(self.ledger):
             self.end()
         else:
             with UserCode("the interval strategy"):
                 delay = self._state.delay(self._strategy)
             asked = min(reply.retry_after or 0.0, self._options.max_retry_after)
-            self._agenda.plan(now, delay, asked=asked)
+            self.agenda.plan(now, delay, asked=asked)
 
     def _settle(self, now: float) -> None:
         delay = self.ledger.next_settling_delay()
         if delay is not None:
-            self._agenda.plan(now, delay)
-        if delay is None or self._agenda.due == math.inf:
+            self.agenda.plan(now, delay)
+        if delay is None or self.agenda.due == math.inf:
             self.end()
 
     def _after_failure(self, error: RunflowError) -> None:
         now = self._now()
         if self.ledger.is_terminal:
-            logger.debug("batch %s has ended; a poll to settle its items failed: %s", self._batch_id, error)
-            if error.verdict is Verdict.FINAL:
-                self.end()
-            else:
-                self._settle(now)
+            self._after_settling_failure(error, now)
             return
-        self._agenda.failed(self._sent_at)
-        age = 0.0 if self._first_sent_at is None else now - self._first_sent_at
-        outage = self._ongoing_outage(now)
-        delay = outage.failed(error, verdict_of(error, self._polls, age), was_sent=self._sent_at is not None)
+        age = self.costs.age(now)
+        sent_at = self.costs.sent_at
+        self.agenda.failed(sent_at)
+        self._outage = outage = self._outage or Outage(now, f"batch {self.ledger.batch_id}", self._options)
+        delay = outage.failed(error, verdict_of(error, self.costs.polls, age), was_sent=sent_at is not None)
         asked = getattr(error, "retry_after", None)
-        if delay is None or (asked is not None and now + asked > self._agenda.deadline):
+        if delay is None or (asked is not None and now + asked > self.agenda.deadline):
             raise error
-        if self._agenda.is_over(now):
+        if self.agenda.is_over(now):
             raise self._limit_error()
-        self._retries += 1
-        if asked is not None:
-            self._agenda.plan(now, delay, asked=delay)
-        elif isinstance(error, NotFoundError) and not self._polls:  # once more just before it becomes final
-            self._agenda.plan(now, min(delay, JUST_CREATED_SECONDS - age))
+        self.costs.retries += 1
+        if asked is None and isinstance(error, NotFoundError) and not self.costs.polls:
+            delay = min(delay, JUST_CREATED_SECONDS - age)  # the last of them is made just before it counts
+        self.agenda.plan(now, delay, asked=0.0 if asked is None else delay)
+        outage.report(error, now, self.agenda.next_poll_at - now)
+
+    def _after_settling_failure(self, error: RunflowError, now: float) -> None:
+        logger.debug("batch %s has ended; a poll to settle its items failed: %s", self.ledger.batch_id, error)
+        if error.verdict is Verdict.FINAL:
+            self.end()
         else:
-            self._agenda.plan(now, delay)
-        outage.warn_if_lasting(now, error)
-        log_failure(f"batch {self._batch_id}", outage.failures, error, self._agenda.next_poll_at - now)
-
-    def _ongoing_outage(self, now: float) -> Outage:
-        if self._outage is None:
-            self._outage = Outage(
-                now,
-                subject=f"batch {self._batch_id}",
-                retry=self._options.retry,
-                max_retry_after=self._options.max_retry_after,
-            )
-        return self._outage
-
-    def _limit_error(self) -> RunflowError:
-        error = self._describe_limit()
-        error.__cause__ = self._last_error
-        return error
+            self._settle(now)
 
     @property
     def _last_error(self) -> RunflowError | None:
         return None if self._outage is None else self._outage.error
 
-    def _describe_limit(self) -> RunflowError:
-        batch, stats = self.ledger.batch, self.stats
-        if self._agenda.deadline <= self._agenda.limit:
-            if batch is None:
-                return WaitTimeoutError(
-                    f"batch {self._batch_id} may be still running; nothing was learnt of it in "
-                    f"{self._options.timeout} s ({self._last_error}): wait again with a longer timeout",
-                    batch_id=self._batch_id,
-                    stats=stats,
-                )
-            return WaitTimeoutError(
-                f"batch {self._batch_id} is still running (last seen {batch.status_code!r}) after "
-                f"{self._options.timeout} s; it goes on at the server: wait again with a longer timeout, and "
-                "since=wait.delivered to take up the transitions where they were cut",
-                batch_id=self._batch_id,
-                batch=batch,
-                stats=stats,
-            )
-        return OutageError(
-            f"no good answer about batch {self._batch_id} for {self._options.max_outage} s: {self._last_error}",
-            batch_id=self._batch_id,
-            batch=batch,
-            stats=stats,
-        )
-
-    def _count_request(self) -> None:
-        self._requests += 1
-        if self._sent_at is None:
-            self._sent_at = self._now()
-        else:
-            self._repeats += 1  # the one before it
-        if self._first_sent_at is None:
-            self._first_sent_at = self._sent_at
-
-
-def _holds(until: Callable[[Batch], bool], batch: Batch) -> bool:
-    with UserCode("until"):
-        verdict = until(batch)
-    if verdict is not True and verdict is not False and inspect.isawaitable(verdict):
-        if isinstance(verdict, Coroutine):
-            verdict.close()
-        raise ConfigurationError("until must return True or False, not an awaitable: make it a plain `def`")
-    return bool(verdict)
+    def _limit_error(self) -> RunflowError:
+        known = self.ledger.batch_id, self.ledger.batch, self.stats, self._last_error
+        if self.agenda.deadline <= self.agenda.limit:
+            return timeout_error(self._options.timeout, *known)
+        return outage_error(self._options.max_outage, *known)
