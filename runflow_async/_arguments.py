@@ -23,7 +23,7 @@ from runflow_async.errors import ConfigurationError
 from runflow_async.models import Batch
 
 if TYPE_CHECKING:
-    from runflow_async._waits.one import Checkpoint
+    from runflow_async._waits.recording import Checkpoint
 
 __all__ = [
     "DEFAULT_BASE_URL",

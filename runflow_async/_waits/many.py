@@ -11,16 +11,17 @@ import asyncio
 import math
 import random
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakMethod, finalize
 
 from runflow_async._answers.transitions import ItemTransition
 from runflow_async._arguments import parse_batch_id
 from runflow_async._waits.agenda import SLACK
 from runflow_async._waits.alarm import Alarm
+from runflow_async._waits.completions import Completions, raise_failures
 from runflow_async._waits.flights import Flights
 from runflow_async._waits.timetable import Timetable
 from runflow_async._waits.unused import WarnsIfUnused
@@ -34,9 +35,7 @@ if TYPE_CHECKING:
     from runflow_async._lifetime import Scope
     from runflow_async._waits.one import BatchWait
 
-__all__ = ["BatchesWait", "Completions", "raise_failures"]
-
-Ended = TypeVar("Ended")
+__all__ = ["BatchesWait"]
 
 CLOSED = "this wait for batches was closed"
 PROMPT = 20
@@ -287,55 +286,3 @@ def _call_alive(method: Callable[[], Callable[[UUID], None] | None], batch_id: U
     alive = method()
     if alive is not None:
         alive(batch_id)
-
-
-class Completable(Protocol[Ended]):
-    """Many waits that end one after the other."""
-
-    ended: list[Ended]
-
-    async def settle(self, ended: int | None = None) -> None:
-        """Return once so many have ended, by default all."""
-
-
-class Completions(AsyncIterator[Ended]):
-    """The waits of many in the order in which they end.
-
-    Args:
-        waits: the many.
-        hand_over: called with a wait once the consumer has come back for the next one.
-        is_old: whether a wait is not to be given, because an earlier run has given it.
-    """
-
-    def __init__(
-        self,
-        waits: Completable[Ended],
-        hand_over: Callable[[Ended], None] = lambda _: None,
-        is_old: Callable[[Ended], bool] = lambda _: False,
-    ) -> None:
-        self._waits = waits
-        self._hand_over = hand_over
-        self._is_old = is_old
-        self._looked_at = 0
-        self._given: Ended | None = None
-
-    async def __anext__(self) -> Ended:
-        if self._given is not None:
-            self._hand_over(self._given)
-            self._given = None
-        while self._given is None:
-            await self._waits.settle(self._looked_at + 1)
-            if self._looked_at == len(self._waits.ended):
-                raise StopAsyncIteration
-            wait = self._waits.ended[self._looked_at]
-            self._looked_at += 1
-            if not self._is_old(wait):
-                self._given = wait
-        return self._given
-
-
-def raise_failures(errors: Sequence[Exception | None]) -> None:
-    """Raise the errors of those waits that have one together, if there are any."""
-    failures = [error for error in errors if error is not None]
-    if failures:
-        raise ExceptionGroup(f"{len(failures)} of {len(errors)} batches could not be awaited", failures)

@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from runflow_async._answers.transitions import ItemTransition
 from runflow_async._http.protocol import batch_path
+from runflow_async._waits.driving import Drive
 from runflow_async._waits.polling import Polling
 from runflow_async._waits.recording import Recording
 from runflow_async._waits.unused import WarnsIfUnused
@@ -25,21 +26,9 @@ if TYPE_CHECKING:
     from runflow_async._http.transport import Transport
     from runflow_async._waits.options import WaitOptions
     from runflow_async._waits.outages import OngoingOutage
+    from runflow_async._waits.recording import Checkpoint
 
-__all__ = ["BatchWait", "Checkpoint"]
-
-
-class Checkpoint(Protocol):
-    """Remembers across restarts what a consumer has taken, such as `runflow_async.checkpoints.SQLiteCheckpoints`."""
-
-    async def load(self, batch_id: UUID) -> Batch | None:
-        """What was recorded of a batch, as `since=` takes it; None if nothing was.
-
-        It is called once, in the wait's first step and inside of its `timeout`; again if that step was cancelled.
-        """
-
-    def record(self, transition: ItemTransition) -> None:
-        """Remember a transition that was taken; must not block. What it raises comes out of the wait."""
+__all__ = ["BatchWait"]
 
 
 class BatchWait(WarnsIfUnused, Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
@@ -68,9 +57,9 @@ class BatchWait(WarnsIfUnused, Coroutine[Any, Any, Batch], AsyncIterator[ItemTra
         self._polling = Polling(partial(transport.get, batch_path(batch_id)), batch_id, options, since)
         # A timeout of 0 is one poll, which may take as long as a request may; so may what comes before it.
         self._load_timeout = transport.request_timeout if options.timeout == 0 else options.timeout
-        self._scope = transport.scope(f"the wait for batch {batch_id}")
-        self._coroutine: Coroutine[Any, Any, Batch] | None = None
-        self._driver: asyncio.Task[Any] | None = None
+        purpose = f"the wait for batch {batch_id}"
+        self._scope = transport.scope(purpose)
+        self._drive: Drive[Batch] = Drive(purpose)
         self._error: Exception | None = None
         self._trace: TracebackType | None = None
         self._closed: WaitClosedError | None = None
@@ -291,35 +280,17 @@ class BatchWait(WarnsIfUnused, Coroutine[Any, Any, Batch], AsyncIterator[ItemTra
 
     def send(self, value: Any) -> Any:
         """Run on, as the coroutine of a task."""
-        if self._coroutine is None:
-            self._coroutine, self._driver = self._complete(), asyncio.current_task()
-        elif self._driver is not asyncio.current_task():
-            raise RuntimeError(f"the wait for batch {self.batch_id} is used by two tasks at the same time")
-        try:
-            return self._coroutine.send(value)
-        except BaseException:
-            self._coroutine = None
-            raise
+        return self._drive.send(self._complete, value)
 
     def throw(self, *error: Any) -> Any:
         """Raise inside, as the coroutine of a task."""
         self.note_use()
-        if self._coroutine is None:
-            self._coroutine, self._driver = self._complete(), asyncio.current_task()
-        elif self._driver is not asyncio.current_task():
-            raise error[0]  # of a task that never got to drive
-        try:
-            return self._coroutine.throw(*error)
-        except BaseException:
-            self._coroutine = None
-            raise
+        return self._drive.throw(self._complete, *error)
 
     def close(self) -> None:
         """Give up the run of a task; the wait itself stays whole. `aclose()` ends it."""
         self.note_use()
-        if self._coroutine is not None:
-            self._coroutine.close()
-            self._coroutine = None
+        self._drive.close()
 
     async def __anext__(self) -> ItemTransition:
         self._scope.check_free()

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from runflow_async._answers.transitions import ItemTransition
 from runflow_async._lifetime import Scope
-from runflow_async._waits.many import Completions, raise_failures
+from runflow_async._waits.completions import Completions, raise_failures
 from runflow_async._waits.unused import WarnsIfUnused
 from runflow_async.distributed.coordinator import Coordinator
 from runflow_async.distributed.remote import RemoteWait
