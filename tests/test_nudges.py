@@ -111,7 +111,7 @@ class TestNudges:
         for _ in range(100):
             for wait in fleet.waits.values():
                 wait.nudge()
-        assert len(fleet._timetable._heap) <= 2 * len(IDS)
+        assert len(fleet._rota._polls._heap) <= 2 * len(IDS)
         await asyncio.sleep(1)
         assert Counter(batch_id for _, batch_id in transport.polls[before:]) == dict.fromkeys(IDS, 1)
 
@@ -125,7 +125,7 @@ class TestNudges:
             for wait in fleet.waits.values():
                 wait.nudge()
             await asyncio.sleep(0.01)
-        assert len(fleet._timetable._heap) <= 2 * len(IDS)
+        assert len(fleet._rota._polls._heap) <= 2 * len(IDS)
 
     async def test_during_a_poll_are_one_more_poll(self, polling):
         transport = FleetTransport(ENDLESS, roundtrip=5.0)

@@ -8,8 +8,6 @@ are tasks. Whoever polls, nudges or closes a wait, the fleet looks at it again a
 from __future__ import annotations
 
 import asyncio
-import math
-import random
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
 from functools import partial
@@ -23,7 +21,7 @@ from runflow_async._waits.agenda import SLACK
 from runflow_async._waits.alarm import Alarm
 from runflow_async._waits.completions import Completions, raise_failures
 from runflow_async._waits.flights import Flights
-from runflow_async._waits.timetable import Timetable
+from runflow_async._waits.rota import Rota
 from runflow_async._waits.unused import WarnsIfUnused
 from runflow_async.errors import WaitClosedError
 from runflow_async.models import Batch
@@ -38,12 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["BatchesWait"]
 
 CLOSED = "this wait for batches was closed"
-PROMPT = 20
-"""First polls that are made at once; those of further batches are spread."""
-SPREAD = 0.002
-"""Seconds by which each further batch widens the span of the first polls."""
-WIDEST = 10.0
-"""Seconds; the longest span of the first polls, which is also the longest default interval."""
 
 
 class BatchesWait(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
@@ -77,9 +69,7 @@ class BatchesWait(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemTrans
         self._order: list[UUID] = []
         self._unfinished: set[BatchWait] = set()
         self.ended: list[BatchWait] = []
-        self._new: dict[BatchWait, None] = {}
-        self._timetable: Timetable[BatchWait] = Timetable()
-        self._deadlines: Timetable[BatchWait] = Timetable()
+        self._rota = Rota()
         self._untold: OrderedDict[BatchWait, None] = OrderedDict()
         self._faults: list[BaseException] = []
         self._alarm = Alarm()
@@ -109,7 +99,7 @@ class BatchesWait(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemTrans
         if asked not in self._waits:
             self._waits[asked] = wait = self._make_wait(asked)
             self._unfinished.add(wait)
-            self._new[wait] = None
+            self._rota.add(wait)
             wait.watch(partial(_call_alive, self._weakly_changed, asked))
             self._alarm.ring()
         return self._waits[asked]
@@ -214,33 +204,19 @@ class BatchesWait(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemTrans
                 raise WaitClosedError(CLOSED)
             self._faults.clear()
             try:
-                self._take_in_new()
+                self._rota.spread_new(asyncio.get_running_loop().time())
                 self._start_due()
                 await self._until_something_happens()
             except BaseException:
                 await self._flights.stop()
                 raise
 
-    def _take_in_new(self) -> None:
-        now = asyncio.get_running_loop().time()
-        span = min(WIDEST, SPREAD * len(self._new))
-        for number, wait in enumerate(self._new):
-            late = 0.0 if number < PROMPT else random.uniform(0, span)  # noqa: S311  # spreads, hides nothing
-            self._timetable.enter(wait, now + late)
-        self._new.clear()
-
     def _start_due(self) -> None:
         reached = asyncio.get_running_loop().time() + SLACK
-        while self._deadlines.next_at <= reached:
-            wait = self._deadlines.pop()
-            if wait in self._timetable:  # it ends without a poll, and so needs no room
-                self._start(wait)
-        while self._flights.has_room and self._timetable.next_at <= reached:
-            self._start(self._timetable.pop())
-
-    def _start(self, wait: BatchWait) -> None:
-        self._timetable.discard(wait)
-        self._flights.start(wait)
+        while (wait := self._rota.take_late(reached)) is not None:
+            self._flights.start(wait)
+        while self._flights.has_room and (wait := self._rota.take_due(reached)) is not None:
+            self._flights.start(wait)
 
     def _landed(self, wait: BatchWait, error: BaseException | None) -> None:
         if error is not None and not wait.done():  # it is not what the wait ended with
@@ -256,27 +232,25 @@ class BatchesWait(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemTrans
         """Put a wait that is not in flight where it belongs now, whoever polled, nudged or closed it."""
         if self._closed:
             return
-        self._new.pop(wait, None)
         if wait.done() and wait in self._unfinished:
             self._unfinished.remove(wait)
             self.ended.append(wait)
-            self._deadlines.discard(wait)
         is_untold = self._streaming and wait.has_untold
         if is_untold:
             self._untold[wait] = None
         else:
             self._untold.pop(wait, None)
             wait.postpone()
-        if is_untold or wait.done():
-            self._timetable.discard(wait)
+        if wait.done():
+            self._rota.remove(wait)
+        elif is_untold:
+            self._rota.hold(wait)
         else:
-            self._timetable.enter(wait, wait.next_at)
-            self._deadlines.enter(wait, wait.deadline)
+            self._rota.schedule(wait)
         self._alarm.ring()
 
     async def _until_something_happens(self) -> None:
-        due = min(self._deadlines.next_at, self._timetable.next_at if self._flights.has_room else math.inf)
-        await self._alarm.sleep_until(due)
+        await self._alarm.sleep_until(self._rota.next_at(has_room=self._flights.has_room))
         if self._faults:
             raise self._faults.pop()
 
