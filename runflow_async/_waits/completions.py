@@ -59,4 +59,4 @@ def raise_failures(errors: Sequence[Exception | None]) -> None:
     """Raise the errors of those waits that have one together, if there are any."""
     failures = [error for error in errors if error is not None]
     if failures:
-        raise ExceptionGroup(f"{len(failures)} of {len(errors)} batches could not be awaited", failures)
+        raise ExceptionGroup(f"{len(failures)} of {len(errors)} batches failed", failures)

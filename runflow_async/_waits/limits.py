@@ -20,15 +20,16 @@ def timeout_error(
 ) -> WaitTimeoutError:
     """`timeout` went by; `cause` is the failure that the wait was in, if it was in one."""
     if batch is None:
+        reason = "it was not answered" if cause is None else str(cause)
         text = (
-            f"batch {batch_id} may be still running; nothing was learnt of it in "
-            f"{timeout} s ({cause}): wait again with a longer timeout"
+            f"batch {batch_id} may still be running; there was no good answer about it in {timeout} s ({reason}): "
+            "wait again with a longer timeout"
         )
     else:
         text = (
             f"batch {batch_id} is still running (last seen {batch.status_code!r}) after "
             f"{timeout} s; it goes on at the server: wait again with a longer timeout, and "
-            "since=wait.delivered to take up the transitions where they were cut"
+            "since=wait.delivered to resume its transitions"
         )
     error = WaitTimeoutError(text, batch_id=batch_id, batch=batch, stats=stats)
     error.__cause__ = cause

@@ -173,7 +173,7 @@ class BatchWait(WarnsIfUnused, Coroutine[Any, Any, Batch], AsyncIterator[ItemTra
             if not bound.expired():
                 raise
             raise WaitTimeoutError(
-                f"batch {self.batch_id} may be still running; it was not polled, because checkpoint.load did not "
+                f"batch {self.batch_id} may still be running; it was not polled, because checkpoint.load did not "
                 f"return in {allowed} s: wait again once the checkpoint's storage answers, or with a longer timeout",
             ) from error
         self._polling.ledger.resume(earlier)
