@@ -22,7 +22,7 @@ def timeout_error(
     if batch is None:
         reason = "it was not answered" if cause is None else str(cause)
         text = (
-            f"batch {batch_id} may still be running; there was no good answer about it in {timeout} s ({reason}): "
+            f"batch {batch_id} is probably still running; there was no good answer about it in {timeout} s ({reason}): "
             "wait again with a longer timeout"
         )
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import logging
 import os
@@ -30,6 +31,8 @@ NOTES_AT_ONCE = 5
 """How many minor notes are shown in a row: enough for every retry of one call, but not for those of many batches."""
 NOTES_APART = 5.0
 """Seconds after which one more is allowed."""
+SIGNALLED = 128
+"""Added to a signal's number, the exit status of what it ended."""
 COMPLETE = "_RUNFLOW_ASYNC_COMPLETE"
 """The environment variable in which a shell asks click for completion."""
 
@@ -66,9 +69,7 @@ def run(arguments: Sequence[str]) -> int:
     with _standard_streams(), _logged(debug=debug):
         try:
             restore_interrupts()
-            status = runflow_async.main(list(arguments), "runflow-async", standalone_mode=False)
-            sys.stdout.flush()
-            return int(status or 0)
+            return _flush(int(runflow_async.main(list(arguments), "runflow-async", standalone_mode=False) or 0))
         except BrokenPipeError:
             return _leave_pipe()
         except SystemExit as error:
@@ -86,6 +87,17 @@ def run(arguments: Sequence[str]) -> int:
                 traceback.print_exception(error)
             say_error(about([getattr(error, "batch_id", None)], explain(error)))
             return status_of_error(error)
+
+
+def _flush(status: int) -> int:
+    """Write what is left of the output, and return the status; a closed terminal does not change why it ended."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno != errno.EIO or status <= SIGNALLED:
+            raise
+        drop_output()
+    return status
 
 
 @contextmanager
@@ -129,7 +141,9 @@ def run_async(main: Coroutine[Any, Any, int]) -> int:
         return asyncio.run(ending.guard(main))
     except (asyncio.CancelledError, OSError) as error:  # writing to a closed terminal fails, too
         if ending.number is not None:
-            return 128 + ending.number
+            return SIGNALLED + ending.number
+        if isinstance(error, OSError) and error.errno == errno.EIO and hasattr(signal, "SIGHUP"):
+            return SIGNALLED + signal.SIGHUP  # the terminal is gone, and its signal not here yet
         if isinstance(error, BrokenPipeError):  # click would turn this into exit status 1
             return _leave_pipe()
         raise
