@@ -1,4 +1,4 @@
-"""When to poll again: tenacity wait strategies for good answers, and the rules of retrying for bad ones.
+"""When to poll after a good answer: the default schedule, and what any tenacity wait strategy sees.
 
 A strategy given as `interval=` is any tenacity one; it sees a `PollState`. What is learnt of one batch lives in that
 state, never in the strategy, so that strategies can be shared.
@@ -7,7 +7,6 @@ state, never in the strategy, so that strategies can be shared.
 from __future__ import annotations
 
 import builtins
-import logging
 import random
 from typing import TYPE_CHECKING
 
@@ -31,8 +30,6 @@ __all__ = [
     "check_strategy",
     "wait_adaptive",
 ]
-
-logger = logging.getLogger("runflow_async")
 
 NEEDS_ERRORS: tuple[type, ...] = (tenacity.wait_exception,) if hasattr(tenacity, "wait_exception") else ()
 """Strategies that look at an exception; tenacity 9.0 has none."""

@@ -1,4 +1,4 @@
-"""One GET, bytes out: the only file that speaks to aiohttp's client.
+"""One GET, bytes out: the only module that sends requests.
 
 Decides how long a request may take, how large a body may be and what each of aiohttp's errors means; not what the
 bytes mean, nor whether to try again.

@@ -20,7 +20,7 @@ class Agenda:
 
     Args:
         timeout: seconds, None without end; 0 stands for exactly one poll, which may take as long as a request may.
-        max_outage: seconds without a good answer that are borne.
+        max_outage: seconds without a good answer after which the wait ends.
 
     Attributes:
         started: instant of the wait's first step; None before it.
