@@ -73,7 +73,7 @@ class RunflowSession:
         http: your own `aiohttp.ClientSession` (proxies, TLS, `trace_configs`); you close it yourself. Without it,
             proxies, netrc and cookies from the environment are not used. Its `auth=` must be None, because every
             request carries the key in its `Authorization` header. Exceptions from its middlewares and trace callbacks
-            propagate unchanged.
+            propagate as those of `until` do; see `wait_for_batch`.
         request_timeout: seconds for one whole request, including the body; waiting for a free connection of the
             session does not count.
         max_connections: requests in flight at the same time.

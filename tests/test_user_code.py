@@ -202,3 +202,21 @@ class TestClosedByAFunctionOfItsOwn:
         await asyncio.sleep(1)
         await asyncio.gather(wait.aclose(), wait.aclose())
         assert await pending is None
+
+
+async def test_a_cancellation_that_was_asked_for_before_a_function_began_is_one():
+    """As Ctrl-C asks a task that is running."""
+
+    class Slow(Failing):
+        async def load(self, batch_id: UUID) -> Batch | None:
+            await asyncio.sleep(1)
+            return None
+
+    async def wait() -> None:
+        asked_for = asyncio.current_task()
+        assert asked_for is not None
+        asked_for.cancel()
+        await perform(SCRIPT).wait(interval=1, checkpoint=Slow("none", LookupError()))
+
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(wait())

@@ -31,6 +31,7 @@ from runflow_async._http.wire import (
     translate,
 )
 from runflow_async._lifetime import Scope
+from runflow_async._usercode import UserCode
 from runflow_async.errors import RateLimitError, RunflowError, SessionClosedError, TransportError
 
 if TYPE_CHECKING:
@@ -170,18 +171,15 @@ class Transport:
         for repeats in range(self._max_connections + 1):
             try:
                 sent()
-                return await self._exchange(http, url, deadline)
+                with UserCode("the aiohttp session"):
+                    return await self._exchange(http, url, deadline)
             except RuntimeError:
+                # A closing aiohttp session cancels what queues for its connections, though nobody asked for it.
                 if http.closed:
                     raise SessionClosedError from None
                 raise
             except (aiohttp.ClientError, OSError, ValueError) as error:
                 failure: Exception = error
-            except asyncio.CancelledError:
-                # A closing aiohttp session cancels what queues for its connections, though nobody asked for it.
-                if http.closed and not _is_cancelled():
-                    raise SessionClosedError from None
-                raise
             if self._is_borrowed and (own := callers_own(failure)) is not None:
                 raise own
             if http.closed:
@@ -328,12 +326,6 @@ def _is_stale(error: Exception, repeats: int) -> bool:
         return error.reused
     # A user's own aiohttp session does not tell; most often it was.
     return isinstance(error, aiohttp.ClientConnectionResetError) and repeats == 0
-
-
-def _is_cancelled() -> bool:
-    # Not a variable of the caller's: its frame, kept by the error that its task keeps, would keep the task.
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _for_borrowed(http: aiohttp.ClientSession, headers: Mapping[str, str]) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from tenacity import RetryCallState
 
+from runflow_async._usercode import UserCode
 from runflow_async._waits.retries import RetryPolicy
-from runflow_async._waits.usercode import UserCode
 from runflow_async.errors import ConfigurationError
 from runflow_async.models import Batch
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Protocol
 from runflow_async._answers.decoding import decode_poll
 from runflow_async._answers.ledger import Ledger
 from runflow_async._http.protocol import check_answer_id
+from runflow_async._usercode import UserCode
 from runflow_async._waits.agenda import SLACK, Agenda
 from runflow_async._waits.alarm import Alarm
 from runflow_async._waits.costs import Costs
 from runflow_async._waits.limits import outage_error, timeout_error
 from runflow_async._waits.outages import OngoingOutage, Outage
 from runflow_async._waits.retries import JUST_CREATED_SECONDS, verdict_of
-from runflow_async._waits.usercode import UserCode
 from runflow_async.errors import MalformedResponseError, NotFoundError, RunflowError, Verdict
 from runflow_async.schedules import PollState
 

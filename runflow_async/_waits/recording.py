@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from runflow_async._arguments import check_type
-from runflow_async._waits.usercode import UserCode
+from runflow_async._usercode import UserCode
 from runflow_async.models import TERMINAL_STATUSES, Batch
 
 if TYPE_CHECKING:

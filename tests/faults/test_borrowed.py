@@ -92,7 +92,7 @@ async def test_a_body_that_a_middleware_has_read_already_is_taken_from_there():
     assert len(server.requests) == 1
 
 
-def in_a_middleware(error: Exception) -> aiohttp.ClientSession:
+def in_a_middleware(error: BaseException) -> aiohttp.ClientSession:
     async def fail(_: Any, __: Any) -> aiohttp.ClientResponse:
         raise error
 
@@ -157,6 +157,19 @@ async def test_row_159_what_the_code_in_a_session_raises_comes_out_once_and_as_i
                 await call(connect(server, http=own))
             assert caught.value is error
             assert len(server.requests) <= asked + 1
+
+
+@pytest.mark.parametrize("error", [StopAsyncIteration("mine"), asyncio.CancelledError("mine")], ids=repr)
+async def test_row_159_what_would_look_like_the_end_of_a_loop_or_a_task_becomes_a_cause(error):
+    async def iterate(session: RunflowSession) -> None:
+        async for _ in session.wait_for_batch(BATCH_ID):
+            pass
+
+    async with ScriptedServer(GOOD) as server, in_a_middleware(error) as own:
+        for call in (lambda s: s.get_batch(BATCH_ID), lambda s: s.wait_for_batch(BATCH_ID), iterate):
+            with pytest.raises(RuntimeError, match="the aiohttp session raised") as caught:
+                await asyncio.create_task(call(connect(server, http=own)))
+            assert caught.value.__cause__ is error
 
 
 async def test_row_159_what_the_network_does_beneath_a_middleware_is_the_networks():
