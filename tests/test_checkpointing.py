@@ -371,6 +371,14 @@ class TestWhileItIsRead:
         assert {type(error) for error in caught.value.exceptions} == {WaitTimeoutError}
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
+    async def test_with_a_timeout_of_zero_the_polls_after_it_are_bounded(self):
+        """Their deadline has passed by then, and yet each of them is to be made."""
+        transport = FleetTransport({batch_id: [(0.0, "succeeded")] for batch_id in IDS}, roundtrip=1)
+        await many(Memory(), transport, timeout=0)
+        starts = [now for now, _ in transport.polls]
+        assert len(starts) == len(IDS)
+        assert sum(start < starts[0] + 1 for start in starts) == 4
+
     async def test_something_else_than_a_batch_is_refused(self):
         class Odd(Memory):
             async def load(self, batch_id: UUID) -> Any:

@@ -69,11 +69,14 @@ class Agenda:
         return (now if self.ended is None else self.ended) - self.started
 
     @property
+    def expires_at(self) -> float:
+        """The deadline; infinite until the one poll of a `timeout` of 0 was made."""
+        return math.inf if self._unpolled and self._timeout == 0 else self.deadline
+
+    @property
     def limit(self) -> float:
         """The instant at which the wait ends if nothing good happens before."""
-        if self._unpolled and self._timeout == 0:
-            return math.inf
-        return min(self.deadline, self.outage_limit)
+        return min(self.expires_at, self.outage_limit)
 
     @property
     def next_at(self) -> float:

@@ -190,8 +190,11 @@ class BatchWait(WarnsIfUnused, Coroutine[Any, Any, Batch], AsyncIterator[ItemTra
 
     @property
     def deadline(self) -> float:
-        """The instant, on the loop's clock, at which `timeout` is over; infinite before the first step."""
-        return self._polling.agenda.deadline
+        """The instant, on the loop's clock, at which `timeout` ends the wait without another poll.
+
+        Infinite before the first step, and until the one poll of a `timeout` of 0 was made.
+        """
+        return self._polling.agenda.expires_at
 
     @property
     def next_poll_at(self) -> float:
