@@ -261,6 +261,16 @@ class TestClosing:
         assert pending.cancelling() == 0
         assert caught.value.batch_id == BATCH_ID
 
+    async def test_in_the_middle_of_a_poll_its_error_counts_that_request_as_cut(self):
+        wait = play(body("running"), roundtrip=100).wait()
+        pending = asyncio.create_task(wait)
+        await asyncio.sleep(1)
+        await wait.aclose()
+        with pytest.raises(WaitClosedError) as caught:
+            await pending
+        assert caught.value.stats == wait.stats
+        assert (wait.stats.requests, wait.stats.cut) == (1, 1)
+
     async def test_ends_the_await_of_a_task_that_had_outlived_a_cancel_with_its_error_too(self):
         """The task's own earlier cancellation was dealt with, and does not come up again."""
         wait = perform([QUICK]).wait(interval=100)

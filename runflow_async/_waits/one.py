@@ -258,13 +258,13 @@ class BatchWait(WarnsIfUnused, Coroutine[Any, Any, Batch], AsyncIterator[ItemTra
         self._polling.ledger.postpone()
 
     def _end(self, error: Exception) -> None:
-        if self._polling.ended:
-            return
-        self._polling.end()
-        self._error = error
-        self._trace = error.__traceback__  # raised again from here, it would grow with each time
+        if not self._polling.ended:
+            self._polling.end()
+            self._error = error
+            self._trace = error.__traceback__  # raised again from here, it would grow with each time
+        # Where `aclose()` cuts a poll it comes twice, and the cut is counted in between.
         # One of another wait may have come out of a function of the user's.
-        if isinstance(error, RunflowError) and error.batch_id in (None, self.batch_id):
+        if error is self._error and isinstance(error, RunflowError) and error.batch_id in (None, self.batch_id):
             error.batch_id = self.batch_id
             error.batch = self.batch
             error.stats = self.stats
