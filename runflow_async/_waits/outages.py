@@ -33,7 +33,7 @@ class OngoingOutage(NamedTuple):
     error: RunflowError
 
 
-logger = logging.getLogger("runflow_async._waits.outages")
+logger = logging.getLogger("runflow_async.outages")
 
 LASTING = 30.0
 """Seconds without a good answer that are worth a warning."""

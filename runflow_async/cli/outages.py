@@ -27,7 +27,7 @@ PATIENCE = 3.0
 
 def is_about_something_else(record: LogRecord) -> bool:
     """Whether a log record is anything but the library's own report of an outage, which it logs for each batch."""
-    return record.name != "runflow_async._waits.outages"
+    return record.name != "runflow_async.outages"
 
 
 def find_outages(waits: BatchesWait) -> dict[UUID, OngoingOutage]:
