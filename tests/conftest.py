@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 from aioresponses import aioresponses
+from hypothesis import given, strategies
 
 from runflow_async import RunflowError, RunflowSession
 from runflow_async.emulator import Emulator
@@ -23,8 +24,13 @@ if TYPE_CHECKING:
 asyncio.BaseEventLoop.time = given_time  # type: ignore[method-assign]  # whatever else the machine does
 
 
+@given(strategies.none())
+def _begin_drawing(_: None) -> None: ...
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """What is loaded by now stays; looking through it in each of a thousand collections would take a minute."""
+    _begin_drawing()  # at its first draw hypothesis asks the collector who holds its random numbers
     gc.collect()
     gc.freeze()
 
