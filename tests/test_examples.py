@@ -55,6 +55,7 @@ def test_each_has_its_test():
     assert [path.stem for path in EXAMPLES.glob("*.py") if f'"{path.stem}' not in tests] == []
 
 
+@pytest.mark.slow
 async def test_awaiting_one_tells_what_became_of_its_items(emulator, capsys):
     main = example("await_one").main
     assert await main(str(emulator.create_scripted_batch(SHORT))) == 0

@@ -262,6 +262,7 @@ async def test_polls_under_way_are_bounded():
     assert max(sum(start <= other < start + 1 for other in starts) for start in starts) <= 10
 
 
+@pytest.mark.slow
 @CROWD
 async def test_first_polls_of_many_are_spread(untraced):
     """A thousand at 2 ms each take 2 s."""
@@ -320,6 +321,7 @@ async def test_an_outage_costs_no_more_requests_than_health(untraced):
     assert await requests_in_a_minute(failing=True) <= 1.2 * await requests_in_a_minute(failing=False)
 
 
+@pytest.mark.slow
 @pytest.mark.looptime(False)
 async def test_over_sockets_hundreds_end_right(emulator, session):
     ids = [emulator.create_batch(items=3, duration=1.0, fail=0.34, seed=n) for n in range(300)]

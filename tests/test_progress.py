@@ -288,6 +288,7 @@ def test_a_state_keeps_little():
     assert len(state.progress._cohorts) <= 8
 
 
+@pytest.mark.slow
 def test_no_peers_default_beats_ours_in_both_on_batches_unseen_in_tuning():
     traces = draw_traces(seed=3, batches=150)
     ours = summary(run(traces, wait_adaptive(), seed=3))

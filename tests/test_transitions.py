@@ -73,6 +73,7 @@ def feed(ledger: Ledger, answer: bytes, observed_at) -> None:
         ledger.take(answer, decode_poll(answer), observed_at)
 
 
+@pytest.mark.slow
 @given(lines=timelines(), polls=POLLS, order=st.randoms())
 @settings(max_examples=300, deadline=None)
 def test_a_stream_is_what_a_reader_of_the_timelines_would_list(lines, polls, order, now_utc):
@@ -84,6 +85,7 @@ def test_a_stream_is_what_a_reader_of_the_timelines_would_list(lines, polls, ord
     assert told == oracle(lines, polls)
 
 
+@pytest.mark.slow
 @given(lines=timelines(), polls=POLLS, data=st.data())
 @settings(max_examples=300, deadline=None)
 def test_a_stream_cut_anywhere_and_resumed_through_json_is_the_uncut_one(lines, polls, data, now_utc):

@@ -90,6 +90,7 @@ async def test_as_completed_gives_each_wait_as_it_ends(client, emulator):
     assert ended[1].stats.polls >= 2
 
 
+@pytest.mark.slow
 async def test_one_failure_ends_that_batch_alone_and_is_told_at_the_end(client, emulator):
     batch_ids = [emulator.create_scripted_batch([STEPS]) for _ in range(3)]
     emulator.faults.append(faults.status(403, batch_id=batch_ids[1]))
@@ -108,6 +109,7 @@ async def test_a_timeout_is_each_batchs_own(client, emulator):
     assert caught.group_contains(WaitTimeoutError)
 
 
+@pytest.mark.slow
 async def test_a_timeout_holds_without_any_worker(client, cluster, emulator, monkeypatch):
     monkeypatch.setattr(coordinator, "OVERDUE", 0.2)
     batch_ids = [emulator.create_scripted_batch(NEVER) for _ in range(3)]
@@ -196,6 +198,7 @@ async def test_an_error_of_until_comes_out(client, emulator):
     assert caught.group_contains(ArithmeticError, match="so it is")
 
 
+@pytest.mark.slow
 async def test_cancelled_while_awaited_it_delivers_what_came_meanwhile_once_iterated(client, emulator):
     """Row 151: as a single wait does, each item's changes as one, also of batches that have ended."""
     ended = emulator.create_scripted_batch([STEPS] * 3)
@@ -303,6 +306,7 @@ class TestStopped:
             await task
         assert await busy_for(emulator, 0.3) == 0
 
+    @pytest.mark.slow
     async def test_by_a_cancellation_it_goes_on_from_what_was_yielded(self, client, emulator):
         batch_ids = [emulator.create_scripted_batch([[*STEPS[:2], (1.2, "succeeded")]]) for _ in range(4)]
         waiting = wait_for_batches(client, batch_ids, interval=0.05)
@@ -337,6 +341,7 @@ class TestStopped:
         await eventually(lambda: not cluster.scheduler.tasks)
         await eventually(lambda: not cluster.scheduler.extensions["queues"].queues)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("after", [0.001, 0.005, 0.02, 0.05, 0.08, 0.15, 0.4])
     async def test_by_a_cancellation_at_any_moment_it_leaves_nothing_either(self, client, cluster, emulator, after):
         waiting = wait_for_batches(client, [emulator.create_scripted_batch(NEVER) for _ in range(20)], interval=0.05)
@@ -396,6 +401,7 @@ class TestStopped:
             await wait_for_batches(client, [batch_id])
         await eventually(lambda: len(asyncio.all_tasks()) <= before + 2)
 
+    @pytest.mark.slow
     async def test_by_a_consumer_that_is_gone_a_shard_ends_by_itself(self, client, emulator, monkeypatch):
         monkeypatch.setattr(shard, "PATIENCE", 0.5)
         waiting = wait_for_batches(client, [emulator.create_scripted_batch(NEVER)], interval=0.05)
@@ -416,6 +422,7 @@ async def test_two_tasks_cannot_use_it_at_the_same_time(client, emulator):
     assert await pending == "over"
 
 
+@pytest.mark.slow
 async def test_a_slow_consumer_slows_the_polls(client, emulator, monkeypatch):
     for module in (shard, waits):
         monkeypatch.setattr(module, "MOST_UNTOLD", 20)
@@ -431,6 +438,7 @@ async def test_a_slow_consumer_slows_the_polls(client, emulator, monkeypatch):
 
 
 class TestPace:
+    @pytest.mark.slow
     async def test_all_workers_together_keep_to_max_rate(self, client, emulator):
         batch_ids = [emulator.create_scripted_batch(NEVER) for _ in range(60)]
         with pytest.raises(ExceptionGroup):
@@ -439,12 +447,14 @@ class TestPace:
         busiest = max(sum(start <= at < start + 1 for at in came) for start in came)
         assert 20 <= busiest <= 40
 
+    @pytest.mark.slow
     async def test_may_be_less_than_one_request_per_second(self, client, emulator):
         batch_ids = [emulator.create_scripted_batch(NEVER) for _ in range(4)]
         with pytest.raises(ExceptionGroup):
             await wait_for_batches(client, batch_ids, max_rate=0.9, interval=0.1, timeout=2.5)
         assert 1 <= len(emulator.requests) <= 3
 
+    @pytest.mark.slow
     async def test_a_429_that_one_shard_gets_holds_all(self, client, emulator):
         batch_ids = [emulator.create_scripted_batch(NEVER) for _ in range(8)]
         async with wait_for_batches(client, batch_ids, shards=8, interval=0.05) as waiting:
@@ -496,6 +506,7 @@ async def test_a_worker_that_is_busy_otherwise_has_no_shards_moved_back_and_fort
     await busy
 
 
+@pytest.mark.slow
 async def test_a_shard_that_fails_again_and_again_is_given_up(client, emulator, monkeypatch):
     calls = []
 
@@ -510,6 +521,7 @@ async def test_a_shard_that_fails_again_and_again_is_given_up(client, emulator, 
     assert caught.value.worker is not None
 
 
+@pytest.mark.slow
 async def test_a_server_that_comes_back_is_polled_again(client, emulator):
     emulator.faults.append(faults.status(503, times=2))
     (batch,) = await wait_for_batches(client, [emulator.create_scripted_batch([STEPS])], interval=0.05)

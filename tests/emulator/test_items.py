@@ -40,6 +40,7 @@ def indexes(page):
     return [item["sequence_index"] for item in page["items"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("query", "sizes"),
     [({"limit": 1}, [1] * 250), ({"limit": 100}, [100, 100, 50]), ({"limit": 500}, [250]), ({}, [100, 100, 50])],
