@@ -172,7 +172,7 @@ SPOILERS: list[Callable[[random.Random, Original], bytes]] = [
 def state_of(ledger: Ledger) -> list[object]:
     """All that a ledger holds, containers copied, so that a later change shows."""
     values = [getattr(ledger, name) for name in Ledger.__slots__]
-    return [ledger._told is ledger._seen, *(v.copy() if isinstance(v, (dict, deque)) else v for v in values)]
+    return [ledger._delivered is ledger._seen, *(v.copy() if isinstance(v, (dict, deque)) else v for v in values)]
 
 
 class Wait:
@@ -221,7 +221,7 @@ class Wait:
         batch, delivered = self.ledger.batch, self.ledger.delivered
         assert statuses_of(batch) == self.known
         assert statuses_of(delivered) == self.told
-        assert self.ledger.has_untold or self.told == self.known
+        assert self.ledger.has_pending or self.told == self.known
         settled = copy(self.ledger).next_settling_delay() is None  # of a copy: a delay is given once
         assert settled == TERMINAL_STATUSES.issuperset(self.known.values())
         self.ledger.report_missing()
@@ -272,7 +272,7 @@ def run_history(chance: random.Random, now: datetime) -> Counter[str]:
             raise
     wait.tell(1000)
     wait.look()
-    assert not wait.ledger.has_untold
+    assert not wait.ledger.has_pending
     return outcomes
 
 

@@ -76,7 +76,7 @@ BatchWait < WarnsIfUnused, Coroutine, AsyncIterator
     exception() -> Exception | None
     expect_use(call: str, is_moot: Callable[[], bool]) -> Self
     hand_over() -> None
-    has_untold -> bool
+    has_pending -> bool
     is_loaded -> bool
     next_at -> float
     next_poll_at -> float

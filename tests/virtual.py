@@ -123,7 +123,7 @@ def look_at_everything(wait: BatchWait) -> None:
         with suppress(BatchFailedError):
             batch and batch.raise_for_status()
     (repr(wait) + wait.__name__).encode()
-    assert not wait.has_untold
+    assert not wait.has_pending
     if wait.done() and (error := wait.exception()) is not None:
         _go_round(error)
 

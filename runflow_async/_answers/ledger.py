@@ -1,7 +1,7 @@
-"""What one wait knows of its batch, and what of it the consumer has been told.
+"""What one wait has seen of its batch, and what of it was delivered to the consumer.
 
-Pure: answers go in, transitions, snapshots and a resumable record of the delivered come out. Two maps from item to
-status are kept, the seen and the told; whatever differs between them is still to be yielded.
+Pure: answers go in; transitions, snapshots and a resumable record of what was delivered come out. Two maps from item
+to status are kept, seen and delivered. Where they differ, a transition is pending.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ class Ledger:
         "_batch",
         "_body",
         "_decoded",
+        "_delivered",
         "_observed_at",
-        "_pending",
+        "_queue",
         "_seen",
         "_settling",
         "_since",
         "_tally",
-        "_told",
         "_unlisted",
         "_warned",
         "batch_id",
@@ -68,7 +68,7 @@ class Ledger:
         self._decoded: Batch | None = None
         self._observed_at: datetime | None = None
         self._tally: Tally | None = None
-        self._pending: deque[ItemChange] | None = deque()
+        self._queue: deque[ItemChange] | None = deque()
         self._warned: frozenset[str] = frozenset()
         self.is_terminal = False
         self._settling = 0  # delays of SETTLING_DELAYS that were given out
@@ -81,7 +81,7 @@ class Ledger:
         # Items that the newest answer did not list, kept because a later one may.
         self._unlisted = {str(handle.id): handle for handle in handles}
         self._seen = {key: handle.status_code for key, handle in self._unlisted.items()}
-        self._told = self._seen
+        self._delivered = self._seen
 
     def is_unchanged(self, body: bytes) -> bool:
         """Whether the answer is byte for byte the last one, which makes decoding it needless."""
@@ -117,34 +117,34 @@ class Ledger:
 
     def _note(self, changes: list[ItemChange], observed_at: datetime) -> None:
         # With nothing left to tell, the changes are exactly what is pending; else it is worked out when asked for.
-        self._pending = deque(changes) if self._told is self._seen else None
+        self._queue = deque(changes) if self._delivered is self._seen else None
         # Interned, for a hundred items mostly share one status, and each answer brings texts of its own.
         self._seen = self._seen | {change.key: intern(change.item.status_code) for change in changes}
         self._observed_at = observed_at
 
     def next_transition(self) -> ItemTransition | None:
         """The next transition that the consumer has not been told of, or None."""
-        if self._told is self._seen:
+        if self._delivered is self._seen:
             return None
-        if self._pending is None:
-            self._pending = deque(self._untold())
-        if not self._pending:  # changed and changed back while nobody asked
-            self._told = self._seen
+        if self._queue is None:
+            self._queue = deque(self._find_pending())
+        if not self._queue:  # changed and changed back while nobody asked
+            self._delivered = self._seen
             return None
-        change = self._pending.popleft()
-        self._told[change.key] = change.item.status_code
-        if not self._pending:
-            self._told = self._seen
+        change = self._queue.popleft()
+        self._delivered[change.key] = change.item.status_code
+        if not self._queue:
+            self._delivered = self._seen
         assert self._observed_at is not None  # noqa: S101  # set with the first change
         return ItemTransition(self.batch_id, handle_of(change.item), change.previous, self._observed_at)
 
     def postpone(self) -> None:
         """Let go of worked-out transitions while nobody iterates; they are worked out again when asked for."""
-        if self._told is not self._seen:
-            self._pending = None
+        if self._delivered is not self._seen:
+            self._queue = None
 
-    def _untold(self) -> list[ItemChange]:
-        status_of = self._told.get
+    def _find_pending(self) -> list[ItemChange]:
+        status_of = self._delivered.get
         handles = self._snapshot(self._seen).items or []
         changes = [ItemChange(str(item.id), item, status_of(str(item.id))) for item in handles]
         return [change for change in changes if change.previous != change.item.status_code]
@@ -163,7 +163,7 @@ class Ledger:
         """What the consumer has been told, item by item; `since=` takes it up from there."""
         if self._body is None:
             return self._since or Batch(id=self.batch_id, items=[])
-        return self._snapshot(self._told)
+        return self._snapshot(self._delivered)
 
     @property
     def tally(self) -> Tally | None:
@@ -171,9 +171,9 @@ class Ledger:
         return self._tally
 
     @property
-    def has_untold(self) -> bool:
+    def has_pending(self) -> bool:
         """Whether something has changed that the consumer has not been told of."""
-        return self._told is not self._seen
+        return self._delivered is not self._seen
 
     def next_settling_delay(self) -> float | None:
         """Seconds until one more poll of a terminal batch, whose items may lag behind it; None once they have settled.

@@ -173,7 +173,7 @@ class BatchesWait(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemTrans
         if not self._streaming:
             self._streaming = True
             for wait in self._waits.values():  # what came in while nobody iterated
-                if wait.has_untold and wait not in self._flights:
+                if wait.has_pending and wait not in self._flights:
                     self._place(wait)
 
     def _next_transition(self) -> ItemTransition | None:
@@ -235,7 +235,7 @@ class BatchesWait(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemTrans
         if wait.done() and wait in self._unfinished:
             self._unfinished.remove(wait)
             self.ended.append(wait)
-        is_untold = self._streaming and wait.has_untold
+        is_untold = self._streaming and wait.has_pending
         if is_untold:
             self._untold[wait] = None
         else:

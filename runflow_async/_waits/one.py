@@ -215,9 +215,9 @@ class BatchWait(WarnsIfUnused, Coroutine[Any, Any, Batch], AsyncIterator[ItemTra
             self._on_change()
 
     @property
-    def has_untold(self) -> bool:
+    def has_pending(self) -> bool:
         """Whether there are transitions that can be taken without another poll."""
-        return self._polling.ledger.has_untold
+        return self._polling.ledger.has_pending
 
     def take_transition(self) -> ItemTransition | None:
         """The next transition that no further poll is needed for, which counts as yielded; or None."""
@@ -250,7 +250,7 @@ class BatchWait(WarnsIfUnused, Coroutine[Any, Any, Batch], AsyncIterator[ItemTra
     @property
     def was_handed_over(self) -> bool:
         """Whether it ended well, and an earlier run took that very end: with every item ended, and none differing."""
-        is_news = self._polling.costs.transitions > 0 or self.has_untold
+        is_news = self._polling.costs.transitions > 0 or self.has_pending
         return self._recording.knows_the_end and self.done() and self._error is None and not is_news
 
     def postpone(self) -> None:
@@ -310,7 +310,7 @@ class BatchWait(WarnsIfUnused, Coroutine[Any, Any, Batch], AsyncIterator[ItemTra
             except Exception as error:
                 if self._is_own_close(error):
                     break
-                if not (self.done() and self.has_untold):  # what the last answer brought is told first
+                if not (self.done() and self.has_pending):  # what the last answer brought is told first
                     raise
         raise StopAsyncIteration
 

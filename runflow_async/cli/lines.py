@@ -94,7 +94,7 @@ class PlainLines:
         if self._waits is None:
             return
         for wait in self._waits.ended[self._ends_shown :]:
-            if wait.has_untold:  # its last transitions come first
+            if wait.has_pending:  # its last transitions come first
                 return
             self._ends_shown += 1
             if wait.exception() is None:

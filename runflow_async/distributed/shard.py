@@ -207,8 +207,8 @@ class Shard:
             await asyncio.sleep(GATHERING)
             untold += waits.ended[told:]
             told = len(waits.ended)
-            ended = [wait for wait in untold if not wait.has_untold]
-            untold = [wait for wait in untold if wait.has_untold]
+            ended = [wait for wait in untold if not wait.has_pending]
+            untold = [wait for wait in untold if wait.has_pending]
             transitions, self._transitions = self._transitions, []
             self._has_room.set()
             if transitions or ended or self._grant != sent_grant:
