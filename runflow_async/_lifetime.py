@@ -1,7 +1,7 @@
-"""Scopes: parts of a caller's own task that can be ended from outside with one of our errors.
+"""When something is open, on which event loop, and which tasks are inside it.
 
-There are no hidden tasks. A scope interrupts the task that runs in it, as `asyncio.timeout` does, and then withdraws
-its cancellation.
+There are no hidden tasks. A scope is a part of a caller's own task that can be ended from outside: it interrupts the
+task, as `asyncio.timeout` does, and then withdraws its cancellation.
 """
 
 from __future__ import annotations
@@ -9,29 +9,92 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Self
 
+from runflow_async.errors import SessionClosedError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from types import TracebackType
 
     from runflow_async.errors import RunflowError
 
-__all__ = ["Scope"]
+__all__ = ["Lifetime", "Scope"]
+
+WRONG_LOOP = "a RunflowSession belongs to one event loop: open another one in this loop or thread"
+
+
+class Lifetime:
+    """Open until it is closed, on one event loop: the first one on which it is used.
+
+    Args:
+        loop: the event loop, if it is known beforehand.
+        wrong_loop: message of the error on any other event loop.
+
+    Attributes:
+        closed: whether it was closed. It is never opened again.
+        entered: the scopes that contain a task.
+    """
+
+    __slots__ = ("_loop", "_wrong_loop", "closed", "entered")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop | None = None, wrong_loop: str = WRONG_LOOP) -> None:
+        self._loop = loop
+        self._wrong_loop = wrong_loop
+        self.closed = False
+        self.entered: set[Scope] = set()
+
+    def check_open(self) -> None:
+        """Raise SessionClosedError if it was closed."""
+        if self.closed:
+            raise SessionClosedError
+
+    def check_loop(self) -> None:
+        """Raise RuntimeError on another event loop, or in another thread, than the one it belongs to."""
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise RuntimeError(self._wrong_loop)
+
+    def now(self) -> float:
+        """Seconds on the clock of its event loop, even after that was closed; 0.0 before the first use."""
+        return 0.0 if self._loop is None else self._loop.time()
+
+    def scope(self, purpose: str) -> Scope:
+        """A scope that ends when this is closed; see `Scope`."""
+        return Scope(self, purpose)
+
+    async def close(self, release: Callable[[], Awaitable[None]]) -> None:
+        """Make every task inside leave with `SessionClosedError`, release what they used, and return once they left.
+
+        A close that was cancelled is finished by the next one.
+
+        Args:
+            release: not called if the event loop was closed already, because its connections went with it.
+        """
+        if self._loop is not None and self._loop.is_closed():
+            self.closed = True
+            return
+        self.check_loop()
+        self.closed = True
+        # First everything that does not suspend, so that a close that is cancelled at once has closed all the same.
+        for scope in tuple(self.entered):
+            scope.end(SessionClosedError())
+        await release()
+        await asyncio.gather(*(scope.interrupt(SessionClosedError()) for scope in tuple(self.entered)))
 
 
 class Scope:
     """A context for one task at a time, which `interrupt` can end.
 
     Args:
-        entered: the scopes that contain a task; this one adds and removes itself.
+        lifetime: names the event loop, and ends this when it is closed.
         purpose: named in the error that a second task gets.
-        check_loop: raises RuntimeError on any event loop but the right one.
     """
 
-    __slots__ = ("_cancelling", "_check_loop", "_entered", "_error", "_left", "_purpose", "_task")
+    __slots__ = ("_cancelling", "_error", "_left", "_lifetime", "_purpose", "_task")
 
-    def __init__(self, entered: set[Scope], purpose: str, check_loop: Callable[[], None]) -> None:
-        self._check_loop = check_loop
-        self._entered = entered
+    def __init__(self, lifetime: Lifetime, purpose: str) -> None:
+        self._lifetime = lifetime
         self._purpose = purpose
         self._task: asyncio.Task[object] | None = None
         self._cancelling = 0
@@ -44,7 +107,7 @@ class Scope:
         Raises:
             RuntimeError: if another task is inside, there is no task, or the event loop is another one.
         """
-        self._check_loop()
+        self._lifetime.check_loop()
         if self._task is not None:
             raise RuntimeError(f"{self._purpose} is used by two tasks at the same time; give each task one of its own")
         task = asyncio.current_task()
@@ -55,7 +118,7 @@ class Scope:
     def __enter__(self) -> Self:
         self._task = task = self.check_free()
         self._cancelling = task.cancelling()
-        self._entered.add(self)
+        self._lifetime.entered.add(self)
         return self
 
     def __exit__(
@@ -63,7 +126,7 @@ class Scope:
     ) -> None:
         task, error = self._task, self._error
         self._task = self._error = None
-        self._entered.discard(self)
+        self._lifetime.entered.discard(self)
         if self._left is not None:
             self._left.set_result(None)
             self._left = None
@@ -83,7 +146,7 @@ class Scope:
 
     async def interrupt(self, error: RunflowError) -> None:
         """Make the task inside leave with `error`, and return once it has left; without one, do nothing."""
-        self._check_loop()
+        self._lifetime.check_loop()
         if not self.end(error):
             return
         if self._left is None:

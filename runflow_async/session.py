@@ -30,6 +30,7 @@ from runflow_async._http.paging import iter_pages
 from runflow_async._http.protocol import batch_path, check_answer_id, items_path, request_headers
 from runflow_async._http.throttle import Throttle
 from runflow_async._http.transport import Transport
+from runflow_async._lifetime import Lifetime
 from runflow_async._waits.many import BatchesWait
 from runflow_async._waits.one import BatchWait
 from runflow_async._waits.options import WaitOptions
@@ -108,7 +109,9 @@ class RunflowSession:
         self._retry = check_type("retry", retry, RetryPolicy)
         self._max_retry_after = check_seconds("max_retry_after", max_retry_after)
         self._max_connections = check_count("max_connections", max_connections)
+        self._lifetime = Lifetime()
         self._transport = Transport(
+            self._lifetime,
             base_url=self._base_url,
             headers=request_headers(parse_api_key(key), parse_organization_id(organization)),
             http=http,
@@ -125,10 +128,10 @@ class RunflowSession:
         return self._transport.throttle
 
     def __repr__(self) -> str:
-        return f"<RunflowSession {self._base_url}{' closed' if self._transport.closed else ''}>"
+        return f"<RunflowSession {self._base_url}{' closed' if self._lifetime.closed else ''}>"
 
     async def __aenter__(self) -> Self:
-        self._transport.check_open()
+        self._lifetime.check_open()
         return self
 
     async def __aexit__(
@@ -138,7 +141,7 @@ class RunflowSession:
 
     async def close(self) -> None:
         """Close for good: calls and waits in progress end with `SessionClosedError` before this returns."""
-        await self._transport.close()
+        await self._lifetime.close(self._transport.close)
 
     async def get_batch(self, batch_id: UUID | str) -> Batch:
         """Fetch a batch. Transient failures are retried; at most `retry.attempts` requests are made.
@@ -183,7 +186,7 @@ class RunflowSession:
         asked = parse_batch_id(batch_id)
         if check_count("page_size", page_size) > LARGEST_PAGE:
             raise ConfigurationError(f"page_size must be at most {LARGEST_PAGE}, not {page_size}")
-        self._transport.check_open()
+        self._lifetime.check_open()
         warn = WarnOnce(f"items of batch {asked}")
 
         async def fetch(cursor: str | None) -> ItemsPage:
@@ -209,7 +212,7 @@ class RunflowSession:
     async def _retrying(self, purpose: str, batch_id: UUID, fetch: Callable[..., Any], *arguments: Any) -> Any:
         engine = retrying(self._retry, subject=f"batch {batch_id}", max_retry_after=self._max_retry_after)
         try:
-            with self._transport.scope(purpose):
+            with self._lifetime.scope(purpose):
                 return await engine(fetch, *arguments)
         except RunflowError as error:
             error.batch_id = batch_id
@@ -308,7 +311,7 @@ class RunflowSession:
         resumes = _one_of(bool(earlier), checkpoint)
         waits = BatchesWait(
             lambda batch_id: self._make_wait(batch_id, options, earlier.get(batch_id), resumes),
-            self._transport.scope("the wait for batches"),
+            self._lifetime.scope("the wait for batches"),
             2 * self._max_connections,
         )
         for batch_id in asked:
@@ -316,7 +319,7 @@ class RunflowSession:
         return waits.expect_use("wait_for_batches()", self._is_closed)
 
     def _is_closed(self) -> bool:
-        return self._transport.closed
+        return self._lifetime.closed
 
     def _options(
         self,
@@ -326,7 +329,7 @@ class RunflowSession:
         until: Callable[[Batch], bool] | None,
         expect_callback: bool,
     ) -> WaitOptions:
-        self._transport.check_open()
+        self._lifetime.check_open()
         if check_type("expect_callback", expect_callback, bool) and interval is not None:
             raise ConfigurationError("expect_callback and interval both set how often to poll: pass only one of them")
         return WaitOptions(
@@ -342,7 +345,7 @@ class RunflowSession:
     def _make_wait(
         self, batch_id: UUID, options: WaitOptions, since: Batch | None, checkpoint: Checkpoint | None = None
     ) -> BatchWait:
-        wait = BatchWait(self._transport, batch_id, options, since, checkpoint)
+        wait = BatchWait(self._lifetime, self._transport, batch_id, options, since=since, checkpoint=checkpoint)
         self._registry.add(wait)
         return wait
 
@@ -356,8 +359,8 @@ class RunflowSession:
             SessionClosedError: if the session is closed.
         """
         asked = parse_batch_id(batch_id)
-        self._transport.check_open()
-        self._transport.check_loop()
+        self._lifetime.check_open()
+        self._lifetime.check_loop()
         nudged = [wait.nudge() for wait in self._registry.waits(asked)]
         return any(nudged)
 

@@ -67,7 +67,7 @@ async def session(emulator: Emulator) -> AsyncIterator[RunflowSession]:
         yield session
         http = session._transport._http
         assert http is None or http.closed or not http.connector._acquired, "a connection is still held"
-        assert not session._transport._entered, "somebody is still in a call"
+        assert not session._lifetime.entered, "somebody is still in a call"
     gc.collect()
     assert reported == []
 

@@ -60,7 +60,7 @@ def many(memory: Memory, transport: FleetTransport, **keywords) -> BatchesWait:
     def make(batch_id: UUID | str) -> BatchWait:
         return transport.wait(parse_batch_id(batch_id), interval=0.5, checkpoint=memory, **keywords)
 
-    waits = BatchesWait(make, transport.scope("the wait for batches"), 4)
+    waits = BatchesWait(make, transport.lifetime.scope("the wait for batches"), 4)
     for batch_id in IDS:
         waits.add(batch_id)
     return waits

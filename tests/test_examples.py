@@ -157,7 +157,7 @@ async def test_a_page_that_is_closed_ends_its_wait(emulator):
     async with TestServer(module.make_application()) as server, aiohttp.ClientSession() as http:
         events = await http.get(server.make_url(f"/batches/{batch_id}/events"))
         assert await events.content.readline() == b"event: item\n"
-        entered = server.app[module.SESSION]._transport._entered
+        entered = server.app[module.SESSION]._lifetime.entered
         assert len(entered) == 1
         events.close()
         await eventually(lambda: not entered)

@@ -66,7 +66,7 @@ class FleetTransport(VirtualTransport):
         def make(batch_id):
             return self.wait(parse_batch_id(batch_id), **keywords)
 
-        fleet = BatchesWait(make, self.scope("the wait for batches"), max_flights)
+        fleet = BatchesWait(make, self.lifetime.scope("the wait for batches"), max_flights)
         for batch_id in ids:
             fleet.add(batch_id)
         return fleet

@@ -1,14 +1,17 @@
-"""Scopes: one task at a time, ended from outside with an error of ours, and nobody else's cancellation lost."""
+"""Scopes: one task at a time, ended from outside with an error of ours, and nobody else's cancellation lost.
+
+Lifetimes: one event loop, and a close that ends every scope.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import pytest
 
 from runflow_async import SessionClosedError, WaitClosedError
-from runflow_async._lifetime import Scope
+from runflow_async._lifetime import Lifetime
 from tests.rig import eventually
 
 
@@ -16,8 +19,9 @@ class Stage:
     """A scope, and a task that stays in it until it is let go or ended."""
 
     def __init__(self) -> None:
-        self.entered: set[Scope] = set()
-        self.scope = Scope(self.entered, "the thing under test", asyncio.get_running_loop)
+        self.lifetime = Lifetime()
+        self.entered = self.lifetime.entered
+        self.scope = self.lifetime.scope("the thing under test")
         self.ended = WaitClosedError("ended from outside")
         self.left = False
         self.go = asyncio.Event()
@@ -85,15 +89,13 @@ class TestEntering:
         assert await refused == "the thing under test must be awaited from an asyncio task"
 
     async def test_on_a_wrong_loop_is_refused_as_is_ending_from_there(self):
-        def refuse() -> None:
-            raise RuntimeError("another loop")
-
-        scope = Scope(set(), "the thing under test", refuse)
-        for use in (scope.__enter__, scope.check_free):
+        with closing(asyncio.new_event_loop()) as other:
+            scope = Lifetime(other, wrong_loop="another loop").scope("the thing under test")
+            for use in (scope.__enter__, scope.check_free):
+                with pytest.raises(RuntimeError, match="another loop"):
+                    use()
             with pytest.raises(RuntimeError, match="another loop"):
-                use()
-        with pytest.raises(RuntimeError, match="another loop"):
-            await scope.interrupt(WaitClosedError("ended from outside"))
+                await scope.interrupt(WaitClosedError("ended from outside"))
 
 
 class TestEnding:
@@ -254,3 +256,96 @@ class TestOthersCancellations:
         with pytest.raises(WaitClosedError):
             await task
         assert task.cancelling() == 0
+
+
+async def release() -> None:
+    """There is nothing to release."""
+
+
+class TestLifetime:
+    def test_belongs_to_the_first_loop_that_uses_it(self):
+        lifetime = Lifetime()
+
+        async def use() -> None:
+            lifetime.check_loop()
+
+        with asyncio.Runner() as first:
+            first.run(use())
+            with asyncio.Runner() as second, pytest.raises(RuntimeError, match="belongs to one event loop"):
+                second.run(use())
+            first.run(use())
+
+    def test_tells_the_time_of_its_loop_and_zero_before_there_is_one(self):
+        lifetime = Lifetime()
+
+        async def use() -> float:
+            assert lifetime.now() == 0.0
+            lifetime.check_loop()
+            return asyncio.get_running_loop().time()
+
+        with asyncio.Runner() as runner:
+            before = runner.run(use())
+        assert lifetime.now() >= before > 0  # its loop is closed by now
+
+    async def test_is_over_for_good_once_it_was_closed(self):
+        lifetime = Lifetime()
+        lifetime.check_open()
+        await lifetime.close(release)
+        assert lifetime.closed
+        with pytest.raises(SessionClosedError):
+            lifetime.check_open()
+
+    async def test_closes_only_after_everybody_has_left_and_everything_is_released(self, stage):
+        steps: list[str] = []
+        others = [Stage() for _ in range(2)]
+        for other in others:
+            other.scope = stage.lifetime.scope("one more")
+            other.entered = stage.entered
+        tasks = [await one.start() for one in (stage, *others)]
+        await eventually(lambda: len(stage.entered) == 3)
+
+        async def note() -> None:
+            await asyncio.sleep(0)
+            steps.append("released")
+
+        await stage.lifetime.close(note)
+        assert (steps, stage.entered) == (["released"], set())
+        errors = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(error) for error in errors] == [SessionClosedError] * 3
+
+    async def test_closed_from_inside_a_scope_ends_that_one_too(self, stage):
+        with pytest.raises(SessionClosedError), stage.scope:
+            await stage.lifetime.close(release)
+        assert (asyncio.current_task().cancelling(), stage.entered) == (0, set())
+
+    async def test_is_closed_and_ends_everybody_although_the_close_is_cancelled_at_once(self, stage):
+        task = await stage.start()
+        hanging = asyncio.create_task(stage.lifetime.close(asyncio.Event().wait))
+        await asyncio.sleep(0)
+        hanging.cancel()
+        assert stage.lifetime.closed
+        with pytest.raises(SessionClosedError):
+            await task
+        with pytest.raises(asyncio.CancelledError):
+            await hanging
+
+    def test_after_its_loop_was_closed_closes_without_releasing(self):
+        lifetime = Lifetime()
+
+        async def use() -> None:
+            lifetime.check_loop()
+
+        asyncio.run(use())
+
+        async def refuse() -> None:
+            raise AssertionError
+
+        asyncio.run(lifetime.close(refuse))
+        assert lifetime.closed
+
+    async def test_refuses_to_be_closed_on_another_loop(self):
+        with closing(asyncio.new_event_loop()) as other:
+            lifetime = Lifetime(other)
+            with pytest.raises(RuntimeError, match="belongs to one event loop"):
+                await lifetime.close(release)
+        assert not lifetime.closed

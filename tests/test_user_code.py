@@ -60,7 +60,7 @@ def keywords_with(function: str, error: BaseException) -> dict[str, Any]:
 
 
 def fleet_of(make: Callable[..., BatchWait], transport: Any) -> BatchesWait:
-    waits = BatchesWait(lambda _: make(), transport.scope("the wait for batches"), 200)
+    waits = BatchesWait(lambda _: make(), transport.lifetime.scope("the wait for batches"), 200)
     waits.add(BATCH_ID)
     return waits
 

@@ -13,11 +13,11 @@ from uuid import UUID, uuid5
 import msgspec
 
 from runflow_async._http.transport import Reply
-from runflow_async._lifetime import Scope
+from runflow_async._lifetime import Lifetime
 from runflow_async._waits.one import BatchWait
 from runflow_async._waits.options import WaitOptions
 from runflow_async._waits.retries import RetryPolicy
-from runflow_async.errors import BatchFailedError, RunflowError, SessionClosedError
+from runflow_async.errors import BatchFailedError, RunflowError
 from runflow_async.schedules import check_strategy
 
 if TYPE_CHECKING:
@@ -72,20 +72,9 @@ class VirtualTransport:
         self.roundtrip = roundtrip
         self.polled_at: list[float] = []
         self.distrusted = 0
-        self.entered: set[Scope] = set()
-        self.closed = False
+        self.lifetime = Lifetime()
         self.request_timeout = 30.0
         self._origin: float | None = None
-
-    def scope(self, purpose: str) -> Scope:
-        return Scope(self.entered, purpose, self.check_loop)
-
-    def check_open(self) -> None:
-        if self.closed:
-            raise SessionClosedError
-
-    def check_loop(self) -> None:
-        asyncio.get_running_loop()
 
     async def get(self, path: str, *, sent: Callable[[], None], limit: float, longest: float, deadline: float) -> Reply:
         loop = asyncio.get_running_loop()
@@ -107,10 +96,10 @@ class VirtualTransport:
             "retry": RetryPolicy(),
             "max_retry_after": 120.0,
         }
-        since, checkpoint = keywords.pop("since", None), keywords.pop("checkpoint", None)
+        resuming = {name: keywords.pop(name, None) for name in ("since", "checkpoint")}
         strategy = check_strategy(keywords.pop("interval", None))
         options |= {"strategy": strategy} | keywords
-        return BatchWait(self, batch_id, WaitOptions(**options), since, checkpoint)  # type: ignore[arg-type]
+        return BatchWait(self.lifetime, self, batch_id, WaitOptions(**options), **resuming)  # type: ignore[arg-type]
 
 
 def look_at_everything(wait: BatchWait) -> None:

@@ -30,7 +30,6 @@ from runflow_async._http.wire import (
     retry_after,
     translate,
 )
-from runflow_async._lifetime import Scope
 from runflow_async._usercode import UserCode
 from runflow_async.errors import RateLimitError, RunflowError, SessionClosedError, TransportError
 
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
 
     from runflow_async._http.throttle import Throttle
+    from runflow_async._lifetime import Lifetime
 
 __all__ = ["Reply", "Transport"]
 
@@ -78,9 +78,10 @@ class Reply:
 
 
 class Transport:
-    """The connections of one session, on one event loop.
+    """The connections of one session.
 
     Args:
+        lifetime: of the session.
         base_url: without a trailing slash.
         headers: sent with every request.
         http: the user's own aiohttp session, which stays theirs to close; None makes one at the first request.
@@ -92,6 +93,7 @@ class Transport:
 
     def __init__(
         self,
+        lifetime: Lifetime,
         *,
         base_url: str,
         headers: Mapping[str, str],
@@ -101,6 +103,7 @@ class Transport:
         max_response_bytes: int,
         throttle: Throttle,
     ) -> None:
+        self._lifetime = lifetime
         self._base_url = base_url
         self._http = check_http(http)
         self._is_borrowed = http is not None
@@ -112,8 +115,6 @@ class Transport:
         self.throttle = throttle
         self._room = min(max_connections, _room_in(http) or max_connections)
         self._slots = asyncio.Semaphore(self._room)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._entered: set[Scope] = set()
         self._options: dict[str, Any] = {
             "headers": headers,
             "timeout": ONLY_CONNECT,
@@ -123,11 +124,6 @@ class Transport:
         }
         if http is not None:
             self._options |= _for_borrowed(http, headers)
-        self.closed = False
-
-    def scope(self, purpose: str) -> Scope:
-        """A scope that closing this transport interrupts."""
-        return Scope(self._entered, purpose, self.check_loop)
 
     async def get(
         self,
@@ -158,7 +154,7 @@ class Transport:
         http = await self._connect()
         await self._take_turn(limit, deadline)
         try:
-            now = self._now()
+            now = self._lifetime.now()
             bound = min(self.request_timeout, longest, limit - now)
             if bound <= 0:
                 raise TransportError("no time was left to send the request")
@@ -185,13 +181,13 @@ class Transport:
             if http.closed:
                 raise SessionClosedError from failure
             pooled = repeats < self._max_connections
-            if not (_is_stale(failure, repeats) and pooled and deadline > self._now()):
+            if not (_is_stale(failure, repeats) and pooled and deadline > self._lifetime.now()):
                 raise translate(failure, url) from failure
             logger.debug("%s: the connection had been closed while it was idle; sent again on another one", url)
         raise AssertionError  # pragma: no cover  # the last round returns or raises
 
     async def _exchange(self, http: aiohttp.ClientSession, url: URL, deadline: float) -> Reply:
-        started = self._now()
+        started = self._lifetime.now()
         response = None
         bound = asyncio.timeout_at(deadline)
         try:
@@ -201,7 +197,7 @@ class Transport:
                     body = await read_body(response, self._max_response_bytes)
                 else:
                     self._heed(response, started)
-                    bound.reschedule(min(deadline, self._now() + ERROR_BODY_TIMEOUT))
+                    bound.reschedule(min(deadline, self._lifetime.now() + ERROR_BODY_TIMEOUT))
                     body = await read_start(response, ERROR_BODY_LIMIT)
         except (aiohttp.ClientError, TimeoutError):
             if response is None or response.status == HTTPStatus.OK:
@@ -215,7 +211,7 @@ class Transport:
         asked = retry_after(response)
         if response.status != HTTPStatus.OK:
             raise error_for_status(response.status, response.headers, body, asked)
-        now = self._now()
+        now = self._lifetime.now()
         self.throttle.answered(now)
         return Reply(body, asked, now - started, getattr(response, "wire", None))
 
@@ -225,7 +221,7 @@ class Transport:
         if response.status == HTTPStatus.TOO_MANY_REQUESTS or (
             asked and response.status == HTTPStatus.SERVICE_UNAVAILABLE
         ):
-            self.throttle.refused(started, self._now(), asked)
+            self.throttle.refused(started, self._lifetime.now(), asked)
 
     async def _take_turn(self, limit: float, deadline: float) -> None:
         if self.throttle.is_open and not self._slots.locked():
@@ -249,7 +245,7 @@ class Transport:
             del bound  # it knows its task, which keeps the error that keeps this frame
 
     def _missed_turn(self, deadline: float, crowded: bool) -> RunflowError:
-        now = self._now()
+        now = self._lifetime.now()
         held = self.throttle.held_for(now)
         hold = f"an earlier answer's Retry-After holds every request of this session for {held:.1f} s more"
         if held and now + held > deadline:
@@ -263,8 +259,8 @@ class Transport:
         return TransportError(f"no connection became free in time; all {self._room} were in use")
 
     async def _connect(self) -> aiohttp.ClientSession:
-        self.check_open()
-        self.check_loop()
+        self._lifetime.check_open()
+        self._lifetime.check_loop()
         if self._http is None:
             self._http = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=self._max_connections, keepalive_timeout=KEEPALIVE_TIMEOUT),
@@ -279,36 +275,8 @@ class Transport:
             raise SessionClosedError
         return self._http
 
-    def check_open(self) -> None:
-        """Raise SessionClosedError if it was closed."""
-        if self.closed:
-            raise SessionClosedError
-
-    def check_loop(self) -> None:
-        """Raise RuntimeError if it is used on another event loop, or thread, than at first."""
-        loop = asyncio.get_running_loop()
-        if self._loop is None:
-            self._loop = loop
-        elif self._loop is not loop:
-            raise RuntimeError("a RunflowSession belongs to one event loop: open another one in this loop or thread")
-
-    def _now(self) -> float:
-        assert self._loop is not None  # noqa: S101  # _connect comes first
-        return self._loop.time()
-
     async def close(self) -> None:
-        """Make everybody who is waiting leave with `SessionClosedError`, then close the connections.
-
-        A close that was cancelled is finished by the next one.
-        """
-        if self._loop is not None and self._loop.is_closed():
-            self.closed = True  # its connections went with it
-            return
-        self.check_loop()
-        self.closed = True
-        # All that needs no await comes first, so that a close which is cancelled at once has closed all the same.
-        for scope in tuple(self._entered):
-            scope.end(SessionClosedError())
+        """Close the connections. One that was cancelled is finished by the next one."""
         if self._keeper is not None and self._http is not None:
             self._gone = asyncio.ensure_future(cut(self._http))
             await self._keeper.aclose()  # finds it closed already, and does not suspend
@@ -317,7 +285,6 @@ class Transport:
             await asyncio.shield(self._gone)
             if self._http.connector is not None:
                 await self._http.connector.close()  # its resolver
-        await asyncio.gather(*(scope.interrupt(SessionClosedError()) for scope in tuple(self._entered)))
 
 
 def _is_stale(error: Exception, repeats: int) -> bool:

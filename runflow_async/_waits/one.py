@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from runflow_async._http.transport import Transport
+    from runflow_async._lifetime import Lifetime
     from runflow_async._waits.options import WaitOptions
     from runflow_async._waits.outages import OngoingOutage
     from runflow_async._waits.recording import Checkpoint
@@ -45,20 +46,22 @@ class BatchWait(WarnsIfUnused, Coroutine[Any, Any, Batch], AsyncIterator[ItemTra
 
     def __init__(
         self,
+        lifetime: Lifetime,
         transport: Transport,
         batch_id: UUID,
         options: WaitOptions,
+        *,
         since: Batch | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> None:
         self.batch_id = batch_id
         self._recording = Recording(checkpoint)
-        self._transport = transport
+        self._lifetime = lifetime
         self._polling = Polling(partial(transport.get, batch_path(batch_id)), batch_id, options, since)
         # A timeout of 0 is one poll, which may take as long as a request may; so may what comes before it.
         self._load_timeout = transport.request_timeout if options.timeout == 0 else options.timeout
         purpose = f"the wait for batch {batch_id}"
-        self._scope = transport.scope(purpose)
+        self._scope = lifetime.scope(purpose)
         self._drive: Drive[Batch] = Drive(purpose)
         self._error: Exception | None = None
         self._trace: TracebackType | None = None
@@ -151,7 +154,7 @@ class BatchWait(WarnsIfUnused, Coroutine[Any, Any, Batch], AsyncIterator[ItemTra
         self.note_use()
         self._scope.check_free()
         try:
-            self._transport.check_open()
+            self._lifetime.check_open()
             with self._scope:
                 if self.is_loaded:
                     await self._polling.step()
@@ -326,7 +329,7 @@ class BatchWait(WarnsIfUnused, Coroutine[Any, Any, Batch], AsyncIterator[ItemTra
     async def aclose(self) -> None:
         """End the wait for good; whoever is waiting in it leaves first. Afterwards iteration is over."""
         self.note_use()
-        self._transport.check_loop()
+        self._lifetime.check_loop()
         if self._closed is None:
             text = f"the wait for batch {self.batch_id} was closed"
             self._closed = WaitClosedError(text, batch_id=self.batch_id)

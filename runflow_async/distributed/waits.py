@@ -9,14 +9,13 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Generator, Mapping, Sequence
-from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from msgspec.structs import replace
 
 from runflow_async._answers.transitions import ItemTransition
-from runflow_async._lifetime import Scope
+from runflow_async._lifetime import Lifetime
 from runflow_async._waits.completions import Completions, raise_failures
 from runflow_async._waits.unused import WarnsIfUnused
 from runflow_async.distributed.coordinator import Coordinator
@@ -34,6 +33,8 @@ if TYPE_CHECKING:
     from runflow_async.distributed.records import ShardPlan
 
 __all__ = ["DistributedWait"]
+
+WRONG_LOOP = "the client belongs to another event loop; wait for batches on that one"
 
 MOST_UNTOLD = 20_000
 """Number of untaken transitions at which the consumer stops receiving, so that the shards stop polling."""
@@ -80,7 +81,7 @@ class DistributedWait(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemT
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._closed = False
-        self._scope = Scope(set(), "the wait for batches", partial(_check_loop, client))
+        self._scope = Lifetime(_loop(client), WRONG_LOOP).scope("the wait for batches")
 
     def __repr__(self) -> str:
         return f"<DistributedWait of {len(self._waits)} batches, {self._unfinished} unfinished>"
@@ -238,6 +239,6 @@ class DistributedWait(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemT
         raise_failures([wait.exception() for wait in self._waits.values()])
 
 
-def _check_loop(client: Any) -> None:
-    if client.loop.asyncio_loop is not asyncio.get_running_loop():
-        raise RuntimeError("the client belongs to another event loop; wait for batches on that one")
+def _loop(client: Any) -> asyncio.AbstractEventLoop:
+    loop: asyncio.AbstractEventLoop = client.loop.asyncio_loop
+    return loop

@@ -141,7 +141,7 @@ class Stage:
                 self._holder = None
             transport = self.session._transport
             assert transport._http is None or not transport._http.connector._acquired
-            assert transport._entered == set()
+            assert self.session._lifetime.entered == set()
             assert transport._slots._value == transport._max_connections
             assert (await self.session.get_batch(OTHER_ID)).is_terminal
 
@@ -273,7 +273,7 @@ class TestCancelling:
             with pytest.raises(asyncio.CancelledError):
                 await task
             holders = int(place.name == "slot queue")
-            assert len(session._transport._entered) == holders
+            assert len(session._lifetime.entered) == holders
             assert session._transport._slots._value == session._transport._max_connections - holders
 
     @pytest.mark.looptime
@@ -510,7 +510,7 @@ class TestConsumers:
                 await shared if call is wait else [_ async for _ in shared]
             assert caught.value is error
             assert shared.exception() is error
-            assert session._transport._entered == set()
+            assert session._lifetime.entered == set()
             await session.get_batch(BATCH_ID)
             assert len(server.requests) == 2
 
@@ -530,7 +530,7 @@ class TestClosing:
             await asyncio.wait({task})
             assert isinstance(innermost(task.exception()), SessionClosedError)
             assert task.cancelling() == 0 or call is wait_in_a_group  # before 3.13 a group forgets to take its own back
-            assert session._transport._entered == set()
+            assert session._lifetime.entered == set()
             assert session._transport._http.closed
 
     @calls_at(126, [place for place in PLACES if place.name in {"hanging request", "slot queue", "backoff sleep"}])
