@@ -1,7 +1,6 @@
 """Follow every item of every Runflow batch in flight, from asyncio."""
 
 from runflow_async import _startup as _startup  # first: it hears signals during the imports below
-from runflow_async._answers.transitions import ItemTransition
 from runflow_async._version import __version__
 from runflow_async._waits.many import BatchesWait
 from runflow_async._waits.one import BatchWait
@@ -39,6 +38,7 @@ from runflow_async.models import (
     BatchItemHandle,
     BatchStatus,
     ErrorDetail,
+    ItemTransition,
     WaitStats,
 )
 from runflow_async.schedules import wait_adaptive

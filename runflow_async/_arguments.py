@@ -13,7 +13,7 @@ from datetime import timedelta
 from decimal import Decimal
 from ipaddress import ip_address
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 from uuid import UUID
 
@@ -21,9 +21,6 @@ from runflow_async._answers.transitions import UUID_TEXT
 from runflow_async._text import Secret, printable
 from runflow_async.errors import ConfigurationError
 from runflow_async.models import Batch
-
-if TYPE_CHECKING:
-    from runflow_async._waits.recording import Checkpoint
 
 __all__ = [
     "DEFAULT_BASE_URL",
@@ -128,7 +125,7 @@ def _is_deferred(function: Callable[..., object]) -> bool:
     return any(is_kind(body) for is_kind in kinds for body in bodies)
 
 
-def check_checkpoint(value: Checkpoint | None) -> Checkpoint | None:
+def check_checkpoint(value: T) -> T:
     """Return a checkpoint, or None.
 
     Raises:
@@ -136,7 +133,7 @@ def check_checkpoint(value: Checkpoint | None) -> Checkpoint | None:
         CheckpointError: if it reports that it is not open.
     """
     if value is None:
-        return None
+        return value
     load, record = getattr(value, "load", None), getattr(value, "record", None)
     if isinstance(value, type) or not (callable(load) and callable(record)):
         raise ConfigurationError(

@@ -20,6 +20,7 @@ __all__ = [
     "BatchItemHandle",
     "BatchStatus",
     "ErrorDetail",
+    "ItemTransition",
     "WaitStats",
 ]
 
@@ -67,6 +68,32 @@ class BatchItemHandle(Struct, frozen=True, gc=False):
     def is_terminal(self) -> bool:
         """Whether the item has ended, successfully or not."""
         return self.status_code in TERMINAL_STATUSES
+
+
+class ItemTransition(Struct, frozen=True):
+    """One item went from one status to another; encodes to JSON as it is.
+
+    Attributes:
+        batch_id: the item's batch.
+        item: the item after the change.
+        previous: its status before; None when it is seen for the first time.
+        observed_at: when the answer that showed it arrived (UTC), not when it happened.
+    """
+
+    batch_id: UUID
+    item: BatchItemHandle
+    previous: str | None
+    observed_at: datetime
+
+    @property
+    def current(self) -> str:
+        """The item's status now, as the server spelled it."""
+        return self.item.status_code
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the item has ended with this."""
+        return self.item.is_terminal
 
 
 class Batch(Struct, frozen=True, kw_only=True):

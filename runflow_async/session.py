@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from tenacity.wait import wait_base
 
     from runflow_async._answers.decoding import ItemsPage
-    from runflow_async._waits.recording import Checkpoint
+    from runflow_async.checkpoints import Checkpoint
     from runflow_async.models import Batch, BatchItem
 
 __all__ = ["RunflowSession"]

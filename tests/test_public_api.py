@@ -12,7 +12,7 @@ import inspect
 import re
 from enum import Enum
 from types import FunctionType, ModuleType
-from typing import Any, ForwardRef
+from typing import Any, ForwardRef, Protocol
 from uuid import UUID
 
 import msgspec
@@ -179,6 +179,9 @@ parse_callback(body: bytes) -> BatchCallback
 verify_signature(secrets: str | Sequence[str], body: bytes, signature: str | None) -> None
 """,
     "runflow_async.checkpoints": """
+Checkpoint < Protocol
+    async load(batch_id: UUID) -> Batch | None
+    record(transition: ItemTransition) -> None
 SQLiteCheckpoints(path: str | os.PathLike[str])
     check_open() -> None
     async close() -> None
@@ -324,7 +327,7 @@ def describe(name: str, thing: Any) -> str:
 
 
 def constructor_of(cls: type) -> str:
-    has_own = "__init__" in vars(cls) or issubclass(cls, msgspec.Struct)
+    has_own = ("__init__" in vars(cls) and Protocol not in cls.__bases__) or issubclass(cls, msgspec.Struct)
     return signature_of(cls).removesuffix(" -> None") if has_own and cls.__name__ not in MADE_BY_OTHERS else ""
 
 

@@ -16,9 +16,9 @@ from msgspec.structs import replace
 from runflow_async._answers.decoding import PollAnswer, decode_batch
 from runflow_async._answers.lenient import without_depths
 from runflow_async._answers.tally import Tally, count_statuses, read_counts
-from runflow_async._answers.transitions import ItemChange, ItemTransition, diff_items, handle_of
+from runflow_async._answers.transitions import ItemChange, diff_items, handle_of
 from runflow_async.errors import MalformedResponseError
-from runflow_async.models import KNOWN_STATUSES, TERMINAL_STATUSES, Batch, BatchItemHandle
+from runflow_async.models import KNOWN_STATUSES, TERMINAL_STATUSES, Batch, BatchItemHandle, ItemTransition
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

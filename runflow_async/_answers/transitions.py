@@ -6,11 +6,8 @@ Pure: identity is the item's id, a terminal status stays, and the order is `sequ
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
-
-from msgspec import Struct
 
 from runflow_async.errors import MalformedResponseError
 from runflow_async.models import TERMINAL_STATUSES, BatchItemHandle
@@ -20,35 +17,9 @@ if TYPE_CHECKING:
 
     from runflow_async._answers.decoding import ItemLine
 
-__all__ = ["UUID_TEXT", "ItemChange", "ItemDiff", "ItemTransition", "are_canonical", "diff_items", "handle_of"]
+__all__ = ["UUID_TEXT", "ItemChange", "ItemDiff", "are_canonical", "diff_items", "handle_of"]
 
 UUID_TEXT = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}", re.IGNORECASE | re.ASCII)
-
-
-class ItemTransition(Struct, frozen=True):
-    """One item went from one status to another; encodes to JSON as it is.
-
-    Attributes:
-        batch_id: the item's batch.
-        item: the item after the change.
-        previous: its status before; None when it is seen for the first time.
-        observed_at: when the answer that showed it arrived (UTC), not when it happened.
-    """
-
-    batch_id: UUID
-    item: BatchItemHandle
-    previous: str | None
-    observed_at: datetime
-
-    @property
-    def current(self) -> str:
-        """The item's status now, as the server spelled it."""
-        return self.item.status_code
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether the item has ended with this."""
-        return self.item.is_terminal
 
 
 class ItemChange(NamedTuple):

@@ -15,7 +15,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakMethod, finalize
 
-from runflow_async._answers.transitions import ItemTransition
 from runflow_async._arguments import parse_batch_id
 from runflow_async._waits.agenda import SLACK
 from runflow_async._waits.alarm import Alarm
@@ -24,7 +23,7 @@ from runflow_async._waits.flights import Flights
 from runflow_async._waits.rota import Rota
 from runflow_async._waits.unused import WarnsIfUnused
 from runflow_async.errors import WaitClosedError
-from runflow_async.models import Batch
+from runflow_async.models import Batch, ItemTransition
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -10,14 +10,13 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from runflow_async._answers.transitions import ItemTransition
 from runflow_async._http.protocol import batch_path
 from runflow_async._waits.driving import Drive
 from runflow_async._waits.polling import Polling
 from runflow_async._waits.recording import Recording
 from runflow_async._waits.unused import WarnsIfUnused
 from runflow_async.errors import RunflowError, WaitClosedError, WaitTimeoutError
-from runflow_async.models import Batch, WaitStats
+from runflow_async.models import Batch, ItemTransition, WaitStats
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from runflow_async._lifetime import Lifetime
     from runflow_async._waits.options import WaitOptions
     from runflow_async._waits.outages import OngoingOutage
-    from runflow_async._waits.recording import Checkpoint
+    from runflow_async.checkpoints import Checkpoint
 
 __all__ = ["BatchWait"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from runflow_async._arguments import check_type
 from runflow_async._usercode import UserCode
@@ -11,22 +11,10 @@ from runflow_async.models import TERMINAL_STATUSES, Batch
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from runflow_async._answers.transitions import ItemTransition
+    from runflow_async.checkpoints import Checkpoint
+    from runflow_async.models import ItemTransition
 
-__all__ = ["Checkpoint", "Recording"]
-
-
-class Checkpoint(Protocol):
-    """Remembers across restarts what a consumer has taken, such as `runflow_async.checkpoints.SQLiteCheckpoints`."""
-
-    async def load(self, batch_id: UUID) -> Batch | None:
-        """What was recorded of a batch, as `since=` takes it; None if nothing was.
-
-        It is called once, in the wait's first step and inside of its `timeout`; again if that step was cancelled.
-        """
-
-    def record(self, transition: ItemTransition) -> None:
-        """Remember a transition that was taken; must not block. What it raises comes out of the wait."""
+__all__ = ["Recording"]
 
 
 class Recording:

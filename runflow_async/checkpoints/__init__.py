@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 from uuid import UUID
 
 from runflow_async._arguments import check_type
@@ -20,15 +20,27 @@ from runflow_async.errors import CheckpointError, ConfigurationError
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from runflow_async._answers.transitions import ItemTransition
-    from runflow_async.models import Batch
+    from runflow_async.models import Batch, ItemTransition
 
-__all__ = ["SQLiteCheckpoints"]
+__all__ = ["Checkpoint", "SQLiteCheckpoints"]
 
 logger = logging.getLogger("runflow_async")
 
 MOST_PENDING = 1_000_000
 """How many unwritten transitions are kept."""
+
+
+class Checkpoint(Protocol):
+    """What `checkpoint=` of a wait takes: a memory of the delivered transitions that survives restarts."""
+
+    async def load(self, batch_id: UUID) -> Batch | None:
+        """Return what was recorded of a batch, in the form that `since=` takes; None if nothing was.
+
+        Called once, in the wait's first step and within its `timeout`; called again if that step was cancelled.
+        """
+
+    def record(self, transition: ItemTransition) -> None:
+        """Record a transition that was delivered. Must not block. The wait raises what this raises."""
 
 
 class SQLiteCheckpoints:

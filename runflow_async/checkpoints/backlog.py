@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from uuid import UUID
 
-    from runflow_async._answers.transitions import ItemTransition
     from runflow_async.checkpoints.file import Row
+    from runflow_async.models import ItemTransition
 
 __all__ = ["Backlog"]
 

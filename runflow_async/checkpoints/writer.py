@@ -23,7 +23,7 @@ from runflow_async.checkpoints.reports import Reports, explain
 from runflow_async.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from runflow_async._answers.transitions import ItemTransition
+    from runflow_async.models import ItemTransition
 
 __all__ = ["Writer"]
 

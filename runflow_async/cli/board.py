@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from uuid import UUID
 
-    from runflow_async._answers.transitions import ItemTransition
-    from runflow_async.models import BatchItemHandle
+    from runflow_async.models import BatchItemHandle, ItemTransition
 
 __all__ = ["KINDS", "Board", "Progress", "kind_of"]
 

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from contextlib import AbstractContextManager
 
-    from runflow_async._answers.transitions import ItemTransition
     from runflow_async._waits.many import BatchesWait
     from runflow_async._waits.one import BatchWait
     from runflow_async.cli.exits import Exit
+    from runflow_async.models import ItemTransition
 
 __all__ = ["View", "accompany", "follow", "outcome", "status_of_wait"]
 

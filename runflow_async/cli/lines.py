@@ -17,9 +17,9 @@ from runflow_async.cli.running import say_of
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from runflow_async._answers.transitions import ItemTransition
     from runflow_async._waits.many import BatchesWait
     from runflow_async._waits.one import BatchWait
+    from runflow_async.models import ItemTransition
 
 __all__ = ["JsonLines", "PlainLines", "item_name", "summarise"]
 

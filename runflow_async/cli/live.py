@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console, ScreenContext
 
-    from runflow_async._answers.transitions import ItemTransition
     from runflow_async._waits.many import BatchesWait
-    from runflow_async.models import BatchItemHandle
+    from runflow_async.models import BatchItemHandle, ItemTransition
 
 __all__ = ["LiveView"]
 

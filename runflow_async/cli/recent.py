@@ -14,7 +14,7 @@ from runflow_async.cli.lines import item_name
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runflow_async._answers.transitions import ItemTransition
+    from runflow_async.models import ItemTransition
 
 __all__ = ["draw_recent"]
 

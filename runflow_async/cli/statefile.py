@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from uuid import UUID
 
-    from runflow_async._answers.transitions import ItemTransition
+    from runflow_async.models import ItemTransition
 
 __all__ = ["StateFile", "read_snapshots"]
 

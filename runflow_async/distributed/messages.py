@@ -10,9 +10,8 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from runflow_async._answers.transitions import ItemTransition
 from runflow_async.errors import RunflowError
-from runflow_async.models import Batch, BatchItemHandle, WaitStats
+from runflow_async.models import Batch, BatchItemHandle, ItemTransition, WaitStats
 
 if TYPE_CHECKING:
     from runflow_async._waits.one import BatchWait

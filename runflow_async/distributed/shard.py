@@ -36,10 +36,10 @@ from runflow_async.models import Batch
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from runflow_async._answers.transitions import ItemTransition
     from runflow_async._waits.many import BatchesWait
     from runflow_async._waits.one import BatchWait
     from runflow_async.distributed.config import SessionConfig
+    from runflow_async.models import ItemTransition
     from runflow_async.session import RunflowSession
 
 __all__ = ["Shard", "WaitKeywords", "run_shard"]

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from msgspec.structs import replace
 
-from runflow_async._answers.transitions import ItemTransition
 from runflow_async._lifetime import Lifetime
 from runflow_async._waits.completions import Completions, raise_failures
 from runflow_async._waits.unused import WarnsIfUnused
 from runflow_async.distributed.coordinator import Coordinator
 from runflow_async.distributed.remote import RemoteWait
 from runflow_async.errors import WaitClosedError
-from runflow_async.models import Batch
+from runflow_async.models import Batch, ItemTransition
 
 if TYPE_CHECKING:
     from types import TracebackType

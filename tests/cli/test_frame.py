@@ -14,12 +14,11 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from runflow_async import ServerError
-from runflow_async._answers.transitions import ItemTransition
 from runflow_async.cli.bars import bar_cells
 from runflow_async.cli.board import KINDS, PACE_SPAN, Board, Progress
 from runflow_async.cli.frame import Scene, draw_frame, seconds_text
 from runflow_async.cli.recent import draw_recent
-from runflow_async.models import BatchItemHandle
+from runflow_async.models import BatchItemHandle, ItemTransition
 from tests.virtual import body, play
 
 ITEM = BatchItemHandle(UUID(int=1), 0, UUID(int=2), "succeeded")

@@ -57,7 +57,7 @@ from runflow_async import (
     wait_adaptive,
 )
 from runflow_async.callbacks import BatchCallback, callback_application, parse_callback, verify_signature
-from runflow_async.checkpoints import SQLiteCheckpoints
+from runflow_async.checkpoints import Checkpoint, SQLiteCheckpoints
 from runflow_async.distributed import DistributedWait, RemoteWait, SessionConfig, wait_for_batches
 from runflow_async.emulator import BatchDetails, Emulator, Fault, ReceivedRequest, SentCallback, faults
 
@@ -298,8 +298,9 @@ async def checkpoints(session: RunflowSession, batch_id: UUID) -> None:
     """Kept in a file, or as the user likes."""
     async with SQLiteCheckpoints("taken.db") as kept:
         assert_type(kept, SQLiteCheckpoints)
+        named: Checkpoint = kept
         session.wait_for_batch(batch_id, checkpoint=kept)
-        session.wait_for_batches([batch_id], checkpoint=kept)
+        session.wait_for_batches([batch_id], checkpoint=named)
         assert_type(await kept.load(batch_id), Batch | None)
         assert_type(await kept.flush(), None)
         assert_type(await kept.forget(batch_id), None)

@@ -16,10 +16,9 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from runflow_async._answers.transitions import ItemTransition
 from runflow_async.cli.lines import item_name
 from runflow_async.errors import ConfigurationError
-from runflow_async.models import TERMINAL_STATUSES, BatchStatus
+from runflow_async.models import TERMINAL_STATUSES, BatchStatus, ItemTransition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
