@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -13,7 +13,6 @@ from msgspec import Meta, Struct
 from runflow_async.errors import BatchFailedError
 
 __all__ = [
-    "KNOWN_STATUSES",
     "TERMINAL_STATUSES",
     "Batch",
     "BatchItem",
@@ -21,7 +20,9 @@ __all__ = [
     "BatchStatus",
     "ErrorDetail",
     "ItemTransition",
+    "Phase",
     "WaitStats",
+    "phase_of",
 ]
 
 Instant = Annotated[datetime, Meta(tz=True)]
@@ -42,11 +43,39 @@ class BatchStatus(StrEnum):
     PARTIAL_SUCCEEDED = "partial_succeeded"
 
 
-TERMINAL_STATUSES: frozenset[str] = frozenset({"succeeded", "failed", "canceled", "cancelled", "partial_succeeded"})
+class Phase(Enum):
+    """The meaning of a status, of an item or a batch, apart from its spelling."""
+
+    WAITING = auto()
+    RUNNING = auto()
+    SUCCEEDED = auto()
+    PARTLY_SUCCEEDED = auto()
+    FAILED = auto()
+    CANCELLED = auto()
+    UNKNOWN = auto()
+
+
+_phases: dict[str | None, Phase] = {
+    "queued": Phase.WAITING,
+    "dispatching": Phase.WAITING,
+    "running": Phase.RUNNING,
+    "succeeded": Phase.SUCCEEDED,
+    "partial_succeeded": Phase.PARTLY_SUCCEEDED,
+    "failed": Phase.FAILED,
+    "canceled": Phase.CANCELLED,
+    "cancelled": Phase.CANCELLED,
+}
+
+
+def phase_of(status: str | None) -> Phase:
+    """Return the phase of a status as the server spells it."""
+    return _phases.get(status, Phase.UNKNOWN)
+
+
+TERMINAL_STATUSES: frozenset[str] = frozenset(
+    {status for status, phase in _phases.items() if status and phase not in {Phase.WAITING, Phase.RUNNING}}
+)
 """Final statuses, including both of the server's spellings of cancelled."""
-
-
-KNOWN_STATUSES = TERMINAL_STATUSES | frozenset(BatchStatus)
 
 
 def _check_finite(cost: Decimal | None) -> None:

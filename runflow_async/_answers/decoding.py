@@ -64,6 +64,11 @@ class PollAnswer(Struct, frozen=True, gc=False):
         """As `Batch.is_terminal`."""
         return self.status_code in TERMINAL_STATUSES or self.completed_at is not None
 
+    @property
+    def items_ended(self) -> int:
+        """How many items the batch's own counts say have ended."""
+        return (self.items_succeeded or 0) + (self.items_failed or 0) + (self.items_cancelled or 0)
+
 
 class ItemsPage(Struct, frozen=True, gc=False):
     """One page of a batch's items, and where the next one is.

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from runflow_async.models import TERMINAL_STATUSES
+from runflow_async.models import TERMINAL_STATUSES, Phase, phase_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Iterable
 
     from runflow_async._answers.decoding import PollAnswer
 
 __all__ = ["Tally", "count_statuses", "read_counts"]
-
-NOT_BEGUN = frozenset({"queued", "dispatching"})
 
 
 class Tally(NamedTuple):
@@ -24,16 +23,18 @@ class Tally(NamedTuple):
     finished: int
 
 
-def count_statuses(statuses: Collection[str]) -> Tally:
-    """The tally of items that are listed one by one."""
-    waiting = sum(status in NOT_BEGUN for status in statuses)
-    finished = sum(status in TERMINAL_STATUSES for status in statuses)
-    return Tally(waiting, len(statuses) - waiting - finished, finished)
+def count_statuses(statuses: Iterable[str]) -> Tally:
+    """The tally of items that are listed one by one. An unknown status counts as running."""
+    counts = Counter(statuses)
+    waiting = sum(counts[status] for status in counts if phase_of(status) is Phase.WAITING)
+    finished = sum(counts[status] for status in counts if status in TERMINAL_STATUSES)
+    return Tally(waiting, counts.total() - waiting - finished, finished)
 
 
 def read_counts(answer: PollAnswer) -> Tally:
     """The tally of a batch whose answer lists no items."""
-    # Without a list of items the batch's own counts have to do; they do not tell which have begun.
-    finished = (answer.items_succeeded or 0) + (answer.items_failed or 0) + (answer.items_cancelled or 0)
-    left = max(0, (answer.items_total or 0) - finished)
-    return Tally(left, 0, finished) if answer.status_code in NOT_BEGUN else Tally(0, left, finished)
+    # The batch's own counts have to do. They do not tell how many have begun; the batch's status does.
+    left = max(0, (answer.items_total or 0) - answer.items_ended)
+    if phase_of(answer.status_code) is Phase.WAITING:
+        return Tally(left, 0, answer.items_ended)
+    return Tally(0, left, answer.items_ended)

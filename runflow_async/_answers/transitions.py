@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from runflow_async.errors import MalformedResponseError
-from runflow_async.models import TERMINAL_STATUSES, BatchItemHandle
+from runflow_async.models import TERMINAL_STATUSES, BatchItemHandle, phase_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,9 +37,9 @@ class ItemChange(NamedTuple):
 
     @property
     def is_second_end(self) -> bool:
-        """Whether an item that has ended is said to have ended otherwise; the spellings of "canceled" are one."""
+        """Whether an item that has ended is said to have ended otherwise, not only in another spelling."""
         ends = {self.previous, self.item.status_code}
-        return ends <= TERMINAL_STATUSES and ends != {"canceled", "cancelled"}
+        return ends <= TERMINAL_STATUSES and len({phase_of(end) for end in ends}) > 1
 
 
 class ItemDiff(NamedTuple):

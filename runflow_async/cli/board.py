@@ -9,7 +9,7 @@ import math
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-from runflow_async.models import TERMINAL_STATUSES
+from runflow_async.models import TERMINAL_STATUSES, Phase, phase_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,14 +22,11 @@ __all__ = ["KINDS", "Board", "Progress", "kind_of"]
 KINDS = ("succeeded", "failed", "cancelled", "running", "queued", "other")
 """Kinds of statuses, in their order in a bar."""
 KIND_OF = {
-    "succeeded": "succeeded",
-    "failed": "failed",
-    "canceled": "cancelled",
-    "cancelled": "cancelled",
-    "partial_succeeded": "other",
-    "running": "running",
-    "queued": "queued",
-    "dispatching": "queued",
+    Phase.SUCCEEDED: "succeeded",
+    Phase.FAILED: "failed",
+    Phase.CANCELLED: "cancelled",
+    Phase.RUNNING: "running",
+    Phase.WAITING: "queued",
 }
 PACE_SPAN = 60.0
 """Seconds over which the items per second are measured."""
@@ -39,7 +36,7 @@ REMEMBERED = 50
 
 def kind_of(status: str) -> str:
     """Return the kind of an item's status; unknown statuses are `other`."""
-    return KIND_OF.get(status, "other")
+    return KIND_OF.get(phase_of(status), "other")
 
 
 class Progress:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from runflow_async._text import printable
 from runflow_async.cli.timeline.lifelines import STRAGGLING
+from runflow_async.models import Phase, phase_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -58,17 +59,17 @@ CANCELLED = Look("cancelled", "#222222", "s", "■")
 OPEN = Look("not ended", "#222222", ">", "▷")
 STRAGGLER = Look("straggler", "#000000", sign="◀")
 OTHER = Look("other", "#b8a999")
-LOOKS = {
+BARS = {
     "queued": Look("queued", "#d5dce4"),
     "dispatching": Look("dispatching", "#7fbfec"),
     "running": Look("running", "#0072b2"),
-    "succeeded": SUCCEEDED,
-    "partial_succeeded": Look("partly succeeded", "#cc79a7", "P", "✚"),
-    "failed": FAILED,
-    "canceled": CANCELLED,
-    "cancelled": CANCELLED,
 }
-ENDS = [*dict.fromkeys(look for look in LOOKS.values() if look.marker), OPEN]
+ENDS = {
+    Phase.SUCCEEDED: SUCCEEDED,
+    Phase.PARTLY_SUCCEEDED: Look("partly succeeded", "#cc79a7", "P", "✚"),
+    Phase.FAILED: FAILED,
+    Phase.CANCELLED: CANCELLED,
+}
 
 EXPLANATION = (
     "One bar per item, from when it was first seen to its end. "
@@ -78,7 +79,7 @@ EXPLANATION = (
 
 def look_of(status: str) -> Look:
     """Return the look of a status; unknown ones share a neutral look."""
-    return LOOKS.get(status, OTHER)
+    return BARS.get(status) or ENDS.get(phase_of(status), OTHER)
 
 
 def end_of(item: Lifeline) -> Look:
@@ -97,13 +98,13 @@ def key_of(lifelines: Lifelines) -> Iterator[Entry]:
     """Explain the bars and marks in the picture: bars first, then ends, stragglers last."""
     items = [item for batch in lifelines.batches for item in batch.items]
     statuses = {stay.status for item in items for stay in item.stays}
-    for status, look in LOOKS.items():
-        if status in statuses and not look.marker:
+    for status, look in BARS.items():
+        if status in statuses:
             yield Entry(look, look.name)
-    if unknown := sorted(printable(status, 20) for status in statuses - LOOKS.keys()):
+    if unknown := sorted(printable(status, 20) for status in statuses if look_of(status) is OTHER):
         yield Entry(OTHER, f"{OTHER.name}: {', '.join(unknown[:3])}{', …' if unknown[3:] else ''}")
     counts = Counter(end_of(item) for item in items)
-    for look in ENDS:
+    for look in (*ENDS.values(), OPEN):
         if counts[look]:
             yield Entry(look, f"{look.name} ({counts[look]:,})")
     if late := sum(batch.is_straggler(item) for batch in lifelines.batches for item in batch.items):
@@ -133,7 +134,7 @@ def _count_items(items: Sequence[Lifeline]) -> str:
 
 def _count_ends(items: Iterable[Lifeline]) -> list[str]:
     counts = Counter(end_of(item) for item in items)
-    return [f"{counts[look]:,} {look.name}" for look in ENDS if counts[look]]
+    return [f"{counts[look]:,} {look.name}" for look in (*ENDS.values(), OPEN) if counts[look]]
 
 
 def describe(item: Lifeline, batch: BatchLifelines) -> str:
