@@ -10,7 +10,7 @@ import json
 import logging
 import random
 import re
-from collections import Counter, deque
+from collections import Counter
 from contextlib import suppress
 from copy import copy
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -169,10 +169,10 @@ SPOILERS: list[Callable[[random.Random, Original], bytes]] = [
 ]
 
 
-def state_of(ledger: Ledger) -> list[object]:
-    """All that a ledger holds, containers copied, so that a later change shows."""
-    values = [getattr(ledger, name) for name in Ledger.__slots__]
-    return [ledger._delivered is ledger._seen, *(v.copy() if isinstance(v, (dict, deque)) else v for v in values)]
+def view_of(ledger: Ledger) -> tuple[object, ...]:
+    """All that can be seen of a ledger, without a trace of having looked."""
+    ledger = copy(ledger)
+    return ledger.batch, ledger.delivered, ledger.tally, ledger.is_terminal, ledger.has_pending
 
 
 class Wait:
@@ -191,11 +191,12 @@ class Wait:
         except MalformedResponseError:
             return "decoder"
         self.ledger.is_terminal = False  # or it would ignore what is not terminal, however it is spoilt
-        before = state_of(self.ledger)
+        before = view_of(self.ledger)
         try:
             self.ledger.take(answer, decoded, self.now)
         except MalformedResponseError:
-            assert state_of(self.ledger) == before, "half of a refused answer was applied"
+            assert view_of(self.ledger) == before, "half of a refused answer was applied"
+            assert not self.ledger.is_unchanged(answer), "it would pass for a good one if it came again"
             return "ledger"
         self._learn(decoded)
         return "nobody"

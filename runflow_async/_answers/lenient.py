@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
+from types import GenericAlias
 from typing import Any, Generic, TypeVar, get_type_hints
 
 import msgspec
@@ -41,14 +42,16 @@ class WarnOnce:
         subject: what every text is about, such as `batch 8c1f…`.
     """
 
+    __slots__ = ("_known", "_subject")
+
     def __init__(self, subject: str) -> None:
         self._subject = subject
-        self._known: set[str] = set()
+        self._known: frozenset[str] = frozenset()  # costs nothing as long as nothing is wrong
 
     def __call__(self, text: str, *details: object) -> None:
         """Log the text, unless that was done before."""
         if text not in self._known:
-            self._known.add(text)
+            self._known |= {text}
             logger.warning("%s: %s", self._subject, text % details)
 
 
@@ -68,7 +71,7 @@ class Lenient(Generic[S]):
         self._essential = frozenset(essential)
         self._readers = readers or {}
         self._strict = msgspec.json.Decoder(kind)
-        self._list: msgspec.json.Decoder[list[S] | None] = msgspec.json.Decoder(list[kind] | None)  # type: ignore[valid-type]  # built while running
+        self._list: msgspec.json.Decoder[list[S] | None] = msgspec.json.Decoder(GenericAlias(list, (kind,)) | None)
         self._loose = msgspec.json.Decoder(_loosened(kind))
         self._types: dict[str, Any] = get_type_hints(kind, include_extras=True)
 
