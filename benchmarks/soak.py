@@ -286,7 +286,7 @@ def resident() -> int:
 
 def held_connections(session: RunflowSession) -> int:
     """Connections of the session's pool that are in use or waited for."""
-    http = session._transport._http  # noqa: SLF001  # a leak check looks inside
+    http = session._transport._connections.http  # noqa: SLF001  # a leak check looks inside
     connector = http and http.connector
     if connector is None:
         return 0

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-from msgspec.structs import replace
 from tenacity import wait_random
 
-from runflow_async._answers.decoding import decode_batch, decode_items
-from runflow_async._answers.lenient import WarnOnce
 from runflow_async._arguments import (
     DEFAULT_BASE_URL,
     check_checkpoint,
@@ -26,17 +23,17 @@ from runflow_async._arguments import (
     parse_since,
     parse_since_of_many,
 )
-from runflow_async._http.paging import iter_pages
-from runflow_async._http.protocol import batch_path, check_answer_id, items_path, request_headers
+from runflow_async._http.protocol import request_headers
 from runflow_async._http.throttle import Throttle
 from runflow_async._http.transport import Transport
 from runflow_async._lifetime import Lifetime
+from runflow_async._reads import Reads
 from runflow_async._waits.many import BatchesWait
 from runflow_async._waits.one import BatchWait
 from runflow_async._waits.options import WaitOptions
 from runflow_async._waits.registry import Registry
-from runflow_async._waits.retries import RetryPolicy, retrying
-from runflow_async.errors import ConfigurationError, MalformedResponseError, RunflowError
+from runflow_async._waits.retries import RetryPolicy
+from runflow_async.errors import ConfigurationError
 from runflow_async.schedules import check_strategy
 
 if TYPE_CHECKING:
@@ -49,7 +46,6 @@ if TYPE_CHECKING:
     from tenacity import RetryCallState
     from tenacity.wait import wait_base
 
-    from runflow_async._answers.decoding import ItemsPage
     from runflow_async.checkpoints import Checkpoint
     from runflow_async.models import Batch, BatchItem
 
@@ -110,22 +106,24 @@ class RunflowSession:
         self._max_retry_after = check_seconds("max_retry_after", max_retry_after)
         self._max_connections = check_count("max_connections", max_connections)
         self._lifetime = Lifetime()
+        self._throttle = Throttle(_rate(max_rate), self._max_retry_after)
         self._transport = Transport(
             self._lifetime,
+            self._throttle,
             base_url=self._base_url,
             headers=request_headers(parse_api_key(key), parse_organization_id(organization)),
             http=http,
             request_timeout=check_seconds("request_timeout", request_timeout),
             max_connections=self._max_connections,
             max_response_bytes=check_count("max_response_bytes", max_response_bytes),
-            throttle=Throttle(_rate(max_rate), self._max_retry_after),
         )
+        self._reads = Reads(self._lifetime, self._transport, self._retry, self._max_retry_after)
         self._registry = Registry()
 
     @property
     def throttle(self) -> Throttle:
         """The rate that all requests of this session share; use it to divide one rate among several sessions."""
-        return self._transport.throttle
+        return self._throttle
 
     def __repr__(self) -> str:
         return f"<RunflowSession {self._base_url}{' closed' if self._lifetime.closed else ''}>"
@@ -150,19 +148,7 @@ class RunflowSession:
             ConfigurationError: if `batch_id` is not a UUID.
             RunflowError: the last error, if it is final or the attempts are used up.
         """
-        asked = parse_batch_id(batch_id)
-        batch: Batch = await self._retrying("get_batch", asked, self._fetch_batch, asked, WarnOnce(f"batch {asked}"))
-        return batch
-
-    async def _fetch_batch(self, batch_id: UUID, warn: WarnOnce) -> Batch:
-        reply = await self._transport.get(batch_path(batch_id), sent=_uncounted)
-        batch = decode_batch(reply.body, warn)
-        try:
-            check_answer_id(batch.id, batch_id, reply.body, warn)
-        except MalformedResponseError:
-            reply.distrust()
-            raise
-        return batch if batch.id is not None else replace(batch, id=batch_id)
+        return await self._reads.batch(parse_batch_id(batch_id))
 
     def iter_batch_items(self, batch_id: UUID | str, *, page_size: int = LARGEST_PAGE) -> AsyncIterator[BatchItem]:
         """Iterate a batch's items with their inputs and results, in the server's order, each once.
@@ -187,36 +173,11 @@ class RunflowSession:
         if check_count("page_size", page_size) > LARGEST_PAGE:
             raise ConfigurationError(f"page_size must be at most {LARGEST_PAGE}, not {page_size}")
         self._lifetime.check_open()
-        warn = WarnOnce(f"items of batch {asked}")
-
-        async def fetch(cursor: str | None) -> ItemsPage:
-            path = items_path(asked, page_size, cursor)
-            page: ItemsPage = await self._retrying("iter_batch_items", asked, self._fetch_items, path, asked, warn)
-            return page
-
-        return iter_pages(fetch, lambda: self._items_total(asked), warn)
+        return self._reads.items(asked, page_size, lambda: self._items_total(asked))
 
     def _items_total(self, batch_id: UUID) -> int | None:
         batches = (wait.batch for wait in self._registry.waits(batch_id))
         return next((batch.items_total for batch in batches if batch is not None), None)
-
-    async def _fetch_items(self, path: str, batch_id: UUID, warn: WarnOnce) -> ItemsPage:
-        reply = await self._transport.get(path, sent=_uncounted)
-        page = decode_items(reply.body, warn)
-        for number, item in enumerate(page.items):
-            if item.batch_id not in (None, batch_id):
-                reply.distrust()
-                raise MalformedResponseError("an item of another batch", where=f"$.items[{number}].batch_id")
-        return page
-
-    async def _retrying(self, purpose: str, batch_id: UUID, fetch: Callable[..., Any], *arguments: Any) -> Any:
-        engine = retrying(self._retry, subject=f"batch {batch_id}", max_retry_after=self._max_retry_after)
-        try:
-            with self._lifetime.scope(purpose):
-                return await engine(fetch, *arguments)
-        except RunflowError as error:
-            error.batch_id = batch_id
-            raise
 
     def wait_for_batch(
         self,
@@ -363,10 +324,6 @@ class RunflowSession:
         self._lifetime.check_loop()
         nudged = [wait.nudge() for wait in self._registry.waits(asked)]
         return any(nudged)
-
-
-def _uncounted() -> None:
-    """Requests of a single call are not counted."""
 
 
 def _rate(value: float | None) -> float | None:

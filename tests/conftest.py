@@ -65,7 +65,7 @@ async def session(emulator: Emulator) -> AsyncIterator[RunflowSession]:
     loop.set_exception_handler(lambda _, context: reported.append(context))
     async with RunflowSession(emulator.api_key, base_url=emulator.url) as session:
         yield session
-        http = session._transport._http
+        http = session._transport._connections.http
         assert http is None or http.closed or not http.connector._acquired, "a connection is still held"
         assert not session._lifetime.entered, "somebody is still in a call"
     gc.collect()

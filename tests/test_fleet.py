@@ -12,7 +12,7 @@ import pytest
 
 from runflow_async import AuthenticationError, ServerError, SessionClosedError, WaitClosedError
 from runflow_async._arguments import parse_batch_id
-from runflow_async._http.transport import Reply
+from runflow_async._http.replies import Reply
 from runflow_async._waits.many import BatchesWait
 from tests.rig import eventually
 from tests.virtual import VirtualTransport, body, line, status_at

@@ -92,7 +92,7 @@ class TestRequests:
 
     async def test_store_no_cookies(self, emulator, session):
         await session.get_batch(emulator.create_batch())
-        assert isinstance(session._transport._http.cookie_jar, aiohttp.DummyCookieJar)
+        assert isinstance(session._transport._connections.http.cookie_jar, aiohttp.DummyCookieJar)
 
     async def test_go_through_the_users_own_session_and_leave_it_open(self, emulator):
         seen = []
@@ -182,7 +182,7 @@ class TestWaits:
             tasks = [group.create_task(session.wait_for_batch(i, interval=0.1)) for i in ids]
         assert [task.result().id for task in tasks] == ids
         assert Counter(task.result().status_code for task in tasks) == {"partial_succeeded": 100}
-        assert len(session._transport._http.connector._conns) == 1
+        assert len(session._transport._connections.http.connector._conns) == 1
 
     async def test_yield_what_the_script_says(self, emulator, session):
         batch_id = emulator.create_scripted_batch(SCRIPT)
@@ -235,7 +235,7 @@ class TestWaits:
     async def test_hold_no_connection_between_polls(self, emulator, session):
         wait = session.wait_for_batch(emulator.create_batch(), interval=60)
         await anext(wait)
-        assert not session._transport._http.connector._acquired
+        assert not session._transport._connections.http.connector._acquired
 
     async def test_leave_nothing_behind_after_break_error_cancel_and_close(self, emulator, session):
         batch_id = emulator.create_batch()

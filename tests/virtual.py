@@ -12,7 +12,7 @@ from uuid import UUID, uuid5
 
 import msgspec
 
-from runflow_async._http.transport import Reply
+from runflow_async._http.replies import Reply
 from runflow_async._lifetime import Lifetime
 from runflow_async._waits.one import BatchWait
 from runflow_async._waits.options import WaitOptions
@@ -71,7 +71,6 @@ class VirtualTransport:
         self.answer = answer
         self.roundtrip = roundtrip
         self.polled_at: list[float] = []
-        self.distrusted = 0
         self.lifetime = Lifetime()
         self.request_timeout = 30.0
         self._origin: float | None = None

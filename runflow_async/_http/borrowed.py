@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from traceback import walk_tb
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
+from runflow_async._http.wire import authorize, respond_as_ours
 from runflow_async.errors import ConfigurationError
 
-__all__ = ["callers_own", "check_http"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["borrowed_options", "callers_own", "check_http", "room_in"]
 
 CALLING_HOOKS = frozenset(
     {
@@ -41,6 +46,25 @@ def check_http(http: object) -> aiohttp.ClientSession | None:
             "(credentials for a proxy go into proxy_auth=)"
         )
     return http
+
+
+def borrowed_options(http: aiohttp.ClientSession, headers: Mapping[str, str]) -> dict[str, Any]:
+    """The keywords with which it sends these headers and answers with our response class."""
+    kept = getattr(http, "_middlewares", ())  # a request's middlewares replace the session's
+    if not http.trust_env:
+        return {"headers": headers, "middlewares": (*kept, respond_as_ours)}
+    # aiohttp refuses a request with an Authorization if ~/.netrc has one for the host too: ours is added after that.
+    return {"headers": None, "middlewares": (authorize(headers), *kept, respond_as_ours)}
+
+
+def room_in(http: aiohttp.ClientSession | None) -> int:
+    """The size of its pool; 0 if it has no limit.
+
+    Requests that queue inside of a smaller pool would use up their `request_timeout`.
+    """
+    connector = http.connector if http is not None else None
+    bounds = (connector.limit, connector.limit_per_host) if connector is not None else ()
+    return min(filter(None, bounds), default=0)
 
 
 def callers_own(error: Exception) -> Exception | None:

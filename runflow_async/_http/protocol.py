@@ -22,11 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from uuid import UUID
 
-    from runflow_async._answers.lenient import Warn
-
 __all__ = [
     "batch_path",
-    "check_answer_id",
     "error_for_status",
     "items_path",
     "parse_retry_after",
@@ -57,25 +54,6 @@ def request_headers(api_key: Secret, organization_id: str | None) -> dict[str, s
     if organization_id is not None:
         headers["X-Organization-Id"] = organization_id
     return headers
-
-
-def check_answer_id(answered: UUID | None, asked: UUID, body: bytes, warn: Warn) -> None:
-    """Refuse another batch's answer; one that names no batch, as the contract allows, is taken with a warning.
-
-    A server can push an answer onto an idle connection, and the HTTP client hands it to the next request.
-
-    Raises:
-        MalformedResponseError: if the answer names another batch, or none and its body is no UTF-8: then the name of
-            the field itself may have been corrupted on the way.
-    """
-    if answered is None:
-        try:
-            body.decode()
-        except UnicodeDecodeError:
-            raise MalformedResponseError("no id, and text that is not UTF-8") from None
-        warn("the answer has no id and is taken as this batch's")
-    elif answered != asked:
-        raise MalformedResponseError(f"batch {asked} was asked for and {answered} answered", where="$.id")
 
 
 def parse_retry_after(values: Sequence[str], date: str | None, now: datetime) -> float | None:

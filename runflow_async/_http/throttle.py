@@ -27,7 +27,7 @@ LEAST = 1.0
 """Requests per second that are made in any case."""
 WINDOW = 1.0
 """Seconds over which the pace is measured."""
-LATENESS = 0.02
+LATENESS_SECONDS = 0.02
 """Seconds of a late timer that are made up for; more would be a burst."""
 
 
@@ -174,7 +174,7 @@ class Throttle:
         rate = self.rate(now)
         if self._held_until <= now:
             self._held_until = -math.inf
-        self._free_at = -math.inf if rate == math.inf else max(self._free_at, now - LATENESS) + 1 / rate
+        self._free_at = -math.inf if rate == math.inf else max(self._free_at, now - LATENESS_SECONDS) + 1 / rate
 
     def _set_timer(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._timer is None and self._queue and (ready := self._ready_at(loop.time())) < math.inf:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,7 +22,8 @@ from runflow_async.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Iterator, Mapping
+    import asyncio
+    from collections.abc import Iterator, Mapping
 
     from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
     from aiohttp.client_proto import ResponseHandler
@@ -35,8 +35,6 @@ __all__ = [
     "Request",
     "Response",
     "authorize",
-    "close_with_the_loop",
-    "cut",
     "let_go",
     "respond_as_ours",
     "retry_after",
@@ -139,28 +137,6 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-
-
-async def close_with_the_loop(http: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
-    """Hold a session that `aclose()` closes.
-
-    asyncio.run does that to async generators that are still open, and the event loop to those that are freed, so that
-    a session nobody closed is closed, too. The loop may be about to stop, so nothing is awaited and no task is made.
-    """
-    try:
-        yield
-    finally:
-        if http.connector is not None:
-            # The public method makes a task.
-            http.connector._close(abort_ssl=True)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-
-
-def cut(http: aiohttp.ClientSession) -> Awaitable[None]:
-    """Close its connections at once; what is returned waits until they are gone."""
-    if http.connector is None:
-        return asyncio.sleep(0)
-    # The method of the base class begins without an await; that of TCPConnector is a coroutine.
-    return aiohttp.BaseConnector.close(http.connector, abort_ssl=True)
 
 
 def let_go(response: aiohttp.ClientResponse) -> None:

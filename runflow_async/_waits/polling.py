@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from runflow_async._answers.decoding import decode_poll
 from runflow_async._answers.ledger import Ledger
-from runflow_async._http.protocol import check_answer_id
 from runflow_async._usercode import UserCode
 from runflow_async._waits.agenda import SLACK, Agenda
 from runflow_async._waits.alarm import Alarm
@@ -21,14 +20,14 @@ from runflow_async._waits.costs import Costs
 from runflow_async._waits.limits import outage_error, timeout_error
 from runflow_async._waits.outages import OngoingOutage, Outage
 from runflow_async._waits.retries import JUST_CREATED_SECONDS, verdict_of
-from runflow_async.errors import MalformedResponseError, NotFoundError, RunflowError, Verdict
+from runflow_async.errors import NotFoundError, RunflowError, Verdict
 from runflow_async.schedules import PollState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from uuid import UUID
 
-    from runflow_async._http.transport import Reply
+    from runflow_async._http.replies import Reply
     from runflow_async._waits.options import WaitOptions
     from runflow_async.models import Batch, WaitStats
 
@@ -164,11 +163,7 @@ class Polling:
             return
         began = self._now()
         answer = decode_poll(reply.body, self.ledger.warn)
-        try:
-            check_answer_id(answer.id, self.ledger.batch_id, reply.body, self.ledger.warn)
-        except MalformedResponseError:
-            reply.distrust()
-            raise
+        reply.require_batch(self.ledger.batch_id, answer.id, self.ledger.warn)
         self.ledger.take(reply.body, answer, datetime.now(UTC))
         if len(reply.body) > LARGE_BODY:
             stalled = 1000 * (self._now() - began)

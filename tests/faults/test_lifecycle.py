@@ -140,9 +140,10 @@ class Stage:
                 assert (await self._holder).is_terminal
                 self._holder = None
             transport = self.session._transport
-            assert transport._http is None or not transport._http.connector._acquired
+            http = transport._connections.http
+            assert http is None or not http.connector._acquired
             assert self.session._lifetime.entered == set()
-            assert transport._slots._value == transport._max_connections
+            assert transport._turns._slots._value == transport._turns._total
             assert (await self.session.get_batch(OTHER_ID)).is_terminal
 
     async def check_capacity(self) -> None:
@@ -150,7 +151,7 @@ class Stage:
         if self.scene.marks:
             await asyncio.sleep(1000)  # until the pace is what it was
         self._hanging, before = True, len(self.server.requests)
-        count = self.session._transport._max_connections
+        count = self.session._transport._turns._total
         tasks = [asyncio.create_task(self.session.get_batch(BATCH_ID)) for _ in range(count + 2)]
         await eventually(lambda: len(self.server.requests) == before + count)
         await asyncio.sleep(0.005)
@@ -260,7 +261,7 @@ class TestCancelling:
     async def test_anywhere_leaves_nothing_behind(self, certificates, scene, make, late):
         async with staged(scene, certificates) as stage:
             await stage.check()
-            async with assert_no_leaks(lambda: stage.session._transport._http):
+            async with assert_no_leaks(lambda: stage.session._transport._connections.http):
                 cuts = await cancel_at_every_suspension(lambda: stage.call(make), settle=stage.check, late=late)
             assert len(cuts) > 1
             await stage.check_capacity()
@@ -274,7 +275,7 @@ class TestCancelling:
                 await task
             holders = int(place.name == "slot queue")
             assert len(session._lifetime.entered) == holders
-            assert session._transport._slots._value == session._transport._max_connections - holders
+            assert session._transport._turns._slots._value == session._transport._turns._total - holders
 
     @pytest.mark.looptime
     async def test_row_120_gives_its_turn_to_the_next(self):
@@ -305,7 +306,7 @@ class TestCancelling:
                 with suppress(asyncio.CancelledError):
                     await closing
                 await session.close()
-                assert session._transport._http.closed
+                assert session._transport._connections.http.closed
                 assert isinstance(task.exception(), SessionClosedError)
 
 
@@ -323,7 +324,7 @@ class TestLeavingCancelled:
                         waiting = asyncio.create_task(session.get_batch(BATCH_ID))
                         await eventually(lambda: len(server.requests) == 2)
                     scope.cancel()
-            assert session._transport._http.closed
+            assert session._transport._connections.http.closed
             await eventually(lambda: server.open_connections == 0)
             if waiting is not None:
                 assert isinstance((await asyncio.gather(waiting, return_exceptions=True))[0], SessionClosedError)
@@ -384,7 +385,7 @@ class TestConsumers:
         async with (
             ScriptedServer(RUNNING) as server,
             open_session(server.url) as session,
-            assert_no_leaks(lambda: session._transport._http),
+            assert_no_leaks(lambda: session._transport._connections.http),
         ):
             with suppress(LookupError):
                 async for _ in session.wait_for_batch(BATCH_ID, interval=0.01):
@@ -503,7 +504,7 @@ class TestConsumers:
         async with (
             ScriptedServer(RUNNING) as server,
             open_session(server.url) as session,
-            assert_no_leaks(lambda: session._transport._http),
+            assert_no_leaks(lambda: session._transport._connections.http),
         ):
             shared = session.wait_for_batch(BATCH_ID, until=until)
             with pytest.raises(type(error), match=r"mine|failed") as caught:
@@ -531,7 +532,7 @@ class TestClosing:
             assert isinstance(innermost(task.exception()), SessionClosedError)
             assert task.cancelling() == 0 or call is wait_in_a_group  # before 3.13 a group forgets to take its own back
             assert session._lifetime.entered == set()
-            assert session._transport._http.closed
+            assert session._transport._connections.http.closed
 
     @calls_at(126, [place for place in PLACES if place.name in {"hanging request", "slot queue", "backoff sleep"}])
     async def test_gives_way_to_a_cancel_of_the_users(self, place, call):
@@ -612,7 +613,7 @@ class TestClosing:
             await turns(apart)
             assert await asyncio.gather(closing, session.close(), return_exceptions=True) == [None, None]
             assert isinstance(task.exception(), SessionClosedError)
-            assert session._transport._http.closed
+            assert session._transport._connections.http.closed
 
     async def test_row_126_ends_a_fleet(self):
         async with assert_no_leaks(), ScriptedServer(hang()) as server, open_session(server.url) as session:

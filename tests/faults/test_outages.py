@@ -68,7 +68,7 @@ class TestHolds:
         script = [HELD, GOOD]
         async with ScriptedServer(script) as server, connect(server) as session:
             first = asyncio.create_task(session.wait_for_batch(BATCH_ID))
-            await eventually(lambda: session._transport.throttle.held_for(now()))
+            await eventually(lambda: session._throttle.held_for(now()))
             started = now()
             await session.get_batch(BATCH_ID)
             assert now() - started == pytest.approx(30, abs=0.1)

@@ -1,0 +1,81 @@
+"""Which request may be sent next: one that has a free slot, and whose turn the session's rate allows."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from runflow_async.errors import RateLimitError, RunflowError, TransportError
+
+if TYPE_CHECKING:
+    from runflow_async._http.throttle import Throttle
+
+__all__ = ["Turns"]
+
+
+class Turns:
+    """Slots for requests in flight, taken in order and at the session's rate.
+
+    Args:
+        throttle: the rate.
+        slots: number of requests in flight at the same time.
+    """
+
+    __slots__ = ("_slots", "_throttle", "_total")
+
+    def __init__(self, throttle: Throttle, slots: int) -> None:
+        self._throttle = throttle
+        self._total = slots
+        self._slots = asyncio.Semaphore(slots)
+
+    async def take(self, limit: float, deadline: float) -> None:
+        """Return once the request may be sent; `give_back` the slot afterwards.
+
+        Args:
+            limit: instant on the loop's clock at which waiting ends.
+            deadline: instant; a `Retry-After` that holds all requests until later than that is not waited for.
+
+        Raises:
+            RateLimitError: at once, for such a `Retry-After`.
+            TransportError: at `limit`.
+        """
+        if self._throttle.is_open and not self._slots.locked():
+            await self._slots.acquire()  # does not suspend
+            return
+        has_slot = False
+        bound = asyncio.timeout_at(None if limit == math.inf else limit)
+        try:
+            async with bound:
+                with self._throttle.queueing(bound, deadline):
+                    await self._slots.acquire()
+                    has_slot = True
+                    try:
+                        await self._throttle.turn()
+                    except BaseException:
+                        self._slots.release()
+                        raise
+        except TimeoutError:
+            raise self._missed(deadline, has_slot) from None
+        finally:
+            del bound  # it refers to its task, which refers to the error, which refers to this frame
+
+    def give_back(self) -> None:
+        """Let the next request have the slot."""
+        self._slots.release()
+
+    def _missed(self, deadline: float, has_slot: bool) -> RunflowError:
+        now = asyncio.get_running_loop().time()
+        held = self._throttle.held_for(now)
+        hold = f"an earlier answer's Retry-After holds every request of this session for {held:.1f} s more"
+        if held and now + held > deadline:
+            return RateLimitError(HTTPStatus.TOO_MANY_REQUESTS, message=hold, retry_after=held)
+        if held:
+            return TransportError(hold)
+        # The slots may all be taken by requests that wait for the rate.
+        if has_slot or self._throttle.is_crowded:
+            return TransportError(
+                "the session's pace (max_rate, or what is left of it after a 429) gave no turn in time"
+            )
+        return TransportError(f"no connection became free in time; all {self._total} were in use")

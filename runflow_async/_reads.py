@@ -1,0 +1,101 @@
+"""Calls that fetch and do not wait: a batch, and the pages of its items. Transient failures are retried."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from msgspec.structs import replace
+
+from runflow_async._answers.decoding import decode_batch, decode_items
+from runflow_async._answers.lenient import WarnOnce
+from runflow_async._http.paging import iter_pages
+from runflow_async._http.protocol import batch_path, items_path
+from runflow_async._waits.retries import retrying
+from runflow_async.errors import RunflowError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from uuid import UUID
+
+    from runflow_async._answers.decoding import ItemsPage
+    from runflow_async._http.transport import Transport
+    from runflow_async._lifetime import Lifetime
+    from runflow_async._waits.retries import RetryPolicy
+    from runflow_async.models import Batch, BatchItem
+
+__all__ = ["Reads"]
+
+T = TypeVar("T")
+
+
+class Reads:
+    """Reads of one session.
+
+    Args:
+        lifetime: of the session.
+        transport: sends the requests.
+        retry: attempts and backoff.
+        max_retry_after: seconds; a longer `Retry-After` is capped at this.
+    """
+
+    __slots__ = ("_lifetime", "_max_retry_after", "_retry", "_transport")
+
+    def __init__(self, lifetime: Lifetime, transport: Transport, retry: RetryPolicy, max_retry_after: float) -> None:
+        self._lifetime = lifetime
+        self._transport = transport
+        self._retry = retry
+        self._max_retry_after = max_retry_after
+
+    async def batch(self, batch_id: UUID) -> Batch:
+        """Fetch a batch.
+
+        Raises:
+            RunflowError: the last error, if it is final or the attempts are used up.
+        """
+        warn = WarnOnce(f"batch {batch_id}")
+
+        async def fetch() -> Batch:
+            reply = await self._transport.get(batch_path(batch_id), sent=_uncounted)
+            batch = decode_batch(reply.body, warn)
+            reply.require_batch(batch_id, batch.id, warn)
+            return batch if batch.id is not None else replace(batch, id=batch_id)
+
+        return await self._retrying("get_batch", batch_id, fetch)
+
+    def items(self, batch_id: UUID, page_size: int, known_total: Callable[[], int | None]) -> AsyncGenerator[BatchItem]:
+        """Iterate a batch's items, page after page.
+
+        Args:
+            batch_id: the batch.
+            page_size: items per request.
+            known_total: says how many items there should be, if that is known.
+
+        Raises:
+            RunflowError: the last error of a page, if it is final or the attempts are used up.
+        """
+        warn = WarnOnce(f"items of batch {batch_id}")
+
+        async def fetch(cursor: str | None) -> ItemsPage:
+            reply = await self._transport.get(items_path(batch_id, page_size, cursor), sent=_uncounted)
+            page = decode_items(reply.body, warn)
+            reply.require_items(batch_id, [item.batch_id for item in page.items])
+            return page
+
+        async def fetch_retrying(cursor: str | None) -> ItemsPage:
+            return await self._retrying("iter_batch_items", batch_id, partial(fetch, cursor))
+
+        return iter_pages(fetch_retrying, known_total, warn)
+
+    async def _retrying(self, purpose: str, batch_id: UUID, fetch: Callable[[], Awaitable[T]]) -> T:
+        engine = retrying(self._retry, subject=f"batch {batch_id}", max_retry_after=self._max_retry_after)
+        try:
+            with self._lifetime.scope(purpose):
+                return await engine(fetch)
+        except RunflowError as error:
+            error.batch_id = batch_id
+            raise
+
+
+def _uncounted() -> None:
+    """Requests of these calls are not counted."""
