@@ -1,65 +1,32 @@
 """All errors of this library, as one tree.
 
     RunflowError
-    ├── ConfigurationError             also a ValueError: key, base URL, arguments
-    ├── InvalidSignatureError          a callback without a valid signature
-    ├── ShardError                     a shard of a distributed wait could not run; says where and why
-    ├── CheckpointError                a checkpoint file cannot be read or written; says which and why
-    ├── SessionClosedError             the session was closed before or during the call
-    ├── TransportError                 connection, DNS, malformed HTTP, timeout of one request
+    ├── ConfigurationError, InvalidSignatureError, SessionClosedError, CheckpointError, ShardError
+    ├── TransportError                 no HTTP response
     │   └── CertificateError           never retried
-    ├── MalformedResponseError         violates the contract, or belongs to another batch; says where
+    ├── MalformedResponseError         a response that violates the contract
     │   └── ResponseTooLargeError      never retried
-    ├── StatusError                    status, code, message, errors, request_id, retry_after
-    │   ├── BadRequestError            400
-    │   ├── AuthenticationError        401
-    │   ├── PermissionDeniedError      403
-    │   ├── NotFoundError              404
-    │   ├── UnprocessableError         422
-    │   ├── RateLimitError             429
-    │   ├── ServerError                5xx
-    │   └── RedirectError              3xx
-    ├── BatchWaitError                 batch_id, batch (last snapshot), stats
-    │   ├── WaitTimeoutError           also a TimeoutError; the batch keeps running
-    │   ├── OutageError                no good answer for max_outage seconds; the last error is its cause
-    │   └── WaitClosedError            aclose() was called before the wait had ended
-    └── BatchFailedError               from Batch.raise_for_status(); carries that batch
+    ├── StatusError                    any status but 200
+    │   ├── BadRequestError 400, AuthenticationError 401, PermissionDeniedError 403, NotFoundError 404
+    │   └── UnprocessableError 422, RateLimitError 429, ServerError 5xx, RedirectError 3xx
+    ├── BatchWaitError                 a wait that ended before its batch
+    │   └── WaitTimeoutError, OutageError, WaitClosedError
+    └── BatchFailedError               a batch that did not succeed
 
-All of them can be pickled and hold plain data. They do not decide when to retry; each one only carries a `verdict`,
-which the retry rules read.
+All of them can be pickled and hold plain data. Each carries a `verdict`; the rules that read it decide when to retry.
 """
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+
+from runflow_async._verdict import Verdict, verdict_of_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from uuid import UUID
 
     from runflow_async.models import Batch, WaitStats
-
-
-class Verdict(StrEnum):
-    """Whether an error is worth a retry."""
-
-    TRANSIENT = "transient"
-    """Retried until the attempts, `max_outage` or the deadline run out."""
-    SUSPECT = "suspect"
-    """Retried, but the third in a row is raised."""
-    FINAL = "final"
-    """Raised at once."""
-
-
-def _restore(
-    cls: type[RunflowError], args: tuple[Any, ...], state: dict[str, Any], cause: BaseException | None
-) -> RunflowError:
-    error = cls.__new__(cls, *args)
-    error.args = args
-    error.__dict__.update(state)
-    error.__cause__ = cause
-    return error
 
 
 class RunflowError(Exception):
@@ -69,20 +36,21 @@ class RunflowError(Exception):
         batch_id: the batch whose wait ended with this error, or the batch that did not succeed; else None.
         batch: the last snapshot of that batch, else None.
         stats: the counts of that wait, else None.
+        retry_after: seconds that the server asked to wait, else None.
         verdict: whether the same request is worth a retry.
     """
 
     batch_id: UUID | None = None
     batch: Batch | None = None
     stats: WaitStats | None = None
+    retry_after: float | None = None
     verdict: Verdict = Verdict.FINAL
 
-    def __reduce__(
-        self,
-    ) -> tuple[Callable[..., RunflowError], tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[type[RunflowError]], dict[str, Any]]:
         # Causes from other libraries may hold sockets; only our own errors are known to pickle.
         cause = self.__cause__ if isinstance(self.__cause__, RunflowError) else None
-        return _restore, (type(self), self.args, self.__dict__, cause)
+        cls = type(self)
+        return cls.__new__, (cls,), {**vars(self), "args": self.args, "__cause__": cause}
 
 
 class ConfigurationError(RunflowError, ValueError):
@@ -98,14 +66,9 @@ class CheckpointError(RunflowError):
 
 
 class ShardError(RunflowError):
-    """A shard of a distributed wait could not run at all, so the whole wait ends.
+    """A shard of a distributed wait could not run. `shard` is its number, from 0; `worker` an address, or None."""
 
-    Attributes:
-        shard: its number, from 0.
-        worker: the address of its worker; None if unknown.
-    """
-
-    def __init__(self, shard: int, worker: str | None, reason: str) -> None:
+    def __init__(self, shard: int, worker: str | None, reason: object) -> None:
         self.shard = shard
         self.worker = worker
         super().__init__(f"shard {shard} cannot run on worker {worker}: {reason}")
@@ -124,9 +87,8 @@ class TransportError(RunflowError):
     verdict = Verdict.TRANSIENT
 
     def __init__(self, message: str, *, verdict: Verdict | None = None) -> None:
+        self.verdict = verdict or self.verdict
         super().__init__(message)
-        if verdict is not None:
-            self.verdict = verdict
 
 
 class CertificateError(TransportError):
@@ -148,8 +110,7 @@ class MalformedResponseError(RunflowError):
     def __init__(self, reason: str, *, where: str = "$", verdict: Verdict | None = None) -> None:
         self.reason = reason
         self.where = where
-        if verdict is not None:
-            self.verdict = verdict
+        self.verdict = verdict or self.verdict
         super().__init__(f"the answer does not follow the contract: {reason} (at {where})")
 
 
@@ -160,10 +121,8 @@ class ResponseTooLargeError(MalformedResponseError):
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        super().__init__(
-            f"the body is larger than {limit} bytes; pass a larger max_response_bytes to RunflowSession "
-            "if you expect such answers"
-        )
+        advice = "pass a larger max_response_bytes to RunflowSession if you expect such answers"
+        super().__init__(f"the body is larger than {limit} bytes; {advice}")
 
 
 class StatusError(RunflowError):
@@ -175,7 +134,6 @@ class StatusError(RunflowError):
         message: the server's own text with control characters escaped, at most 200 characters.
         errors: the envelope's list of field errors, or None.
         request_id: the server's id of the request, to quote to its support, or None.
-        retry_after: seconds that the server asked to wait, or None.
     """
 
     hint = ""
@@ -196,19 +154,10 @@ class StatusError(RunflowError):
         self.errors = None if errors is None else list(errors)
         self.request_id = request_id
         self.retry_after = retry_after
-        if status in (408, 409, 429) or status // 100 == 5:  # noqa: PLR2004  # 5xx
-            self.verdict = Verdict.TRANSIENT
-        super().__init__(self._describe())
-
-    def _describe(self) -> str:
-        text = f"HTTP {self.status}"
-        if self.code:
-            text += f" {self.code}"
-        if self.message:
-            text += f": {self.message}"
-        if self.request_id:
-            text += f" [request {self.request_id}]"
-        return f"{text}; {self.hint}" if self.hint else text
+        self.verdict = verdict_of_status(status)
+        code, message = (f" {code}" if code else ""), (f": {message}" if message else "")
+        request = f" [request {request_id}]" if request_id else ""
+        super().__init__(f"HTTP {status}{code}{message}{request}" + (f"; {self.hint}" if self.hint else ""))
 
 
 class BadRequestError(StatusError):
@@ -244,53 +193,55 @@ class ServerError(StatusError):
 
 
 class RedirectError(StatusError):
-    """3xx: redirects are never followed, because they would carry the key along.
-
-    Attributes:
-        location: the redirect's target, sanitised, without user and password; or None.
-    """
+    """3xx, never followed, because the key would go along. `location` is its target without user and password."""
 
     hint = "redirects are not followed; check base_url (RUNFLOW_BASE_URL)"
 
     def __init__(self, status: int, *, location: str | None = None, **details: Any) -> None:
         self.location = location
-        super().__init__(status, **details)
-
-    def _describe(self) -> str:
-        target = f" to {self.location}" if self.location else ""
-        return f"HTTP {self.status} redirect{target}; {self.hint}"
+        super().__init__(status, **{"message": f"redirect to {location}" if location else "redirect", **details})
 
 
 class BatchWaitError(RunflowError):
     """A wait ended before its batch did. `batch` is the last snapshot, `stats` has the counts."""
 
-    def __init__(
-        self, message: str, *, batch_id: UUID | None = None, batch: Batch | None = None, stats: WaitStats | None = None
-    ) -> None:
+    def __init__(self, message: str, batch_id: UUID | None) -> None:
         self.batch_id = batch_id
-        self.batch = batch
-        self.stats = stats
         super().__init__(message)
 
 
 class WaitTimeoutError(BatchWaitError, TimeoutError):
-    """The wait's own `timeout` expired; the batch keeps running on the server."""
+    """The wait's own `timeout`, in seconds, expired; the batch keeps running on the server."""
+
+    def __init__(self, batch_id: UUID, timeout: float, *, reason: object, batch: Batch | None = None) -> None:
+        self.timeout = timeout
+        self.batch = batch
+        if batch is None:
+            known = f"probably still running; there was no valid response about it in {timeout} s ({reason})"
+        else:
+            known = f"still running (last seen {batch.status_code!r}) after {timeout} s"
+        advice = "wait again with a longer timeout, and since=wait.delivered to resume its transitions"
+        super().__init__(f"batch {batch_id} is {known}: {advice}", batch_id)
 
 
 class OutageError(BatchWaitError):
-    """No good answer for `max_outage` seconds; `__cause__` is the last error."""
+    """No valid response for `max_outage` seconds; `__cause__` is the last error."""
+
+    def __init__(self, batch_id: UUID, max_outage: float, *, reason: object) -> None:
+        self.max_outage = max_outage
+        super().__init__(f"no valid response about batch {batch_id} for {max_outage} s: {reason}", batch_id)
 
 
 class WaitClosedError(BatchWaitError):
-    """`aclose()` ended the wait before its batch did."""
+    """`aclose()` ended a wait before its batch did; `batch_id` is None if it was a wait for several."""
+
+    def __init__(self, batch_id: UUID | None = None) -> None:
+        waited_for = "batches" if batch_id is None else f"batch {batch_id}"
+        super().__init__(f"the wait for {waited_for} was closed: start another one to continue", batch_id)
 
 
 class BatchFailedError(RunflowError):
-    """The batch did not succeed; raised by `Batch.raise_for_status()`.
-
-    Attributes:
-        status: the batch's `status_code`, as the server spelled it.
-    """
+    """The batch did not succeed; raised by `Batch.raise_for_status()`. `status` is its `status_code`, as received."""
 
     def __init__(self, batch_id: UUID | None, status: str | None, reason: str | None = None) -> None:
         self.batch_id = batch_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING, Self
 
@@ -295,7 +296,7 @@ class RunflowSession:
             raise ConfigurationError("expect_callback and interval both set how often to poll: pass only one of them")
         return WaitOptions(
             patience=CALLBACK_PATIENCE if expect_callback else None,
-            timeout=None if timeout is None else check_seconds("timeout", timeout, zero=True),
+            timeout=math.inf if timeout is None else check_seconds("timeout", timeout, zero=True),
             strategy=check_strategy(interval),
             max_outage=check_seconds("max_outage", max_outage),
             until=check_function("until", until, "a function of a Batch"),

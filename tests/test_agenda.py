@@ -9,7 +9,7 @@ import pytest
 from runflow_async._waits.agenda import Agenda
 
 
-def started(timeout: float | None = 100.0, max_outage: float = 30.0) -> Agenda:
+def started(timeout: float = 100.0, max_outage: float = 30.0) -> Agenda:
     agenda = Agenda(timeout, max_outage)
     agenda.start(1000.0)
     return agenda
@@ -20,7 +20,7 @@ def test_the_first_poll_is_due_at_once():
 
 
 def test_without_timeout_there_is_no_limit():
-    assert started(None).limit == math.inf
+    assert started(math.inf).limit == math.inf
 
 
 def test_an_outage_starts_with_the_first_failed_poll_and_ends_with_a_good_answer():

@@ -12,7 +12,7 @@ import pytest
 from runflow_async import Batch, MalformedResponseError
 from runflow_async._answers.decoding import decode_batch, decode_error, decode_poll
 from runflow_async._answers.transitions import are_canonical
-from runflow_async.errors import Verdict
+from runflow_async._verdict import Verdict
 from tests.virtual import BATCH_ID, body, line
 
 WHOLE = body("running", ["queued"], cost="1.50", metadata={"a": [1]}, created_at="2026-01-02T03:04:05Z")

@@ -10,7 +10,8 @@ import pytest
 
 import runflow_async
 from runflow_async import Batch, WaitStats, errors
-from runflow_async.errors import RunflowError, ServerError, StatusError, Verdict
+from runflow_async._verdict import Verdict
+from runflow_async.errors import RunflowError, ServerError, StatusError
 
 pytestmark = pytest.mark.usefixtures("own_pickling")
 
@@ -19,23 +20,27 @@ SNAPSHOT = Batch(id=BATCH_ID, status_code="running", items=[])
 TREE = {name: kind for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, RunflowError)}
 
 
+SPECIAL = {
+    errors.RedirectError: lambda: errors.RedirectError(302, location="https://x", request_id="r"),
+    errors.WaitTimeoutError: lambda: errors.WaitTimeoutError(BATCH_ID, 5.0, reason="why", batch=SNAPSHOT),
+    errors.OutageError: lambda: errors.OutageError(BATCH_ID, 5.0, reason="why"),
+    errors.WaitClosedError: lambda: errors.WaitClosedError(BATCH_ID),
+    errors.BatchWaitError: lambda: errors.BatchWaitError("message", BATCH_ID),
+    errors.SessionClosedError: errors.SessionClosedError,
+    errors.ResponseTooLargeError: lambda: errors.ResponseTooLargeError(1000),
+    errors.MalformedResponseError: lambda: errors.MalformedResponseError(
+        "reason", where="$.x", verdict=Verdict.TRANSIENT
+    ),
+    errors.BatchFailedError: lambda: errors.BatchFailedError(BATCH_ID, "failed", "why"),
+    errors.ShardError: lambda: errors.ShardError(3, "tcp://10.0.0.1:1", "why"),
+}
+
+
 def make(kind: type[RunflowError]) -> RunflowError:
-    if issubclass(kind, errors.RedirectError):
-        return kind(302, location="https://x", request_id="r")
+    if kind in SPECIAL:
+        return SPECIAL[kind]()
     if issubclass(kind, StatusError):
         return kind(418, code="C", message="m", errors=[{"a": 1}], request_id="r", retry_after=2.0)
-    if issubclass(kind, errors.BatchWaitError):
-        return kind("message", batch_id=BATCH_ID, batch=SNAPSHOT, stats=WaitStats(polls=3))
-    if kind is errors.SessionClosedError:
-        return kind()
-    if kind is errors.ResponseTooLargeError:
-        return kind(1000)
-    if kind is errors.MalformedResponseError:
-        return kind("reason", where="$.x", verdict=Verdict.TRANSIENT)
-    if kind is errors.BatchFailedError:
-        return kind(BATCH_ID, "failed", "why")
-    if kind is errors.ShardError:
-        return kind(3, "tcp://10.0.0.1:1", "why")
     return kind("message")
 
 
@@ -43,7 +48,7 @@ def make(kind: type[RunflowError]) -> RunflowError:
 def test_every_error_pickles_whole(kind):
     """Dask and Celery carry them from process to process."""
     error = make(kind)
-    error.batch = SNAPSHOT
+    error.batch, error.stats = SNAPSHOT, WaitStats(polls=3)
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), str(copy), copy.args, vars(copy)) == (kind, str(error), error.args, vars(error))
     assert copy.verdict == error.verdict
@@ -84,3 +89,27 @@ def test_the_error_of_raise_for_status_carries_the_batch_to_another_process_too(
         batch.raise_for_status()
     assert caught.value.batch is batch
     assert pickle.loads(pickle.dumps(caught.value)).batch == batch
+
+
+def test_a_timeout_says_what_is_known_and_how_to_go_on():
+    seen = errors.WaitTimeoutError(BATCH_ID, 5.0, reason="busy", batch=SNAPSHOT)
+    never = errors.WaitTimeoutError(BATCH_ID, 5.0, reason=ServerError(503))
+    assert str(seen).startswith(f"batch {BATCH_ID} is still running (last seen 'running') after 5.0 s: wait again")
+    assert "there was no valid response about it in 5.0 s (HTTP 503): wait again" in str(never)
+    assert (seen.batch_id, seen.batch, never.batch, never.timeout) == (BATCH_ID, SNAPSHOT, None, 5.0)
+
+
+def test_an_outage_says_how_long_it_was_and_why():
+    error = errors.OutageError(BATCH_ID, 300.0, reason=ServerError(503))
+    assert str(error) == f"no valid response about batch {BATCH_ID} for 300.0 s: HTTP 503"
+    assert (error.batch_id, error.max_outage) == (BATCH_ID, 300.0)
+
+
+def test_a_closed_wait_says_which_one_it_was():
+    assert f"the wait for batch {BATCH_ID} was closed" in str(errors.WaitClosedError(BATCH_ID))
+    assert "the wait for batches was closed" in str(errors.WaitClosedError())
+
+
+def test_only_some_statuses_are_worth_a_retry():
+    retried = [status for status in range(201, 1000) if StatusError(status).verdict is Verdict.TRANSIENT]
+    assert retried == [408, 409, 429, *range(500, 600)]

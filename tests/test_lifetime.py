@@ -22,7 +22,7 @@ class Stage:
         self.lifetime = Lifetime()
         self.entered = self.lifetime.entered
         self.scope = self.lifetime.scope("the thing under test")
-        self.ended = WaitClosedError("ended from outside")
+        self.ended = WaitClosedError()
         self.left = False
         self.go = asyncio.Event()
 
@@ -95,7 +95,7 @@ class TestEntering:
                 with pytest.raises(RuntimeError, match="another loop"):
                     use()
             with pytest.raises(RuntimeError, match="another loop"):
-                await scope.interrupt(WaitClosedError("ended from outside"))
+                await scope.interrupt(WaitClosedError())
 
 
 class TestEnding:

@@ -94,8 +94,7 @@ BatchWait < WarnsIfUnused, Coroutine, AsyncIterator
     was_closed -> bool
     was_handed_over -> bool
     watch(on_change: Callable[[], None]) -> None
-BatchWaitError(message: str, *, batch_id: UUID | None = None, batch: Batch | None = None,
-        stats: WaitStats | None = None) < RunflowError
+BatchWaitError(message: str, batch_id: UUID | None) < RunflowError
 BatchesWait < WarnsIfUnused, Awaitable, AsyncIterator
     async aclose() -> None
     add(batch_id: UUID | str) -> BatchWait
@@ -117,7 +116,7 @@ MalformedResponseError(reason: str, *, where: str = '$', verdict: Verdict | None
     verdict = 'suspect'
 NotFoundError < StatusError
     hint: str
-OutageError < BatchWaitError
+OutageError(batch_id: UUID, max_outage: float, *, reason: object) < BatchWaitError
 PermissionDeniedError < StatusError
 RateLimitError < StatusError
 RedirectError(status: int, *, location: str | None = None, **details: Any) < StatusError
@@ -128,6 +127,7 @@ RetryPolicy(*, attempts: int = 5, wait_initial: float | timedelta = 1.0, wait_ma
 RunflowError < Exception
     batch: Batch | None
     batch_id: UUID | None
+    retry_after: float | None
     stats: WaitStats | None
     verdict: Verdict
 RunflowSession(api_key: str | None = None, *, base_url: str | None = None, organization_id: UUID | str | None = None,
@@ -152,17 +152,18 @@ RunflowSession(api_key: str | None = None, *, base_url: str | None = None, organ
         checkpoint: Checkpoint | None = None) -> BatchesWait
 ServerError < StatusError
 SessionClosedError() < RunflowError
-ShardError(shard: int, worker: str | None, reason: str) < RunflowError
+ShardError(shard: int, worker: str | None, reason: object) < RunflowError
 StatusError(status: int, *, code: str | None = None, message: str = '', errors: Sequence[dict[str, Any]] | None = None,
         request_id: str | None = None, retry_after: float | None = None) < RunflowError
     hint: str
 TransportError(message: str, *, verdict: Verdict | None = None) < RunflowError
     verdict = 'transient'
 UnprocessableError < StatusError
-WaitClosedError < BatchWaitError
+WaitClosedError(batch_id: UUID | None = None) < BatchWaitError
 WaitStats(*, polls: int = 0, requests: int = 0, retries: int = 0, failures: int = 0, repeats: int = 0, cut: int = 0,
         transitions: int = 0, elapsed: float = 0.0) < Struct
-WaitTimeoutError < BatchWaitError, TimeoutError
+WaitTimeoutError(batch_id: UUID, timeout: float, *, reason: object, batch: Batch | None = None)
+        < BatchWaitError, TimeoutError
 __version__: str
 wait_adaptive(*, min: float | timedelta = 0.5, max: float | timedelta = 10.0, eagerness: float = 1.0,
         jitter: float = 0.1) < wait_base
@@ -404,11 +405,14 @@ async def test_objects_hold_nothing_else_that_is_public():
     ("error", "held"),
     [
         (BatchFailedError(UUID(int=1), "failed"), ["batch_id", "status"]),
-        (MalformedResponseError("no JSON"), ["reason", "where"]),
-        (ResponseTooLargeError(1), ["limit", "reason", "where"]),
+        (MalformedResponseError("no JSON"), ["reason", "verdict", "where"]),
+        (ResponseTooLargeError(1), ["limit", "reason", "verdict", "where"]),
         (ShardError(0, None, "no key"), ["shard", "worker"]),
-        (StatusError(418), ["code", "errors", "message", "request_id", "retry_after", "status"]),
-        (RedirectError(301), ["code", "errors", "location", "message", "request_id", "retry_after", "status"]),
+        (StatusError(418), ["code", "errors", "message", "request_id", "retry_after", "status", "verdict"]),
+        (
+            RedirectError(301),
+            ["code", "errors", "location", "message", "request_id", "retry_after", "status", "verdict"],
+        ),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from runflow_async import MalformedResponseError, NotFoundError, ServerError, TransportError
+from runflow_async._verdict import Verdict
 from runflow_async._waits.retries import RetryWorthwhile, verdict_of
-from runflow_async.errors import Verdict
 
 FINAL, SUSPECT, TRANSIENT = Verdict.FINAL, Verdict.SUSPECT, Verdict.TRANSIENT
 

@@ -24,7 +24,7 @@ SCRIPT = [[(0.0, "queued"), (1.5, "running"), (3.0, "succeeded")]]
 OTHERS = "99999999-2222-4333-8444-555555555555"
 ERRORS = {
     "its own": LookupError("mine"),
-    "a closed wait": WaitClosedError("of another wait", batch_id=parse_batch_id(OTHERS)),
+    "a closed wait": WaitClosedError(parse_batch_id(OTHERS)),
     "a closed session": SessionClosedError(),
     "StopAsyncIteration": StopAsyncIteration("mine"),
     "StopIteration": StopIteration("mine"),
@@ -142,7 +142,7 @@ async def test_the_error_of_another_wait_keeps_saying_of_which():
     wait = perform(SCRIPT).wait(until=lambda _: bool(other.result()))
     error = await raised_by(wait)
     assert error is other.exception()
-    theirs = WaitClosedError("theirs", batch_id=parse_batch_id(OTHERS))
+    theirs = WaitClosedError(parse_batch_id(OTHERS))
     await raised_by(perform(SCRIPT).wait(**keywords_with("until", theirs)))
     assert str(theirs.batch_id) == OTHERS
     assert theirs.batch is None

@@ -33,7 +33,7 @@ from runflow_async import (
 )
 from runflow_async._answers.lenient import Lenient
 from runflow_async._http.replies import Reply
-from runflow_async.errors import Verdict
+from runflow_async._verdict import Verdict
 from runflow_async.session import CALLBACK_PATIENCE
 from tests.virtual import BATCH_ID, body, item_id, line, perform, play
 

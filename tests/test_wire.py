@@ -14,7 +14,7 @@ from yarl import URL
 
 from runflow_async import CertificateError, ConfigurationError, MalformedResponseError, RunflowError, TransportError
 from runflow_async._http.wire import DroppedConnectionError, translate
-from runflow_async.errors import Verdict
+from runflow_async._verdict import Verdict
 
 URL_ASKED = URL("https://api.example:8443/v1/batches")
 PLACE = "api.example:8443"

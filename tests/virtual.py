@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import pickle
 from contextlib import suppress
 from functools import cache
@@ -98,6 +99,7 @@ class VirtualTransport:
         resuming = {name: keywords.pop(name, None) for name in ("since", "checkpoint")}
         strategy = check_strategy(keywords.pop("interval", None))
         options |= {"strategy": strategy} | keywords
+        options["timeout"] = math.inf if options["timeout"] is None else options["timeout"]
         return BatchWait(self.lifetime, self, batch_id, WaitOptions(**options), **resuming)  # type: ignore[arg-type]
 
 

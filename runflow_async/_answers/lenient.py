@@ -16,7 +16,8 @@ from typing import Any, Generic, TypeVar, get_type_hints
 import msgspec
 from msgspec import Raw, Struct, ValidationError
 
-from runflow_async.errors import MalformedResponseError, Verdict
+from runflow_async._verdict import Verdict
+from runflow_async.errors import MalformedResponseError
 
 __all__ = ["Lenient", "Reader", "Warn", "WarnOnce", "read_index", "without_depths"]
 

@@ -12,13 +12,13 @@ from aiohttp import hdrs, http_exceptions
 
 from runflow_async._http.protocol import parse_retry_after
 from runflow_async._text import printable
+from runflow_async._verdict import Verdict
 from runflow_async.errors import (
     CertificateError,
     ConfigurationError,
     MalformedResponseError,
     RunflowError,
     TransportError,
-    Verdict,
 )
 
 if TYPE_CHECKING:

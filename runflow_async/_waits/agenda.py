@@ -19,7 +19,7 @@ class Agenda:
     """The instants of one wait.
 
     Args:
-        timeout: seconds, None without end; 0 stands for exactly one poll, which may take as long as a request may.
+        timeout: seconds, infinite without a limit; 0 stands for exactly one poll, as long as a request may take.
         max_outage: seconds without a good answer after which the wait ends.
 
     Attributes:
@@ -44,7 +44,7 @@ class Agenda:
         "started",
     )
 
-    def __init__(self, timeout: float | None, max_outage: float) -> None:
+    def __init__(self, timeout: float, max_outage: float) -> None:
         self.started: float | None = None
         self.ended: float | None = None
         self.deadline = math.inf
@@ -60,7 +60,7 @@ class Agenda:
     def start(self, now: float) -> None:
         """The wait takes its first step now."""
         self.started = now
-        self.deadline = math.inf if self._timeout is None else now + self._timeout
+        self.deadline = now + self._timeout
 
     def elapsed(self, now: float) -> float:
         """Seconds from the first step until now, or until the end."""

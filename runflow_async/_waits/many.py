@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchesWait"]
 
-CLOSED = "this wait for batches was closed"
-
 
 class BatchesWait(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemTransition]):
     """Many batches, awaited or iterated; made by `RunflowSession.wait_for_batches`.
@@ -93,7 +91,7 @@ class BatchesWait(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemTrans
         """
         asked = parse_batch_id(batch_id)
         if self._closed:
-            raise WaitClosedError(CLOSED, batch_id=asked)
+            raise WaitClosedError
         self._order.append(asked)
         if asked not in self._waits:
             self._waits[asked] = wait = self._make_wait(asked)
@@ -155,7 +153,7 @@ class BatchesWait(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemTrans
         """End it for good: polls under way are cancelled and have left when this returns."""
         self.note_use()
         self._closed = True
-        await self._scope.interrupt(WaitClosedError(CLOSED))
+        await self._scope.interrupt(WaitClosedError())
         await self._flights.stop()
         for wait in self._waits.values():
             await wait.aclose()
@@ -193,14 +191,14 @@ class BatchesWait(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemTrans
     def _raise_failures(self) -> None:
         waits = self._waits.values()
         if waits and all(wait.was_closed for wait in waits):
-            raise WaitClosedError("every one of these waits was closed")
+            raise WaitClosedError
         raise_failures([wait.exception() for wait in waits])
 
     async def _turn(self) -> None:
         """Start the polls that are due, and return when one was answered or something changed."""
         with self._scope:
             if self._closed:
-                raise WaitClosedError(CLOSED)
+                raise WaitClosedError
             self._faults.clear()
             try:
                 self._rota.spread_new(asyncio.get_running_loop().time())

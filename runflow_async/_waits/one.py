@@ -167,17 +167,14 @@ class BatchWait(WarnsIfUnused, Coroutine[Any, Any, Batch], AsyncIterator[ItemTra
 
     async def _load(self) -> None:
         started, allowed = self._polling.start(), self._load_timeout
-        bound = asyncio.timeout_at(None if allowed is None else started + allowed)
+        bound = asyncio.timeout_at(started + allowed)
         try:
             async with bound:
                 earlier = await self._recording.load(self.batch_id)
         except Exception as error:
             if not bound.expired():
                 raise
-            raise WaitTimeoutError(
-                f"batch {self.batch_id} may still be running; it was not polled, because checkpoint.load did not "
-                f"return in {allowed} s: wait again once the checkpoint's storage answers, or with a longer timeout",
-            ) from error
+            raise WaitTimeoutError(self.batch_id, allowed, reason="checkpoint.load did not return") from error
         self._polling.ledger.resume(earlier)
 
     @property
@@ -330,8 +327,7 @@ class BatchWait(WarnsIfUnused, Coroutine[Any, Any, Batch], AsyncIterator[ItemTra
         self.note_use()
         self._lifetime.check_loop()
         if self._closed is None:
-            text = f"the wait for batch {self.batch_id} was closed"
-            self._closed = WaitClosedError(text, batch_id=self.batch_id)
+            self._closed = WaitClosedError(self.batch_id)
         self._end(self._closed)
         self._notify()
         await self._scope.interrupt(self._closed)

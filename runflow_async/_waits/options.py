@@ -23,7 +23,8 @@ __all__ = ["WaitOptions"]
 class WaitOptions(Struct, frozen=True, kw_only=True):
     """The checked keywords of a wait; `RunflowSession.wait_for_batch` says what each one means."""
 
-    timeout: float | None
+    timeout: float
+    """Seconds; infinite without a limit."""
     strategy: Callable[[RetryCallState], float]
     patience: Callable[[RetryCallState], float] | None = None
     """Stands in for the strategy until somebody nudges."""

@@ -13,8 +13,9 @@ from tenacity import AsyncRetrying, RetryCallState
 from runflow_async._waits.retries import RetryWorthwhile, WaitAfterFailure, log_failure
 
 if TYPE_CHECKING:
+    from runflow_async._verdict import Verdict
     from runflow_async._waits.options import WaitOptions
-    from runflow_async.errors import RunflowError, Verdict
+    from runflow_async.errors import RunflowError
 
 __all__ = ["OngoingOutage", "Outage"]
 

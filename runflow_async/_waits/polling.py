@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Protocol
 from runflow_async._answers.decoding import decode_poll
 from runflow_async._answers.ledger import Ledger
 from runflow_async._usercode import UserCode
+from runflow_async._verdict import Verdict
 from runflow_async._waits.agenda import SLACK, Agenda
 from runflow_async._waits.alarm import Alarm
 from runflow_async._waits.costs import Costs
-from runflow_async._waits.limits import outage_error, timeout_error
 from runflow_async._waits.outages import OngoingOutage, Outage
 from runflow_async._waits.retries import JUST_CREATED_SECONDS, verdict_of
-from runflow_async.errors import NotFoundError, RunflowError, Verdict
+from runflow_async.errors import NotFoundError, OutageError, RunflowError, WaitTimeoutError
 from runflow_async.schedules import PollState
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class Polling:
         if self.ledger.is_terminal:
             self.end()
         elif not agenda.is_due(self._now()) or agenda.deadline <= self._now() + SLACK:
-            raise self._limit_error()
+            raise self._limit_error() from self._last_error
 
     async def _poll(self) -> Reply:
         # If nobody stepped while the outage's limit went by, the attempt that was due is made all the same.
@@ -203,11 +203,11 @@ class Polling:
         self.agenda.failed(sent_at)
         self._outage = outage = self._outage or Outage(now, f"batch {self.ledger.batch_id}", self._options)
         delay = outage.failed(error, verdict_of(error, self.costs.polls, age), was_sent=sent_at is not None)
-        asked = getattr(error, "retry_after", None)
+        asked = error.retry_after
         if delay is None or (asked is not None and now + asked > self.agenda.deadline):
             raise error
         if self.agenda.is_over(now):
-            raise self._limit_error()
+            raise self._limit_error() from self._last_error
         self.costs.retries += 1
         if asked is None and isinstance(error, NotFoundError) and not self.costs.polls:
             delay = min(delay, JUST_CREATED_SECONDS - age)  # the last of them is made just before it counts
@@ -226,7 +226,8 @@ class Polling:
         return None if self._outage is None else self._outage.error
 
     def _limit_error(self) -> RunflowError:
-        known = self.ledger.batch_id, self.ledger.batch, self.stats, self._last_error
+        batch_id, cause = self.ledger.batch_id, self._last_error
         if self.agenda.deadline <= self.agenda.limit:
-            return timeout_error(self._options.timeout, *known)
-        return outage_error(self._options.max_outage, *known)
+            reason = cause or "it was not answered"
+            return WaitTimeoutError(batch_id, self._options.timeout, reason=reason, batch=self.ledger.batch)
+        return OutageError(batch_id, self._options.max_outage, reason=cause)

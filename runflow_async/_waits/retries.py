@@ -13,7 +13,8 @@ from tenacity import AsyncRetrying, RetryCallState
 from tenacity.wait import wait_base, wait_random_exponential
 
 from runflow_async._arguments import check_count, check_seconds
-from runflow_async.errors import NotFoundError, RunflowError, Verdict
+from runflow_async._verdict import Verdict
+from runflow_async.errors import NotFoundError, RunflowError
 
 __all__ = ["RetryPolicy", "RetryWorthwhile", "WaitAfterFailure", "log_failure", "retrying", "verdict_of"]
 

@@ -7,6 +7,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from runflow_async._text import printable
+from runflow_async._verdict import Verdict
 from runflow_async.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -14,7 +15,6 @@ from runflow_async.errors import (
     OutageError,
     PermissionDeniedError,
     RunflowError,
-    Verdict,
     WaitTimeoutError,
 )
 from runflow_async.models import BatchStatus

@@ -14,6 +14,7 @@ a worker dies, Dask runs its shards elsewhere, and they continue from what their
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from distributed import Client
@@ -103,7 +104,7 @@ def wait_for_batches(
     plan = ShardPlan(
         config=session,
         keywords=WaitKeywords(interval=interval, max_outage=check_seconds("max_outage", max_outage), until=until),
-        timeout=None if timeout is None else check_seconds("timeout", timeout, zero=True),
+        timeout=math.inf if timeout is None else check_seconds("timeout", timeout, zero=True),
         max_rate=rate,
     )
     earlier = parse_since_of_many(since)

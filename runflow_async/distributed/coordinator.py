@@ -29,9 +29,9 @@ from runflow_async.distributed.messages import (
     decode_frame,
     tell_error,
 )
-from runflow_async.distributed.records import ShardPlan, ShardRecord, choose_moves, no_worker_in_time
+from runflow_async.distributed.records import ShardPlan, ShardRecord, choose_moves
 from runflow_async.distributed.shard import run_shard
-from runflow_async.errors import RunflowError, ShardError
+from runflow_async.errors import RunflowError, ShardError, WaitTimeoutError
 from runflow_async.models import WaitStats
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from distributed import Client
+
+    from runflow_async.distributed.messages import Ended
 
 __all__ = ["Coordinator"]
 
@@ -257,11 +259,13 @@ class Coordinator:
             return
         for shard in self._shards:
             if shard.unfinished and shard.worker not in workers:
-                ended = [
-                    tell_error(batch_id, no_worker_in_time(batch_id), WaitStats()) for batch_id in shard.unfinished
-                ]
+                ended = [self._tell_timeout(batch_id) for batch_id in shard.unfinished]
                 shard.unfinished.clear()
                 await self._take(News(shard.number, "", 0, [], ended))
+
+    def _tell_timeout(self, batch_id: UUID) -> Ended:
+        error = WaitTimeoutError(batch_id, self._plan.timeout, reason="no worker was waiting for it: add workers")
+        return tell_error(batch_id, error, WaitStats())
 
     async def _spread(self, workers: Sequence[str]) -> None:
         """Move shards from the worker with the most to the one with the fewest, if that balances them."""

@@ -10,7 +10,6 @@ from msgspec import Struct
 from runflow_async.distributed.config import SessionConfig
 from runflow_async.distributed.messages import Stop, encode
 from runflow_async.distributed.shard import WaitKeywords
-from runflow_async.errors import WaitTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from runflow_async.distributed.channels import Channel
     from runflow_async.distributed.messages import Order
 
-__all__ = ["ShardPlan", "ShardRecord", "choose_moves", "no_worker_in_time"]
+__all__ = ["ShardPlan", "ShardRecord", "choose_moves"]
 
 
 class ShardPlan(Struct, frozen=True, kw_only=True):
@@ -28,13 +27,13 @@ class ShardPlan(Struct, frozen=True, kw_only=True):
     Attributes:
         config: creates their sessions.
         keywords: keywords of their waits.
-        timeout: seconds of each wait, or None.
+        timeout: seconds of each wait; infinite without a limit.
         max_rate: requests per second of all shards together, or None.
     """
 
     config: SessionConfig
     keywords: WaitKeywords
-    timeout: float | None
+    timeout: float
     max_rate: float | None
 
 
@@ -101,12 +100,3 @@ def choose_moves(
     # Send an idle worker one shard first: it may be busy with other tasks.
     count = (highest - counts[fewest]) // 2 if counts[fewest] else min(1, highest // 2)
     return dict.fromkeys([shard for shard in running if shard.worker == most][:count], fewest)
-
-
-def no_worker_in_time(batch_id: UUID) -> WaitTimeoutError:
-    """The error for a batch whose wait had no worker at its end."""
-    return WaitTimeoutError(
-        f"batch {batch_id} may still be running; no worker was waiting for it when the timeout expired: wait "
-        "again, with workers and a longer timeout",
-        batch_id=batch_id,
-    )

@@ -6,7 +6,6 @@ Decides what is delivered and when it is over. The coordinator manages the shard
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Generator, Mapping, Sequence
 from types import MappingProxyType
@@ -147,7 +146,7 @@ class DistributedWait(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemT
         """End the wait for good; the shards have stopped when this returns."""
         self.note_use()
         self._closed = True
-        await self._scope.interrupt(WaitClosedError("this wait for batches was closed"))
+        await self._scope.interrupt(WaitClosedError())
         await self._stop()
 
     async def __aenter__(self) -> Self:
@@ -161,7 +160,7 @@ class DistributedWait(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemT
     async def _until_news(self) -> None:
         with self._scope:
             if self._closed:
-                raise WaitClosedError("this wait for batches was closed")
+                raise WaitClosedError
             try:
                 self._news.clear()
                 await self._start()
@@ -180,8 +179,7 @@ class DistributedWait(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemT
         await self._stop()
         self._error = None
         if self._deadline is None:
-            timeout = self._plan.timeout
-            self._deadline = math.inf if timeout is None else asyncio.get_running_loop().time() + timeout
+            self._deadline = asyncio.get_running_loop().time() + self._plan.timeout
         self._coordinator = Coordinator(
             self._client,
             self._plan,

@@ -260,14 +260,14 @@ def end_as_if_all_were_well(batch) -> bool:
 
 
 def find_it_closed(_batch) -> bool:
-    raise WaitClosedError("of another wait")
+    raise WaitClosedError
 
 
 @pytest.mark.parametrize(
     ("until", "said"),
     [
         (end_as_if_all_were_well, "RuntimeError: until raised StopAsyncIteration"),
-        (find_it_closed, "WaitClosedError: of another wait"),
+        (find_it_closed, "WaitClosedError: the wait for batches was closed: start another one to continue"),
     ],
 )
 async def test_an_iteration_never_ends_as_if_all_were_well(client, emulator, until, said):
