@@ -1,4 +1,4 @@
-"""When to poll after a good answer: the default schedule, and what any tenacity wait strategy sees.
+"""When to poll after a valid response: the default schedule, and what any tenacity wait strategy sees.
 
 A strategy given as `interval=` is any tenacity one; it sees a `PollState`. What is learnt of one batch lives in that
 state, never in the strategy, so that strategies can be shared.
@@ -38,7 +38,7 @@ NEEDS_ERRORS: tuple[type, ...] = (tenacity.wait_exception,) if hasattr(tenacity,
 class PollState(RetryCallState):
     """What a wait strategy sees between two polls: tenacity's call state, fed by a wait.
 
-    `attempt_number` counts the good answers, `outcome` holds the latest snapshot and is only made when it is asked
+    `attempt_number` counts the valid responses, `outcome` holds the latest snapshot and is only made when it is asked
     for, `seconds_since_start` is measured on the event loop's clock.
     """
 
@@ -59,7 +59,7 @@ class PollState(RetryCallState):
         """Ignored: the base class sets it to None when it starts."""
 
     def answered(self, now: float, tally: Tally | None) -> None:
-        """Take in what a good answer that came at `now` says of the items."""
+        """Take in what a valid response that came at `now` says of the items."""
         self.attempt_number += 1
         self.outcome_timestamp = now
         if tally is not None:
@@ -144,7 +144,7 @@ def check_strategy(
         check_function("interval", part, "seconds or an instance of a wait strategy")
         if isinstance(part, NEEDS_ERRORS):
             raise ConfigurationError(
-                f"interval is asked after good answers, where {type(part).__name__} finds no exception: "
+                f"interval is asked after valid responses, where {type(part).__name__} finds no exception: "
                 "pass a strategy of time, such as wait_fixed(2); `retry` spaces failed requests"
             )
     return interval

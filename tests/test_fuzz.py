@@ -62,7 +62,7 @@ TOKEN = re.compile(rb'("(?:[^"\\]|\\.)*")(\s*:)?|[-\w.]+|\{\}|\[\]')
 
 
 class Original(NamedTuple):
-    """A good answer, and where its keys and values stand."""
+    """A valid response, and where its keys and values stand."""
 
     body: bytes
     keys: list[tuple[int, int]]

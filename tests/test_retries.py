@@ -23,7 +23,7 @@ FINAL, SUSPECT, TRANSIENT = Verdict.FINAL, Verdict.SUSPECT, Verdict.TRANSIENT
     ],
 )
 def test_not_found_is_judged_by_what_the_wait_knows_of_the_batch(polls, age, verdict):
-    """At first not every replica has the batch; after a good answer, one replica may lag behind."""
+    """At first not every replica has the batch; after a valid response, one replica may lag behind."""
     error = NotFoundError(404)
     assert verdict_of(error, polls, age) is verdict
     assert error.verdict is FINAL

@@ -20,14 +20,14 @@ class Agenda:
 
     Args:
         timeout: seconds, infinite without a limit; 0 stands for exactly one poll, as long as a request may take.
-        max_outage: seconds without a good answer after which the wait ends.
+        max_outage: seconds without a valid response after which the wait ends.
 
     Attributes:
         started: instant of the wait's first step; None before it.
         ended: instant at which the wait ended; None before it.
         deadline: instant at which `timeout` is over.
         due: instant of the next poll; infinite when no further one could be in time.
-        outage_started: instant from which on no good answer came; None after a good one.
+        outage_started: instant from which on no valid response came; None after a good one.
     """
 
     __slots__ = (
@@ -102,7 +102,7 @@ class Agenda:
         return now >= self.due - SLACK
 
     def answered(self, roundtrip: float) -> None:
-        """A good answer came: any outage is over."""
+        """A valid response came: any outage is over."""
         self._unpolled = False
         self.outage_started = None
         # A peak that fades: one slow answer is remembered for a while, a quick one does not hide it.

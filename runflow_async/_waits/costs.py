@@ -16,7 +16,7 @@ class Costs:
     """The counts of a wait; a context around each poll, which is counted by the way it ends.
 
     Attributes:
-        polls: good answers.
+        polls: valid responses.
         retries: failed polls after which another one was planned.
         transitions: those yielded.
         sent_at: when the latest poll first sent a request; None if it has sent none.

@@ -21,7 +21,7 @@ __all__ = ["OngoingOutage", "Outage"]
 
 
 class OngoingOutage(NamedTuple):
-    """A wait without a good answer; the instants are on the event loop's clock.
+    """A wait without a valid response; the instants are on the event loop's clock.
 
     Attributes:
         since: when the first of the failed requests was sent.
@@ -37,11 +37,11 @@ class OngoingOutage(NamedTuple):
 logger = logging.getLogger("runflow_async.outages")
 
 LASTING = 30.0
-"""Seconds without a good answer that are worth a warning."""
+"""Seconds without a valid response that are worth a warning."""
 
 
 class Outage:
-    """The failures of one wait since its last good answer.
+    """The failures of one wait since its last valid response.
 
     Args:
         now: instant of the first failure.
@@ -77,13 +77,13 @@ class Outage:
         lasted = now - self._began
         if not self._is_reported and lasted >= LASTING:
             self._is_reported = True
-            logger.warning("%s: no good answer for %.0f s (%s); still trying", self._subject, lasted, error)
+            logger.warning("%s: no valid response for %.0f s (%s); still trying", self._subject, lasted, error)
         log_failure(self._subject, self._state.attempt_number - 1, error, delay)
 
     def recovered(self, now: float) -> None:
-        """A good answer has ended it."""
+        """A valid response has ended it."""
         logger.info(
-            "%s: a good answer again, after %d failed attempts in %.1f s",
+            "%s: a valid response again, after %d failed attempts in %.1f s",
             self._subject,
             self._state.attempt_number - 1,
             now - self._began,

@@ -54,7 +54,7 @@ def verdict_of(error: RunflowError, polls: int, age: float) -> Verdict:
 
     Args:
         error: what a poll ended with.
-        polls: good answers before it.
+        polls: valid responses before it.
         age: seconds since the wait's first request.
     """
     if not isinstance(error, NotFoundError):

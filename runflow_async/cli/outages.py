@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["OutageWatch", "describe_outage", "find_outages", "is_about_something_else"]
 
 PATIENCE = 3.0
-"""Seconds without a good answer about a batch before the outage is reported."""
+"""Seconds without a valid response about a batch before the outage is reported."""
 
 
 def is_about_something_else(record: LogRecord) -> bool:
@@ -31,7 +31,7 @@ def is_about_something_else(record: LogRecord) -> bool:
 
 
 def find_outages(waits: BatchesWait) -> dict[UUID, OngoingOutage]:
-    """Return the batches that currently get no good answer, the longest outage first."""
+    """Return the batches that currently get no valid response, the longest outage first."""
     found = {wait.batch_id: outage for wait in waits.waits.values() if (outage := wait.outage) is not None}
     return dict(sorted(found.items(), key=lambda entry: entry[1].since))
 
@@ -39,11 +39,11 @@ def find_outages(waits: BatchesWait) -> dict[UUID, OngoingOutage]:
 def describe_outage(outage: OngoingOutage, now: float) -> str:
     """Describe how long an outage has lasted, how long it may last, and its cause."""
     age, limit = max(now - outage.since, 0.0), outage.until - outage.since
-    return f"no good answer for {int(age)} s of {limit:g} s: {printable(str(outage.error), 300)}"
+    return f"no valid response for {int(age)} s of {limit:g} s: {printable(str(outage.error), 300)}"
 
 
 class OutageWatch:
-    """Reports when batches stop getting answers, and when good answers resume.
+    """Reports when batches stop getting answers, and when valid responses resume.
 
     Args:
         waits: the batches.
@@ -74,7 +74,7 @@ class OutageWatch:
     def _tell_end(self, now: float) -> None:
         ended_well = [batch_id for batch_id in self._silent if not self._has_failed(batch_id)]
         if ended_well:  # the errors of the others are shown at the end
-            self._over(ended_well, f"good answers again, after {now - self._since:.0f} s")
+            self._over(ended_well, f"valid responses again, after {now - self._since:.0f} s")
         self._silent.clear()
 
     def _has_failed(self, batch_id: UUID) -> bool:

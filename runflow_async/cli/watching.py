@@ -73,7 +73,7 @@ def following_options(command: Callable[..., Any]) -> Callable[..., Any]:
             default=300.0,
             show_default=True,
             metavar="SECONDS",
-            help="Give up on a batch after this long without a valid answer.",
+            help="Give up on a batch after this long without a valid response.",
         ),
         connection_options,
     )

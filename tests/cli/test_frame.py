@@ -163,7 +163,7 @@ async def test_a_poll_that_will_not_be_made_is_not_foretold():
     text = "\n".join(line.plain for line in draw_frame(scene, 150, 30))
     assert "given up in 6.0 s" in text
     assert ", next" not in text
-    assert f"{str(wait.batch_id)[:8]}: no good answer for 2 s of 8 s: HTTP 503" in text
+    assert f"{str(wait.batch_id)[:8]}: no valid response for 2 s of 8 s: HTTP 503" in text
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
@@ -177,7 +177,7 @@ async def test_the_age_and_the_limit_of_an_outage_are_there_where_its_reason_is_
     now = asyncio.get_running_loop().time()
     scene = Scene(SimpleNamespace(waits={wait.batch_id: wait}, ended=[]), Board(0.0, {}), {}, [], now, plain=False)
     shown = "\n".join(line.plain for line in draw_frame(scene, width, 30))
-    assert f"{str(wait.batch_id)[:8]}: no good answer for 14 s of 300 s: " in shown
+    assert f"{str(wait.batch_id)[:8]}: no valid response for 14 s of 300 s: " in shown
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 

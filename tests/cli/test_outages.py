@@ -54,9 +54,9 @@ class TestAWatch:
     async def test_says_once_for_all_batches_that_an_outage_began_and_that_it_is_over(self):
         told = await Watched(*([good(n), *DOWN, good(n)] for n in range(3))).run(300)
         assert [(what, count) for what, count, _ in told] == [("began", 3), ("over", 3)]
-        assert told[0][2].startswith("no good answer for ")
+        assert told[0][2].startswith("no valid response for ")
         assert " of 300 s: HTTP 503" in told[0][2]
-        assert told[1][2].startswith("good answers again, after ")
+        assert told[1][2].startswith("valid responses again, after ")
 
     async def test_says_nothing_of_a_failure_that_is_made_good_at_once(self):
         assert await Watched([good(0), ServerError(503), good(0)]).run(60) == []
@@ -80,7 +80,7 @@ async def test_an_outage_is_described_with_its_age_and_its_limit():
     await asyncio.sleep(14.2)
     (outage,) = find_outages(SimpleNamespace(waits={wait.batch_id: wait})).values()
     now = asyncio.get_running_loop().time()
-    assert describe_outage(outage, now).startswith("no good answer for 14 s of 40.5 s: HTTP 503")
+    assert describe_outage(outage, now).startswith("no valid response for 14 s of 40.5 s: HTTP 503")
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
@@ -104,8 +104,8 @@ async def test_every_command_that_waits_says_so_on_standard_error(emulator, run,
     ran = await running
     seen += ran.err
     assert ran.status == 0
-    assert seen.count("no good answer for") == 1
-    assert seen.count("good answers again, after") == 1
+    assert seen.count("no valid response for") == 1
+    assert seen.count("valid responses again, after") == 1
     assert not any("attempt" in line and "batch " not in line for line in seen.splitlines())
 
 
@@ -124,4 +124,4 @@ async def test_the_librarys_own_words_on_an_outage_are_not_shown_beside_these(ca
         library.setLevel(logging.NOTSET)
     shown = capsys.readouterr().err
     assert "attempt 3 failed" in shown
-    assert "good answer again" not in shown
+    assert "valid response again" not in shown

@@ -87,17 +87,17 @@ class TestTheLiveView:
     async def test_says_why_there_is_no_answer(self, emulator):
         emulator.faults.append(faults.status(503, times=100))
         async with terminal("watch", str(emulator.create_scripted_batch(NEVER))) as screen:
-            await screen.shows(": no good answer for ")
+            await screen.shows(": no valid response for ")
             await screen.shows(" s of 300 s: HTTP 503")
 
     @pytest.mark.slow
     async def test_says_when_answers_come_again(self, emulator):
         emulator.faults.append(faults.status(503, times=10**9))
         async with terminal("watch", str(emulator.create_scripted_batch(NEVER))) as screen:
-            await eventually(lambda: re.search(r"no good answer for ([4-9]|\d\d) s", screen.text))
+            await eventually(lambda: re.search(r"no valid response for ([4-9]|\d\d) s", screen.text))
             emulator.faults.clear()
-            await screen.shows(": good answers again, after ")
-            assert "no good answer" not in screen.text
+            await screen.shows(": valid responses again, after ")
+            assert "no valid response" not in screen.text
 
     async def test_without_colour_still_tells_states_apart(self, emulator):
         batch_id = emulator.create_scripted_batch(ended("succeeded", "failed") + NEVER)

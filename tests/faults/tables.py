@@ -1,4 +1,4 @@
-"""How a row of the fault matrix, which README.md has, is tried: once before good answers, and for ever."""
+"""How a row of the fault matrix, which README.md has, is tried: once before valid responses, and for ever."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ class TestLogs:
             f"batch {BATCH_ID}: attempt 2 failed (HTTP 500)",
         ]
         assert recovery.levelno == logging.INFO
-        assert recovery.getMessage().startswith(f"batch {BATCH_ID}: a good answer again, after 2 failed attempts in ")
+        assert recovery.getMessage().startswith(f"batch {BATCH_ID}: a valid response again, after 2 failed ")
         assert all(record.levelno == logging.INFO for record in caplog.records)
 
     @pytest.mark.looptime
@@ -131,7 +131,7 @@ class TestLogs:
             with pytest.raises(OutageError):
                 await session.wait_for_batch(BATCH_ID, max_outage=200)
         (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
-        assert re.match(f"batch {BATCH_ID}: no good answer for 3\\d s \\(HTTP 503\\)", warning.getMessage())
+        assert re.match(f"batch {BATCH_ID}: no valid response for 3\\d s \\(HTTP 503\\)", warning.getMessage())
 
     async def test_of_a_request_sent_again_say_so(self, caplog):
         caplog.set_level(logging.DEBUG, "runflow_async")

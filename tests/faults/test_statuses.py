@@ -29,7 +29,7 @@ from tests.rig import ScriptedServer, endless, eventually, http, send
 
 @pytest.fixture(autouse=True)
 def a_quick_least_pace(monkeypatch):
-    """After a 429 without a good answer before it the session makes one request a second: tested where the pace is."""
+    """After a 429 that no valid response came before, the pace is 1 request per second: see the throttle's tests."""
     monkeypatch.setattr(throttle, "LEAST", 1000.0)
 
 
