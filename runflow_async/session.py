@@ -96,7 +96,7 @@ class RunflowSession:
         max_rate: float | None = None,
         max_response_bytes: int = 33_554_432,
         max_retry_after: float | timedelta = 120.0,
-        retry: RetryPolicy = RetryPolicy(),  # noqa: B008  # frozen
+        retry: RetryPolicy = RetryPolicy(),
     ) -> None:
         key = api_key if api_key is not None else os.environ.get("RUNFLOW_API_KEY")
         if key is None:
@@ -120,11 +120,6 @@ class RunflowSession:
         )
         self._reads = Reads(self._lifetime, self._transport, self._retry, self._max_retry_after)
         self._registry = Registry()
-
-    @property
-    def throttle(self) -> Throttle:
-        """The rate that all requests of this session share; use it to divide one rate among several sessions."""
-        return self._throttle
 
     def __repr__(self) -> str:
         return f"<RunflowSession {self._base_url}{' closed' if self._lifetime.closed else ''}>"

@@ -139,7 +139,6 @@ RunflowSession(api_key: str | None = None, *, base_url: str | None = None, organ
     async get_batch(batch_id: UUID | str) -> Batch
     iter_batch_items(batch_id: UUID | str, *, page_size: int = 500) -> AsyncIterator[BatchItem]
     nudge(batch_id: UUID | str) -> bool
-    throttle -> Throttle
     wait_for_batch(batch_id: UUID | str, *, timeout: float | timedelta | None = 3600.0,
         interval: float | timedelta | wait_base | Callable[[RetryCallState], float] | None = None,
         max_outage: float | timedelta = 300.0,
@@ -214,7 +213,6 @@ SessionConfig(*, api_key: Callable[[], str] | None = None, base_url: str | None 
         max_response_bytes: int = 33554432, max_retry_after: float | timedelta = 120.0,
         retry: RetryPolicy = RetryPolicy())
         < Struct
-    make_session() -> RunflowSession
 wait_for_batches(client: Client, batch_ids: Iterable[UUID | str], *, shards: int | None = None,
         max_rate: float | None = None, session: SessionConfig = SessionConfig(),
         timeout: float | timedelta | None = 3600.0,

@@ -60,7 +60,7 @@ def wait_for_batches(
     *,
     shards: int | None = None,
     max_rate: float | None = None,
-    session: SessionConfig = SessionConfig(),  # noqa: B008  # frozen
+    session: SessionConfig = SessionConfig(),
     timeout: float | timedelta | None = 3600.0,
     interval: float | timedelta | wait_base | Callable[[RetryCallState], float] | None = None,
     max_outage: float | timedelta = 300.0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from msgspec import Struct
@@ -13,7 +14,10 @@ from runflow_async._waits.retries import RetryPolicy
 from runflow_async.errors import ConfigurationError
 from runflow_async.session import RunflowSession
 
-__all__ = ["SessionConfig"]
+if TYPE_CHECKING:
+    from runflow_async._http.throttle import Throttle
+
+__all__ = ["SessionConfig", "ShardSession", "open_session"]
 
 
 class SessionConfig(Struct, frozen=True, kw_only=True):
@@ -52,27 +56,38 @@ class SessionConfig(Struct, frozen=True, kw_only=True):
                 "api_key must be a function in a module that workers can import, so that the key itself does not "
                 "travel through the scheduler; or leave it out, and set RUNFLOW_API_KEY in the workers' environment"
             )
-        self._open("checked-here-not-sent")
+        _open(self, "checked-here-not-sent")
 
-    def make_session(self) -> RunflowSession:
-        """Open a session in this process.
 
-        Raises:
-            ConfigurationError: if there is no key, or a setting is invalid.
-        """
-        return self._open(self.api_key() if self.api_key is not None else None)
+class ShardSession(RunflowSession):
+    """A session whose rate the consumer of its shard sets."""
 
-    def _open(self, api_key: str | None) -> RunflowSession:
-        return RunflowSession(
-            api_key,
-            base_url=self.base_url,
-            organization_id=self.organization_id,
-            request_timeout=self.request_timeout,
-            max_connections=self.max_connections,
-            max_response_bytes=self.max_response_bytes,
-            max_retry_after=self.max_retry_after,
-            retry=self.retry,
-        )
+    @property
+    def throttle(self) -> Throttle:
+        """The rate that all of its requests share."""
+        return self._throttle
+
+
+def open_session(config: SessionConfig) -> ShardSession:
+    """Open a session in this process.
+
+    Raises:
+        ConfigurationError: if there is no key, or a setting is invalid.
+    """
+    return _open(config, config.api_key() if config.api_key is not None else None)
+
+
+def _open(config: SessionConfig, api_key: str | None) -> ShardSession:
+    return ShardSession(
+        api_key,
+        base_url=config.base_url,
+        organization_id=config.organization_id,
+        request_timeout=config.request_timeout,
+        max_connections=config.max_connections,
+        max_response_bytes=config.max_response_bytes,
+        max_retry_after=config.max_retry_after,
+        retry=config.retry,
+    )
 
 
 def _is_importable(function: object) -> bool:

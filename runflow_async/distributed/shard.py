@@ -19,6 +19,7 @@ from distributed.worker_state_machine import SecedeEvent
 from msgspec import Struct
 
 from runflow_async.distributed.channels import WorkerChannel
+from runflow_async.distributed.config import open_session
 from runflow_async.distributed.messages import (
     Assignment,
     Grant,
@@ -38,9 +39,8 @@ if TYPE_CHECKING:
 
     from runflow_async._waits.many import BatchesWait
     from runflow_async._waits.one import BatchWait
-    from runflow_async.distributed.config import SessionConfig
+    from runflow_async.distributed.config import SessionConfig, ShardSession
     from runflow_async.models import ItemTransition
-    from runflow_async.session import RunflowSession
 
 __all__ = ["Shard", "WaitKeywords", "run_shard"]
 
@@ -82,7 +82,7 @@ async def run_shard(
     frames, orders = (WorkerChannel(worker.scheduler, name) for name in (run, f"{run}-{life}"))
     await frames.put(encode(Started(number, life, worker.address)))
     await orders.open()  # only once there was a consumer, which releases it for us
-    async with config.make_session() as session:
+    async with open_session(config) as session:
         if paced:
             session.throttle.grant(1.0, until=-math.inf)
         await Shard(number, life, session, keywords, put=frames.put, get=orders.get).run()
@@ -104,7 +104,7 @@ class Shard:
         self,
         number: int,
         life: str,
-        session: RunflowSession,
+        session: ShardSession,
         keywords: WaitKeywords,
         *,
         put: Callable[[bytes], Awaitable[None]],

@@ -15,6 +15,7 @@ from distributed import Client
 
 from runflow_async import Batch, ConfigurationError, RetryPolicy, ShardError
 from runflow_async.distributed import SessionConfig, wait_for_batches
+from runflow_async.distributed.config import open_session
 from tests.distributed.keys import read_key
 
 CANARY = "rf_live_canary"
@@ -62,7 +63,7 @@ def test_a_config_pickles_as_names_and_plain_values():
 
 def test_a_config_opens_a_session_as_it_says(monkeypatch):
     monkeypatch.setenv("KEY_OF_THE_WORKERS", CANARY)
-    session = SessionConfig(api_key=read_key, base_url="https://example.com").make_session()
+    session = open_session(SessionConfig(api_key=read_key, base_url="https://example.com"))
     assert "https://example.com" in repr(session)
     assert CANARY not in repr(session)
 

@@ -514,7 +514,7 @@ async def test_a_shard_that_fails_again_and_again_is_given_up(client, emulator, 
         calls.append(1)
         raise ArithmeticError("so it is")
 
-    monkeypatch.setattr(SessionConfig, "make_session", fail)
+    monkeypatch.setattr(shard, "open_session", fail)
     with pytest.raises(ShardError, match="ArithmeticError: so it is") as caught:
         await wait_for_batches(client, [emulator.create_scripted_batch(NEVER)])
     assert len(calls) == 3
