@@ -203,7 +203,7 @@ class RunflowSession:
             expect_callback: set this if something calls `nudge` when the batch ends, such as `callback_application`.
                 Until then the batch is polled about every three minutes, so a lost callback delays the end by that
                 much. Cannot be combined with `interval`.
-            checkpoint: records what was taken and resumes from there, even in another process. Cannot be combined
+            checkpoint: records what was delivered and resumes from there, even in another process. Cannot be combined
                 with `since`. A transition is recorded when the loop comes back for the next one; when an `await`
                 returns, everything left is recorded. Its `load` must finish within `timeout`, or within
                 `request_timeout` if `timeout` is 0.
@@ -254,7 +254,7 @@ class RunflowSession:
             since: snapshots seen earlier, such as `delivered` of each wait of an interrupted stream, in any order.
             expect_callback: as for `wait_for_batch`.
             checkpoint: as for `wait_for_batch`; `as_completed()` records a batch when the loop comes back for the next
-                one, and skips batches that an earlier run has taken to their end.
+                one, and skips batches that an earlier run has delivered to the end.
 
         Raises:
             ConfigurationError: at once, if an argument is invalid.

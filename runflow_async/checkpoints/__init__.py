@@ -1,4 +1,4 @@
-"""Records in an SQLite file what consumers have taken, so that a stream can resume after a crash.
+"""Records delivered transitions in an SQLite file, so that a stream can resume after a crash.
 
 One thread collects transitions for a moment and writes them in one transaction. It does not need the event loop, so a
 consumer that blocks the loop does not delay it.
@@ -48,7 +48,7 @@ class SQLiteCheckpoints:
 
     Use it as `async with SQLiteCheckpoints(path) as checkpoints`, once at a time. Several processes can share the file
     if each one opens it separately; a child that was forked while the file was open cannot use it. If the process is
-    killed, what was taken in the last 100 ms or so may be delivered again, and nothing is lost. A power cut can lose
+    killed, what was recorded in the last 100 ms or so may be delivered again, and nothing is lost. A power cut can lose
     what the operating system had not yet written.
 
     Entering raises `CheckpointError` if the file cannot be opened, is locked for 5 seconds, or belongs to something
@@ -102,7 +102,7 @@ class SQLiteCheckpoints:
             await _stop(thread)
 
     def record(self, transition: ItemTransition) -> None:
-        """Record a transition that was taken. It is on disk within about 100 ms. Never blocks.
+        """Record a transition that was delivered. It is on disk within about 100 ms. Never blocks.
 
         An error about earlier transitions is raised once, by the next call. That call still records its own transition,
         and recording it again does no harm. Unwritten transitions are kept in memory and retried with the next
@@ -116,8 +116,8 @@ class SQLiteCheckpoints:
         if thread.queue.qsize() + len(thread.backlog.rows) > MOST_PENDING:
             raise CheckpointError(f"{self._path!r} does not keep up: {MOST_PENDING} transitions are still unwritten")
         thread.queue.put(transition)
-        if thread.reports.untold:
-            _raise_untold(thread)
+        if thread.reports.pending:
+            _raise_pending(thread)
 
     async def load(self, batch_id: UUID) -> Batch | None:
         """Return what was recorded of a batch, or None.
@@ -169,11 +169,11 @@ class SQLiteCheckpoints:
         thread = self._find_open_thread()
         result: Batch | None = await asyncio.wrap_future(thread.submit(kind, *batch_id))
         if kind is not Kind.LOAD:
-            _raise_untold(thread)
+            _raise_pending(thread)
         return result
 
 
-def _raise_untold(thread: Writer) -> None:
+def _raise_pending(thread: Writer) -> None:
     error = thread.reports.take()
     if error is not None:
         raise error

@@ -70,7 +70,7 @@ UNSIGNED = Marks(0, 1, (SCHEMA,))
 """A file of ours from before `application_id` was used."""
 
 
-def is_busy(error: BaseException) -> bool:
+def is_busy(error: BaseException | None) -> bool:
     """Whether another connection holds a lock, so that the same call may succeed later."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # extended codes have the details in their upper bits
     return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL)
@@ -86,8 +86,9 @@ class CheckpointFile:
     """
 
     def __init__(self, path: str) -> None:
-        self._path = os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH118  # as given: a link may be moved, too
-        self._real = os.path.realpath(path)
+        self._path = Path.cwd() / path  # not resolved: a link may be replaced, too
+        self._real = Path(os.path.realpath(path))
+        self._name = repr(str(self._path))
         if self._exists_as_file():
             self._look()
         self._database = self._connect("mode=rwc")
@@ -127,25 +128,26 @@ class CheckpointFile:
 
     def _exists_as_file(self) -> bool:
         try:
-            found = os.stat(self._real)  # noqa: PTH116  # a path with surrogates stays as it is
+            found = self._real.stat()
         except FileNotFoundError:
-            folder = os.path.dirname(self._real)  # noqa: PTH120  # likewise
-            if not os.path.isdir(folder):  # noqa: PTH112  # likewise
-                raise CheckpointError(f"cannot open {self._path!r}: there is no folder {folder!r}; create it") from None
+            folder = self._real.parent
+            if not folder.is_dir():
+                hint = f"there is no folder {str(folder)!r}; create it"
+                raise CheckpointError(f"cannot open {self._name}: {hint}") from None
             return False
         if (found.st_dev, found.st_ino) in INHERITED:
             raise CheckpointError(
-                f"{self._path!r} was open when this process was forked, and SQLite cannot share it with the parent: "
+                f"{self._name} was open when this process was forked, and SQLite cannot share it with the parent: "
                 "start the process with 'spawn' or 'forkserver', or fork before the file is opened"
             )
         if not stat.S_ISREG(found.st_mode):
-            raise CheckpointError(f"cannot open {self._path!r}: it is a folder or a device, not a file")
+            raise CheckpointError(f"cannot open {self._name}: it is a folder or a device, not a file")
         if 0 < found.st_size < SMALLEST:  # SQLite treats a one-byte file as empty and overwrites it
-            raise CheckpointError(f"cannot open {self._path!r}: file is not a database")
+            raise CheckpointError(f"cannot open {self._name}: file is not a database")
         return True
 
     def _connect(self, how: str) -> sqlite3.Connection:
-        return sqlite3.connect(f"{Path(self._real).as_uri()}?{how}", timeout=0, isolation_level=None, uri=True)
+        return sqlite3.connect(f"{self._real.as_uri()}?{how}", timeout=0, isolation_level=None, uri=True)
 
     def _look(self) -> None:
         """Check who owns it, without changing it and without leaving a file beside it.
@@ -154,11 +156,11 @@ class CheckpointFile:
         reader that may not write leaves new `-wal` and `-shm` files behind. The file is only ever read through SQLite:
         closing a plain descriptor would drop the locks of this process's other connections.
         """
-        leftovers = any(os.path.exists(self._real + suffix) for suffix in ("-wal", "-journal"))  # noqa: PTH110  # likewise
+        leftovers = any(self._beside(suffix).exists() for suffix in ("-wal", "-journal"))
         try:
             with closing(self._connect("mode=ro" if leftovers else "mode=rw")) as database:
                 database.execute("BEGIN")
-                self._is_signed(database)
+                self._check_owner(database)
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
                 raise
@@ -166,25 +168,29 @@ class CheckpointFile:
                 if database.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
                     raise
 
-    def _is_signed(self, database: sqlite3.Connection) -> bool:
-        """Return whether it is already set up; False if it is ours to set up."""
+    def _check_owner(self, database: sqlite3.Connection) -> bool:
+        """Return whether the file is marked as ours; False if it is empty, or ours from before there were marks.
+
+        Raises:
+            CheckpointError: if it belongs to something else, or to a later version.
+        """
         (application_id,) = database.execute("PRAGMA application_id").fetchone()
         (version,) = database.execute("PRAGMA user_version").fetchone()
         if application_id == APPLICATION_ID:
             if version != VERSION:
-                raise CheckpointError(f"{self._path!r} has version {version}, but this library writes {VERSION}")
+                raise CheckpointError(f"{self._name} has version {version}, but this library writes {VERSION}")
             return True
         tables = tuple((sql or "").strip() for (sql,) in database.execute("SELECT sql FROM sqlite_master"))
         if Marks(application_id, version, tables) not in (EMPTY, UNSIGNED):
             raise CheckpointError(
-                f"{self._path!r} is a database of another application (application_id {application_id}, "
+                f"{self._name} is a database of another application (application_id {application_id}, "
                 f"user_version {version}): nothing was changed; pass a separate path for the checkpoints"
             )
         return False
 
     def _set_up(self) -> None:
         self._database.execute("BEGIN IMMEDIATE")
-        if not self._is_signed(self._database):
+        if not self._check_owner(self._database):
             self._database.execute(SCHEMA.replace("TABLE", "TABLE IF NOT EXISTS", 1))
             self._database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             self._database.execute(f"PRAGMA user_version = {VERSION}")
@@ -193,14 +199,17 @@ class CheckpointFile:
         self._database.execute("PRAGMA synchronous = NORMAL")
         self._database.execute("SELECT 1 FROM items LIMIT 0").fetchall()  # creates the -wal file
 
-    def _find_inode(self, path: str) -> Inode:
-        found = os.stat(path)  # noqa: PTH116  # likewise
+    def _beside(self, suffix: str) -> Path:
+        return self._real.with_name(self._real.name + suffix)
+
+    def _find_inode(self, path: Path) -> Inode:
+        found = path.stat()
         return found.st_dev, found.st_ino
 
     def _find_inodes(self) -> tuple[Inode | None, ...]:
         """Return the file at the path and its `-wal`, which stays the same as long as a connection is open."""
         found: list[Inode | None] = []
-        for path in (self._path, f"{self._real}-wal"):
+        for path in (self._path, self._beside("-wal")):
             try:
                 found.append(self._find_inode(path))
             except OSError:
@@ -210,7 +219,7 @@ class CheckpointFile:
     def _check_in_place(self) -> None:
         if self._find_inodes() != self._inodes:
             raise CheckpointError(
-                f"{self._path!r} was removed, moved or replaced while it was open, or its -wal file was: "
+                f"{self._name} was removed, moved or replaced while it was open, or its -wal file was: "
                 "nothing more is written to it; close it, and open it again"
             )
 

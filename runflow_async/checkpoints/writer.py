@@ -19,7 +19,7 @@ from uuid import UUID
 from runflow_async.checkpoints.backlog import Backlog
 from runflow_async.checkpoints.file import INHERITED, CheckpointFile, Inode, Row, is_busy
 from runflow_async.checkpoints.jobs import NO_BATCH, Job, Kind
-from runflow_async.checkpoints.reports import Reports, explain
+from runflow_async.checkpoints.reports import Explained, Reports, explain
 from runflow_async.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -84,15 +84,20 @@ class Writer(threading.Thread):
         """Open the file and serve until the end."""
         RUNNING.add(self)
         try:
-            with closing(self._open()) as file:
-                self.inode = file.inode
-                self.opened.set_result(None)
-                while not self._is_stopping or (self.backlog and not self._has_failed):
-                    self._take_turn(file)
-        except Exception as error:  # noqa: BLE001  # whatever it is, it must be reported
-            self.reports.add(explain(f"cannot {'close' if self.opened.done() else 'open'} {self._path!r}", error))
+            self._serve()
+        except CheckpointError as failure:
+            self.reports.add(failure)
         finally:
             self._end()
+
+    def _serve(self) -> None:
+        with Explained("cannot open %r", self._path):
+            file = self._open()
+        with Explained("cannot close %r", self._path), closing(file):
+            self.inode = file.inode
+            self.opened.set_result(None)
+            while not self._is_stopping or (self.backlog and not self._has_failed):
+                self._take_turn(file)
 
     def _end(self) -> None:
         closed = CheckpointError(f"{self._path!r} was closed before the answer")
@@ -116,11 +121,11 @@ class Writer(threading.Thread):
 
     def _take_turn(self, file: CheckpointFile) -> None:
         try:
-            self._take_group()
-            self._write(file)
-            self._answer_loads(file)
-        except Exception as error:  # noqa: BLE001  # likewise; recorded rows are kept, and no caller waits forever
-            failure = explain(f"cannot use {self._path!r}", error)
+            with Explained("cannot use %r", self._path):
+                self._take_group()
+                self._write(file)
+                self._answer_loads(file)
+        except CheckpointError as failure:  # recorded rows are kept, and no caller waits forever
             self._fail_writes(failure)
             while self._loads:
                 self._loads.popleft().resolve(error=failure)
@@ -164,18 +169,19 @@ class Writer(threading.Thread):
 
     def _keep(self, transition: ItemTransition) -> None:
         try:
-            self.backlog.add(transition)
-        except Exception as error:  # noqa: BLE001  # a caller's object: anything may be wrong with it
-            self.reports.add(explain(f"cannot keep {transition!r:.300} in {self._path!r}", error))
+            with Explained("cannot keep %.300r in %r", transition, self._path):
+                self.backlog.add(transition)
+        except CheckpointError as refusal:
+            self.reports.add(refusal)
 
     def _write(self, file: CheckpointFile) -> None:
         if self.backlog:
+            what = f"{len(self.backlog.rows)} transitions" if self.backlog.rows else "changes"
             try:
-                refused = file.write(self.backlog.forgotten, list(self.backlog.rows.values()))
-            except Exception as error:  # noqa: BLE001  # likewise; the backlog stays for the next turn
-                if not self._can_wait(error):
-                    what = f"{len(self.backlog.rows)} transitions" if self.backlog.rows else "changes"
-                    self._fail_writes(explain(f"cannot write {what} to {self._path!r}", error))
+                with Explained("cannot write %s to %r", what, self._path):
+                    refused = file.write(self.backlog.forgotten, list(self.backlog.rows.values()))
+            except CheckpointError as failure:  # the backlog stays for the next turn
+                self._note_failure(failure)
                 return
             self.backlog.clear()
             self._busy_since = None
@@ -186,15 +192,15 @@ class Writer(threading.Thread):
             job.resolve()
         self._writes.clear()
 
-    def _can_wait(self, error: Exception) -> bool:
-        """Whether the error is a lock that has not lasted long."""
-        if not is_busy(error):
-            self._busy_since = None
-            return False
+    def _note_failure(self, failure: CheckpointError) -> None:
+        """Wait for a lock that has not lasted long; report everything else."""
         now = time.monotonic()
-        if self._busy_since is None:
+        if not is_busy(failure.__cause__):
+            self._busy_since = None
+        elif self._busy_since is None:
             self._busy_since = now
-        return now - self._busy_since < BUSY
+        if self._busy_since is None or now - self._busy_since >= BUSY:
+            self._fail_writes(failure)
 
     def _refuse(self, refused: list[tuple[Row, Exception]]) -> None:
         for (batch, item, *_), error in refused:
@@ -215,11 +221,12 @@ class Writer(threading.Thread):
         while self._loads:
             job = self._loads[0]
             try:
-                job.resolve(self.backlog.overlay(job.batch_id, file.read(job.batch_id.hex)))
-            except Exception as error:  # noqa: BLE001  # it is the caller's to hear
-                if is_busy(error):
+                with Explained("cannot read batch %s from %r", job.batch_id, self._path):
+                    job.resolve(self.backlog.overlay(job.batch_id, file.read(job.batch_id.hex)))
+            except CheckpointError as failure:
+                if is_busy(failure.__cause__):
                     return
-                job.resolve(error=explain(f"cannot read batch {job.batch_id} from {self._path!r}", error))
+                job.resolve(error=failure)
             self._loads.popleft()
 
 
