@@ -1,4 +1,4 @@
-"""The border to code of the user, where some exceptions would be taken for what they are not."""
+"""The border to the user's code: some exceptions must not cross it as they are."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ SIGNALS = (StopIteration, StopAsyncIteration, asyncio.CancelledError)
 
 
 class UserCode:
-    """A context in which code of the user runs; its exceptions come out as they are, but for three.
+    """A context in which the user's code runs. What it raises propagates, except in three cases.
 
-    `StopIteration`, `StopAsyncIteration` and a `CancelledError` that nobody asked for would end the caller's loop or
-    task as if all were well. They become the cause of a RuntimeError, as PEP 479 has it for generators.
+    `StopIteration`, `StopAsyncIteration` and a `CancelledError` that nobody requested would silently end the caller's
+    loop or task. They become the cause of a RuntimeError, as in generators (PEP 479).
 
     Args:
-        name: of the code, for that error.
+        name: names the code in that error.
     """
 
     __slots__ = ("_name",)
@@ -40,6 +40,6 @@ class UserCode:
 
 
 def _is_cancelled() -> bool:
-    # Not whether it was meanwhile: Ctrl-C cancels a task that is running, which learns of it with its next await.
+    # Not whether that was during the user's code: Ctrl-C also cancels a running task, at its next await.
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

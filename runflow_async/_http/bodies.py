@@ -1,6 +1,6 @@
-"""The body of an answer: reads no more than allowed, and undoes the Content-Encoding where aiohttp leaves it on.
+"""The body of a response: reads no more than allowed, and decompresses what aiohttp leaves compressed.
 
-Knows nothing of what the bytes mean.
+Knows nothing about what the bytes mean.
 """
 
 from __future__ import annotations
@@ -19,31 +19,33 @@ if TYPE_CHECKING:
 
 __all__ = ["read_body", "read_start"]
 
-CHUNK = 65_536
+CHUNK_BYTES = 65_536
 NO_CODINGS = frozenset({"", "identity", "utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin-1", "none"})
-"""Tokens that change nothing; a charset does not belong there, and does no harm."""
-UNDONE_BY_AIOHTTP = frozenset({"gzip", "deflate", "br", "zstd"})
-"""Only if the header holds nothing else."""
+"""Tokens that change nothing. A charset does not belong in Content-Encoding, but some servers put one there."""
+CODINGS = frozenset({"gzip", "deflate", "br", "zstd"})
+"""aiohttp decompresses them only if the header holds nothing else."""
+ZLIB_METHOD = 8
+"""Lower half of the first byte of a zlib header (RFC 1950)."""
 
 
 async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """The whole body, decompressed.
+    """Return the whole body, decompressed.
 
     Raises:
-        ResponseTooLargeError: as soon as more than `limit` bytes are known of; they are not put together.
-        MalformedResponseError: if its Content-Encoding is unknown, or is not what the body is in.
+        ResponseTooLargeError: as soon as it proves larger than `limit` bytes; the rest is not read.
+        MalformedResponseError: if its Content-Encoding is unknown, or the body does not match it.
     """
     coding = _remaining_coding(response)
     if (response.content_length or 0) > limit:
         raise ResponseTooLargeError(limit)
     content = response.content
-    # At its end before a byte was read: it is empty, or a recorder, a cache or a middleware has read it.
-    body = await (response.read() if content.at_eof() else content.read(CHUNK))
+    # At the end before a byte was read: empty, or already read by a recorder, a cache or a middleware.
+    body = await (response.read() if content.at_eof() else content.read(CHUNK_BYTES))
     if not content.at_eof():
-        whole = BytesIO(body)  # grows in place, so the pieces never exist a second time
+        whole = BytesIO(body)  # grows in place, so that there is never a second copy of the pieces
         whole.seek(len(body))
         while not content.at_eof():
-            if whole.write(await content.read(CHUNK)) and whole.tell() > limit:
+            if whole.write(await content.read(CHUNK_BYTES)) and whole.tell() > limit:
                 raise ResponseTooLargeError(limit)
         body = whole.getvalue()
     if coding is not None:
@@ -54,7 +56,7 @@ async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
 
 
 async def read_start(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """The body, or its first `limit` bytes where it is longer, decompressed; empty if that cannot be done."""
+    """Return the first `limit` bytes of the body, decompressed; nothing if they cannot be decompressed."""
     content = response.content
     body = await (response.read() if content.at_eof() else content.read(limit))
     while len(body) < limit and not content.at_eof():
@@ -67,30 +69,30 @@ async def read_start(response: aiohttp.ClientResponse, limit: int) -> bytes:
 
 
 def _remaining_coding(response: aiohttp.ClientResponse) -> str | None:
-    """What aiohttp has not undone."""
+    """The encoding that aiohttp has left, or None."""
     values = response.headers.getall(hdrs.CONTENT_ENCODING, ())
-    if not values or (len(values) == 1 and values[0].lower() in UNDONE_BY_AIOHTTP):
+    if not values or (len(values) == 1 and values[0].lower() in CODINGS):
         return None
     tokens = [token.strip().lower() for value in values for token in value.split(",")]
     codings = [token for token in tokens if token not in NO_CODINGS]
-    if values[-1].lower() in UNDONE_BY_AIOHTTP:
+    if values[-1].lower() in CODINGS:
         codings.pop()
     if not codings:
         return None
-    if len(codings) > 1 or codings[0].removeprefix("x-") not in UNDONE_BY_AIOHTTP:
+    if len(codings) > 1 or codings[0].removeprefix("x-") not in CODINGS:
         raise MalformedResponseError(f"unknown Content-Encoding {printable(', '.join(values), 40)!r}")
     return codings[0].removeprefix("x-")
 
 
 def _undo(coding: str, body: bytes, limit: int) -> bytes:
-    """Decompress, to not much more than `limit` bytes."""
+    """Decompress the body, but not much further than `limit` bytes."""
     whole = BytesIO()
     try:
         decompressor = _decompressor(coding, body)
-        whole.write(decompressor.decompress_sync(body, CHUNK))
+        whole.write(decompressor.decompress_sync(body, CHUNK_BYTES))
         while decompressor.data_available and whole.tell() <= limit:
-            whole.write(decompressor.decompress_sync(b"", CHUNK))
-    except Exception as error:  # each library has errors of its own
+            whole.write(decompressor.decompress_sync(b"", CHUNK_BYTES))
+    except Exception as error:  # each library raises errors of its own
         raise MalformedResponseError("a body that does not match its Content-Encoding") from error
     return whole.getvalue()
 
@@ -100,6 +102,6 @@ def _decompressor(coding: str, body: bytes) -> BrotliDecompressor | ZLibDecompre
         return BrotliDecompressor()
     if coding == "zstd":
         return ZSTDDecompressor()
-    # Some servers leave out deflate's zlib header (RFC 1950), whose first byte ends in 8.
-    bare = coding == "deflate" and body[:1] != b"" and body[0] & 0xF != 8  # noqa: PLR2004
+    # Some servers send deflate without its zlib header.
+    bare = coding == "deflate" and body[:1] != b"" and body[0] & 0xF != ZLIB_METHOD
     return ZLibDecompressor(encoding=coding, suppress_deflate_header=bare)

@@ -1,4 +1,4 @@
-"""The caller's own aiohttp session: whether it can serve, and which errors are its code's rather than the network's."""
+"""The caller's own aiohttp session: whether it is usable, how to send through it, which errors its own code raises."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ CALLING_HOOKS = frozenset(
 
 
 def check_http(http: object) -> aiohttp.ClientSession | None:
-    """The session given as `http=`, or None.
+    """Return the session given as `http=`, or None.
 
     Raises:
-        ConfigurationError: if it is no aiohttp session, or one that cannot send our key.
+        ConfigurationError: if it is not an aiohttp session, or cannot send our key.
     """
     if http is None:
         return None
@@ -49,11 +49,11 @@ def check_http(http: object) -> aiohttp.ClientSession | None:
 
 
 def borrowed_options(http: aiohttp.ClientSession, headers: Mapping[str, str]) -> dict[str, Any]:
-    """The keywords with which it sends these headers and answers with our response class."""
-    kept = getattr(http, "_middlewares", ())  # a request's middlewares replace the session's
+    """The keywords for a request with these headers, whose response is of our class."""
+    kept = getattr(http, "_middlewares", ())  # those of a request replace the session's
     if not http.trust_env:
         return {"headers": headers, "middlewares": (*kept, respond_as_ours)}
-    # aiohttp refuses a request with an Authorization if ~/.netrc has one for the host too: ours is added after that.
+    # aiohttp refuses a request with an Authorization if ~/.netrc has one for the host too. Ours is added after that.
     return {"headers": None, "middlewares": (authorize(headers), *kept, respond_as_ours)}
 
 
@@ -68,11 +68,11 @@ def room_in(http: aiohttp.ClientSession | None) -> int:
 
 
 def callers_own(error: Exception) -> Exception | None:
-    """The exception that the caller's middleware, trace callback or subclass raised, if it is one.
+    """The exception, or its cause, if a middleware, trace callback or subclass of the caller raised it.
 
-    It may be of a kind that the network's errors are of, such as an OSError of a file that is missing.
+    Its type does not tell: a missing file raises an OSError, as a lost connection does.
     """
-    # aiohttp wraps an OSError that comes out of a middleware.
+    # aiohttp wraps an OSError from a middleware.
     for candidate in (error, error.__cause__):
         if isinstance(candidate, Exception) and _is_raised_by_a_hook(candidate):
             return candidate
@@ -86,6 +86,6 @@ def _is_raised_by_a_hook(error: Exception) -> bool:
         package = module.partition(".")[0]
         if package in ("aiohttp", "runflow_async"):
             caller, is_beyond = module, False
-        elif package != "asyncio":  # which is in between everywhere
+        elif package != "asyncio":  # its frames can be anywhere in between
             is_beyond = True
     return is_beyond and caller in CALLING_HOOKS

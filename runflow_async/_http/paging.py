@@ -1,7 +1,6 @@
 """Page after page of a batch's items, each item once.
 
-Decides where the next page is, when a listing has ended and when it goes nowhere; what a page is and how it is fetched
-is passed in.
+Decides where the next page is, when a listing has ended and when it makes no progress. The caller fetches the pages.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["iter_pages"]
 
-BARREN_PAGES = 3
-"""Pages in a row that may bring nothing new while they promise more."""
+MOST_PAGES_WITHOUT_NEWS = 3
+"""Number of pages in a row without a new item at which a listing is given up, although it names a next page."""
 
 _pq = re.compile(r"(?:^|[?&])pq=([^&#]*)")
 _address = re.compile(r"://|\?|^/v\d")
@@ -35,37 +34,37 @@ async def iter_pages(
     """Yield every item of every page, in the order of the pages, none twice.
 
     Args:
-        fetch: given a page's cursor, None for the first one, fetches the page.
-        known_total: says how many items there should be, if that is known; asked at the end.
-        warn: is given a warning if fewer came.
+        fetch: fetches the page at a cursor; None is the first page.
+        known_total: returns how many items there should be, if that is known; called after the last page.
+        warn: called with a warning if fewer items arrived.
 
     Raises:
-        MalformedResponseError: if a cursor comes twice, the next page cannot be made out, or pages go on without
-            bringing anything new.
+        MalformedResponseError: if a cursor is repeated, the next page cannot be determined, or several pages in a row
+            hold nothing new.
     """
-    told: set[UUID] = set()
+    yielded: set[UUID] = set()
     cursors: set[str] = set()
     cursor: str | None = None
-    barren = 0
+    pages_without_news = 0
     while True:
         page = await fetch(cursor)
-        new = {item.id: item for item in page.items if item.id not in told}
+        new = {item.id: item for item in page.items if item.id not in yielded}
         for item in new.values():
-            told.add(item.id)
+            yielded.add(item.id)
             yield item
         cursor = page.next_pq or _cursor_in(page.next)
         if not cursor:
-            _check_total(len(told), (page.items_total, page.total, known_total()), warn)
+            _check_total(len(yielded), (page.items_total, page.total, known_total()), warn)
             return
-        barren = 0 if new else barren + 1
-        if cursor in cursors or barren == BARREN_PAGES:
+        pages_without_news = 0 if new else pages_without_news + 1
+        if cursor in cursors or pages_without_news == MOST_PAGES_WITHOUT_NEWS:
             where = "$.next_pq" if page.next_pq else "$.next"
             raise MalformedResponseError("the pages of items come to no end", where=where)
         cursors.add(cursor)
 
 
 def _cursor_in(following: str | None) -> str | None:
-    """The cursor in a `next`, which is one, or a query or URL with one as `pq`; nothing else of a URL is followed."""
+    """The cursor in `next`: the text itself, or `pq` of a query or URL. The rest of a URL is ignored."""
     if not following:
         return None
     found = _pq.search(following)

@@ -1,6 +1,6 @@
 """The HTTP contract as pure functions: what is sent, and what a status and its headers mean.
 
-Knows nothing of sockets, of clocks other than the one passed in, or of when to try again.
+Knows nothing about sockets, clocks or retries.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -57,10 +58,10 @@ def request_headers(api_key: Secret, organization_id: str | None) -> dict[str, s
 
 
 def parse_retry_after(values: Sequence[str], date: str | None, now: datetime) -> float | None:
-    """Seconds from `Retry-After` header values; the largest counts, what cannot be read does not.
+    """The longest delay among `Retry-After` header values, in seconds; None if there is none above zero.
 
-    An HTTP-date (RFC 9110, section 5.6.7) is measured against the answer's own `Date`, so that a skewed local
-    clock does no harm, and against `now` where there is none. Zero and the past give None.
+    An HTTP-date (RFC 9110, section 5.6.7) is compared with the response's own `Date`, so that a skewed local clock
+    does no harm, or with `now` if there is no `Date`. Values that cannot be parsed are ignored.
     """
     delays = [_parse_delay(value.strip(), date, now) for value in values]
     longest = max((delay for delay in delays if delay is not None), default=0.0)
@@ -96,22 +97,24 @@ _BY_STATUS: dict[int, type[errors.StatusError]] = {
 
 
 def error_for_status(status: int, headers: Mapping[str, str], body: bytes, retry_after: float | None) -> RunflowError:
-    """The error that an answer with a status other than 200 stands for."""
-    if 200 < status < 300:  # noqa: PLR2004  # a success, but none of the contract
-        return MalformedResponseError(f"HTTP {status} without a batch")
+    """The error for a response with a status other than 200."""
     request_id = headers.get("Runflow-Request-Id") or headers.get("X-Request-Id")
     details: dict[str, Any] = {
         "request_id": printable(request_id, 100) if request_id else None,
         "retry_after": retry_after,
     }
-    if 300 <= status < 400 and status != 304:  # noqa: PLR2004  # not modified points nowhere
-        return errors.RedirectError(status, location=_shown_location(headers.get("Location")), **details)
+    match status // 100:
+        case 2:  # a success, but none that the contract knows
+            return MalformedResponseError(f"HTTP {status} without a batch")
+        case 3 if status != HTTPStatus.NOT_MODIFIED:
+            return errors.RedirectError(status, location=_shown_location(headers.get("Location")), **details)
+        case 5:
+            kind: type[errors.StatusError] = errors.ServerError
+        case _:
+            kind = _BY_STATUS.get(status, errors.StatusError)
     envelope = decode_error(body) or _improvised(headers, body)
-    details["code"] = printable(envelope.code, 100) or None
-    details["message"] = printable(envelope.message)
-    details["errors"] = envelope.errors
-    fallback = errors.ServerError if 500 <= status <= 599 else errors.StatusError  # noqa: PLR2004
-    return _BY_STATUS.get(status, fallback)(status, **details)
+    code, message = printable(envelope.code, 100) or None, printable(envelope.message)
+    return kind(status, code=code, message=message, errors=envelope.errors, **details)
 
 
 def _improvised(headers: Mapping[str, str], body: bytes) -> ErrorDetail:

@@ -1,7 +1,7 @@
-"""The pace that all requests of one session share.
+"""The rate that all requests of one session share.
 
-A bound that the user sets, and one that is learnt: a 429 on one request slows all of them, quiet brings the pace
-back. Turns are given in the order in which they were asked for, so nobody starves.
+It has a limit that the user sets and one that is learned: a 429 on one request slows all of them, and without another
+one the rate recovers. Requests get their turns in the order in which they queue, so none starves.
 """
 
 from __future__ import annotations
@@ -17,53 +17,53 @@ if TYPE_CHECKING:
 
 __all__ = ["Throttle"]
 
-BACK_OFF = 0.85
-"""Share of the pace that is kept after a 429."""
-RECOVERY = 6.0
-"""Seconds until the pace before a 429 is reached again; after that it is probed for more, slowly at first."""
-FORGET = 60.0
-"""Seconds without a 429 after which there is no learnt bound any more."""
-LEAST = 1.0
-"""Requests per second that are made in any case."""
-WINDOW = 1.0
-"""Seconds over which the pace is measured."""
+KEPT_AFTER_REFUSAL = 0.85
+"""Share of the rate that is left after a 429."""
+RECOVERY_SECONDS = 6.0
+"""Time until the rate before a 429 is reached again. Then a higher one is tried, slowly at first."""
+MEMORY_SECONDS = 60.0
+"""Time without a 429 after which the learned limit is dropped."""
+LEAST_RATE = 1.0
+"""Requests per second that the learned limit always allows."""
+WINDOW_SECONDS = 1.0
+"""Period over which the rate is measured, by us and by most servers."""
 LATENESS_SECONDS = 0.02
-"""Seconds of a late timer that are made up for; more would be a burst."""
+"""How much of a timer's delay is made up for. More would be a burst."""
 
 
 class Throttle:
     """Gives requests their turn.
 
-    The learnt bound follows a cubic curve, as TCP's congestion control does (RFC 9438): steep right after the
-    decrease, flat around the pace that was too much, and steeper again once that has proved to be none.
+    The learned limit follows a cubic curve, as in TCP's congestion control (RFC 9438): steep right after a decrease,
+    flat around the rate that was too high, and steep again once that rate is accepted.
 
     Args:
-        max_rate: requests per second; None sets no bound but the learnt one.
-        max_hold: seconds; a longer `Retry-After` is cut to this.
+        max_rate: requests per second; None leaves only the learned limit.
+        max_hold: seconds; a longer `Retry-After` is capped at this.
 
     Attributes:
-        on_refused: called with the `Retry-After` of every 429, in seconds, or None.
+        on_refused: called after every refusal with its `Retry-After` in seconds, or None.
     """
 
     def __init__(self, max_rate: float | None, max_hold: float = math.inf) -> None:
         self.on_refused: Callable[[float | None], None] | None = None
         self._max_hold = max_hold
         self._max_rate = math.inf if max_rate is None else max_rate
-        self._granted_until = math.inf
-        self._peak = math.inf
-        self._decreased_at = -math.inf
-        self._held_until = -math.inf
-        self._free_at = -math.inf
-        self._answered: deque[float] = deque()
-        self._queue: deque[asyncio.Future[None]] = deque()
-        self._timer: asyncio.TimerHandle | None = None
-        self._deadlines: dict[asyncio.Timeout, float] = {}
+        self._granted_until = math.inf  # from then on, no turns
+        self._peak = math.inf  # the rate that was refused; infinite while nothing is learned
+        self._decreased_at = -math.inf  # when that was
+        self._held_until = -math.inf  # by a Retry-After
+        self._free_at = -math.inf  # when the next turn may be given
+        self._answered: deque[float] = deque()  # instants of the valid responses within the latest window
+        self._queue: deque[asyncio.Future[None]] = deque()  # in the order of the turns; some may be cancelled
+        self._timer: asyncio.TimerHandle | None = None  # set while there is a queue and a turn can be given
+        self._deadlines: dict[asyncio.Timeout, float] = {}  # of those who queue
 
     @property
     def is_open(self) -> bool:
-        """Whether there is no bound at all at present, so that asking for a turn is needless."""
-        unbound = self._peak == self._max_rate == self._granted_until == math.inf
-        return unbound and not self._queue and self._held_until == -math.inf
+        """Whether nothing limits the rate at present, so that no request needs a turn."""
+        is_unlimited = self._peak == self._max_rate == self._granted_until == math.inf
+        return is_unlimited and not self._queue and self._held_until == -math.inf
 
     @property
     def is_crowded(self) -> bool:
@@ -71,12 +71,12 @@ class Throttle:
         return any(not turn.done() for turn in self._queue)
 
     def held_for(self, now: float) -> float:
-        """Seconds in which a `Retry-After` lets nobody have a turn; 0 if none does."""
+        """Seconds for which a `Retry-After` still holds all requests; 0 if none does."""
         return max(0.0, self._held_until - now)
 
     @contextmanager
     def queueing(self, bound: asyncio.Timeout, deadline: float) -> Generator[None, None, None]:
-        """While in here, `bound` expires as soon as a `Retry-After` holds all requests until after `deadline`."""
+        """A context in which `bound` expires as soon as a `Retry-After` holds all requests beyond `deadline`."""
         self._deadlines[bound] = deadline
         try:
             self._give_up_beyond(bound, deadline)
@@ -90,66 +90,66 @@ class Throttle:
             bound.reschedule(now)
 
     def grant(self, rate: float, until: float) -> None:
-        """Set the bound anew, for a while: it is a part of a budget that somebody divides.
+        """Replace `max_rate` for a limited time, by a share of a larger budget.
 
         Args:
             rate: requests per second.
-            until: instant after which nobody gets a turn before the next grant.
+            until: instant after which no request gets a turn before the next grant.
         """
         loop = asyncio.get_running_loop()
         self._max_rate = rate
         self._granted_until = until
-        self._free_at = min(self._free_at, loop.time() + 1 / rate)  # not as late as a smaller bound had it
+        self._free_at = min(self._free_at, loop.time() + 1 / rate)  # a lower rate may have set it later
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         self._set_timer(loop)
 
     def rate(self, now: float) -> float:
-        """Requests per second that are allowed now."""
+        """Requests per second that are allowed at an instant."""
         elapsed = now - self._decreased_at
-        if elapsed > FORGET:
+        if elapsed > MEMORY_SECONDS:
             self._peak = math.inf
         if self._peak == math.inf:
             return self._max_rate
-        learnt = self._peak * (1 + (1 - BACK_OFF) * ((elapsed - RECOVERY) / RECOVERY) ** 3)
-        return min(self._max_rate, max(LEAST, learnt))
+        learned = self._peak * (1 + (1 - KEPT_AFTER_REFUSAL) * ((elapsed - RECOVERY_SECONDS) / RECOVERY_SECONDS) ** 3)
+        return min(self._max_rate, max(LEAST_RATE, learned))
 
     def answered(self, now: float) -> None:
-        """A request was answered and not refused."""
+        """Note a response that was not a refusal."""
         self._answered.append(now)
-        while self._answered[0] <= now - WINDOW:
+        while self._answered[0] <= now - WINDOW_SECONDS:
             self._answered.popleft()
-        if now < self._decreased_at + WINDOW:
-            # Good answers overtaken by the first 429 belong to the pace that it was given at.
-            self._peak = max(self._peak, len(self._answered) / WINDOW)
+        if now < self._decreased_at + WINDOW_SECONDS:
+            # A 429 can overtake valid responses, which belong to the same rate as it does.
+            self._peak = max(self._peak, len(self._answered) / WINDOW_SECONDS)
 
     def refused(self, sent_at: float, now: float, retry_after: float | None) -> None:
-        """The server asked for fewer requests.
+        """Slow down because the server refused a request of this session, and report it to `on_refused`.
 
         Args:
             sent_at: when the request was sent.
             now: when it was refused.
-            retry_after: seconds in which nobody gets a turn, or None.
+            retry_after: seconds for which no request gets a turn, or None.
         """
         self.slow_down(sent_at, now, retry_after)
         if self.on_refused is not None:
             self.on_refused(retry_after)
 
     def slow_down(self, sent_at: float, now: float, retry_after: float | None) -> None:
-        """Take a refusal to heart, which may have been somebody else's; arguments as for `refused`."""
+        """Slow down because of a refusal, perhaps of another session that shares the budget; see `refused`."""
         if retry_after is not None:
             self._held_until = max(self._held_until, now + min(retry_after, self._max_hold))
             for bound, deadline in self._deadlines.items():
                 self._give_up_beyond(bound, deadline)
-        # Servers count over a while: what follows within it is the same refusal, not another one.
-        if sent_at > self._decreased_at + WINDOW:
-            good = sum(moment > now - WINDOW for moment in self._answered) / WINDOW
-            self._peak = max(LEAST, min(good, self.rate(now)))
+        # Servers count over a period: further refusals within it are part of the same one.
+        if sent_at > self._decreased_at + WINDOW_SECONDS:
+            accepted = sum(moment > now - WINDOW_SECONDS for moment in self._answered) / WINDOW_SECONDS
+            self._peak = max(LEAST_RATE, min(accepted, self.rate(now)))
             self._decreased_at = now
 
     async def turn(self) -> None:
-        """Return when it is this request's turn. Cancelled, it passes its turn on to the next one."""
+        """Return when it is this request's turn. If it is cancelled, the next request gets the turn."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         if not self._queue and self._ready_at(now) <= now:
@@ -161,7 +161,7 @@ class Throttle:
         try:
             await turn
         except asyncio.CancelledError:
-            if not turn.cancelled():  # it was given already; a cancelled one is passed over when its time comes
+            if not turn.cancelled():  # it had been given already; a cancelled turn is skipped anyway
                 self._free_at = -math.inf
             self._set_timer(loop)
             raise

@@ -1,10 +1,10 @@
-"""What of aiohttp has to be bent or explained: its hidden second request, and what each of its errors means."""
+"""The quirks of aiohttp: the second request that it hides, and what each of its errors means."""
 
 from __future__ import annotations
 
 import ssl
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakSet
 
 import aiohttp
@@ -49,9 +49,9 @@ CERTIFICATE_ERRORS = (
 
 
 class DroppedConnectionError(aiohttp.ClientConnectionError):
-    """The connection went away before an answer began.
+    """The connection was lost before a response began.
 
-    Of no kind that aiohttp answers with a second request of its own, so that attempts are what they say.
+    aiohttp does not send a second request of its own after an error of this type, so that every request is counted.
     """
 
     def __init__(self, *, reused: bool) -> None:
@@ -60,13 +60,13 @@ class DroppedConnectionError(aiohttp.ClientConnectionError):
 
 
 class Response(aiohttp.ClientResponse):
-    """Remembers its connection, which aiohttp lets go of as soon as the body is there."""
+    """Remembers its connection, which aiohttp releases as soon as the body has arrived."""
 
     wire: asyncio.Transport | None = None
     answered: ClassVar[WeakSet[ResponseHandler]] = WeakSet()
 
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
-        """Read the head of the answer."""
+        """Read the head of the response."""
         self.wire = connection.transport
         protocol = connection.protocol
         reused = protocol in self.answered
@@ -80,7 +80,7 @@ class Response(aiohttp.ClientResponse):
 
 
 class Request(aiohttp.ClientRequest):
-    """Knows whether the connection that it could not be written to was a reused one."""
+    """Knows whether the connection to which it could not be written was reused."""
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
         """Write the request."""
@@ -91,15 +91,14 @@ class Request(aiohttp.ClientRequest):
             raise DroppedConnectionError(reused=reused) from error
 
 
-async def respond_as_ours(request: aiohttp.ClientRequest, handler: Any) -> aiohttp.ClientResponse:
+async def respond_as_ours(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
     """Client middleware that gives a user's own session our response class."""
     request.response_class = Response
-    response: aiohttp.ClientResponse = await handler(request)
-    return response
+    return await handler(request)
 
 
 def authorize(headers: Mapping[str, str]) -> ClientMiddlewareType:
-    """Client middleware that adds headers to the request once it is made, in place of what is there."""
+    """Client middleware that sets headers of the finished request, replacing those that are there."""
 
     async def add_headers(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
         request.headers.update(headers)
@@ -109,7 +108,7 @@ def authorize(headers: Mapping[str, str]) -> ClientMiddlewareType:
 
 
 def translate(error: Exception, url: URL) -> RunflowError:
-    """Our error for one of aiohttp's, the operating system's or the TLS library's."""
+    """Our error for one of aiohttp, the operating system or the TLS library."""
     place = f"{url.host}:{url.port}"
     chain = tuple(_causes(error))
     if any(isinstance(cause, http_exceptions.ContentEncodingError) for cause in chain):
@@ -140,19 +139,19 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def let_go(response: aiohttp.ClientResponse) -> None:
-    """Give the connection of an answer back, or close it if the answer is not read to its end."""
+    """Return the connection of a response to the pool, or close it if the body was not read to its end."""
     if response.content.at_eof():
         response.release()
         return
     response.close()
-    # aiohttp has let go of the connection already if the whole body had arrived unread.
+    # aiohttp has already released the connection if the whole body arrived unread.
     wire: asyncio.Transport | None = getattr(response, "wire", None)
     if wire is not None:
         wire.abort()
 
 
 def retry_after(response: aiohttp.ClientResponse) -> float | None:
-    """Seconds that the answer asks to wait, or None."""
+    """Seconds that the response asks to wait, or None."""
     values = response.headers.getall(hdrs.RETRY_AFTER, ())
     if not values:
         return None

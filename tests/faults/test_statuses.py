@@ -30,7 +30,7 @@ from tests.rig import ScriptedServer, endless, eventually, http, send
 @pytest.fixture(autouse=True)
 def a_quick_least_pace(monkeypatch):
     """After a 429 that no valid response came before, the pace is 1 request per second: see the throttle's tests."""
-    monkeypatch.setattr(throttle, "LEAST", 1000.0)
+    monkeypatch.setattr(throttle, "LEAST_RATE", 1000.0)
 
 
 def refusal(status: int, code: str = "SOME_CODE", message: str = "some text", **headers: str):
