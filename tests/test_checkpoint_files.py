@@ -1,4 +1,4 @@
-"""Row 160: whose file it is, what happens to it while it is open, and who holds it besides."""
+"""The checkpoint file belongs to someone else, vanishes, is locked, or its disk is full: row 160."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("make", OTHERS.values(), ids=OTHERS)
-async def test_what_is_not_ours_is_refused_by_name_and_nothing_in_it_is_changed(tmp_path, make):
+async def test_a_foreign_file_is_refused_by_name_and_left_unchanged(tmp_path, make):
     path = tmp_path / "c.db"
     make(path)
     before = contents(tmp_path)
@@ -94,7 +94,7 @@ OURS = {
 
 
 @pytest.mark.parametrize("make", OURS.values(), ids=OURS)
-async def test_what_is_empty_or_ours_is_taken_and_signed(tmp_path, make):
+async def test_an_empty_file_or_one_of_ours_is_marked_and_used(tmp_path, make):
     path = tmp_path / "c.db"
     make(path)
     async with SQLiteCheckpoints(path) as checkpoints:
@@ -105,7 +105,7 @@ async def test_what_is_empty_or_ours_is_taken_and_signed(tmp_path, make):
     assert rows_in(path) == 1
 
 
-async def test_what_an_older_file_holds_is_still_there(tmp_path):
+async def test_records_in_an_unmarked_file_of_ours_are_kept(tmp_path):
     path = tmp_path / "c.db"
     row = f"INSERT INTO items VALUES ('{BATCH.hex}', '{transition(0).item.id.hex}', 0, '{BATCH.hex}', 'queued', NULL)"
     make_database("PRAGMA journal_mode = WAL", SCHEMA, "PRAGMA user_version = 1", row)(path)
@@ -116,26 +116,26 @@ async def test_what_an_older_file_holds_is_still_there(tmp_path):
 @pytest.mark.parametrize(
     "path", ["", ":memory:", "file:c.db", "file:c.db?mode=memory", "a\0b", "\ud800", b"c.db", 7, None]
 )
-def test_what_can_never_be_a_file_is_refused_at_the_call(path):
+def test_a_path_that_cannot_be_a_file_is_refused_at_the_call(path):
     with pytest.raises(ConfigurationError, match="path"):
         SQLiteCheckpoints(path)
 
 
-async def test_a_folder_that_is_not_there_is_named(tmp_path):
+async def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(CheckpointError, match=r"there is no folder .*absent"):
         async with SQLiteCheckpoints(tmp_path / "absent" / "c.db"):
             pass
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems want names in Unicode")
-async def test_any_name_that_the_system_allows_is_taken_as_it_is(tmp_path):
+async def test_any_file_name_that_the_system_allows_is_used_unchanged(tmp_path):
     name = os.fsdecode(os.fsencode(tmp_path) + b"/%41?x#\xff .db")
     async with SQLiteCheckpoints(name) as checkpoints:
         checkpoints.record(transition(0))
     assert [os.fsencode(path.name) for path in tmp_path.iterdir()] == [b"%41?x#\xff .db"]
 
 
-async def test_a_relative_path_stays_the_same_file_wherever_the_process_goes(tmp_path, monkeypatch):
+async def test_a_relative_path_means_the_same_file_after_chdir(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     async with SQLiteCheckpoints("c.db") as checkpoints:
         monkeypatch.chdir("/")
@@ -159,7 +159,7 @@ LOSSES = {
 
 
 @pytest.mark.parametrize("lose", LOSSES.values(), ids=LOSSES)
-async def test_a_file_that_is_lost_while_it_is_open_is_found_out_with_the_next_group(tmp_path, lose):
+async def test_the_next_write_notices_that_the_open_file_was_removed_moved_or_replaced(tmp_path, lose):
     path = tmp_path / "folder" / "c.db"
     path.parent.mkdir()
     checkpoints = await SQLiteCheckpoints(path).__aenter__()
@@ -175,7 +175,7 @@ async def test_a_file_that_is_lost_while_it_is_open_is_found_out_with_the_next_g
         await checkpoints.close()
 
 
-async def test_a_link_that_is_pointed_elsewhere_while_it_is_open_is_found_out(tmp_path):
+async def test_a_link_that_is_changed_while_the_file_is_open_is_noticed(tmp_path):
     link = tmp_path / "link.db"
     link.symlink_to(tmp_path / "c.db")
     checkpoints = await SQLiteCheckpoints(link).__aenter__()
@@ -186,7 +186,7 @@ async def test_a_link_that_is_pointed_elsewhere_while_it_is_open_is_found_out(tm
         await checkpoints.close()
 
 
-async def test_a_file_that_comes_back_is_written_again(tmp_path):
+async def test_a_file_that_was_moved_back_is_written_again(tmp_path):
     path = tmp_path / "c.db"
     async with SQLiteCheckpoints(path) as checkpoints:
         path.rename(tmp_path / "away.db")
@@ -238,7 +238,7 @@ asyncio.run(main())
 
 
 @pytest.mark.slow
-def test_a_forked_child_is_refused_at_once_and_the_parent_goes_on(tmp_path):
+def test_a_forked_child_is_refused_and_the_parent_is_not_disturbed(tmp_path):
     """SQLite cannot share a connection, nor even a file that was open, with a forked child: rows would be lost."""
     path = tmp_path / "c.db"
     lines = run_python(FORKED, path).splitlines()
@@ -248,7 +248,7 @@ def test_a_forked_child_is_refused_at_once_and_the_parent_goes_on(tmp_path):
 
 
 @pytest.mark.parametrize("was_set_up", [False, True], ids=["fresh", "set up"])
-async def test_a_file_that_another_is_writing_is_waited_for(tmp_path, was_set_up):
+async def test_opening_waits_for_another_writer(tmp_path, was_set_up):
     path = tmp_path / "c.db"
     if was_set_up:
         async with SQLiteCheckpoints(path):
@@ -262,7 +262,7 @@ async def test_a_file_that_another_is_writing_is_waited_for(tmp_path, was_set_up
         await (await opening).close()
 
 
-async def test_a_file_that_another_is_reading_is_waited_for_before_its_journal_changes(tmp_path):
+async def test_opening_waits_for_a_reader_before_it_changes_the_journal_mode(tmp_path):
     path = tmp_path / "c.db"
     make_database(SCHEMA, f"PRAGMA application_id = {APPLICATION_ID}", "PRAGMA user_version = 1")(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -275,7 +275,7 @@ async def test_a_file_that_another_is_reading_is_waited_for_before_its_journal_c
         await (await opening).close()
 
 
-async def test_a_file_that_stays_locked_is_an_error_that_names_it(tmp_path, monkeypatch):
+async def test_opening_a_file_that_stays_locked_raises_an_error_that_names_it(tmp_path, monkeypatch):
     monkeypatch.setattr("runflow_async.checkpoints.writer.BUSY", 0.05)
     path = tmp_path / "c.db"
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -336,7 +336,7 @@ asyncio.run(main())
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_heard_of_and_nothing_is_lost_once_there_is_room(tmp_path):
+def test_a_full_disk_is_reported_and_nothing_is_lost_once_there_is_room(tmp_path):
     path = tmp_path / "c.db"
     assert run_python(FULL, path).splitlines() == ["True", "2", "True", "goes on"]
     assert rows_in(path) == 4

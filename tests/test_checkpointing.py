@@ -1,4 +1,4 @@
-"""What a wait tells its checkpoint and takes from it, on a loop whose time jumps; the checkpoint is a dictionary."""
+"""What a wait records in its checkpoint and loads from it. The loop's time jumps, and the checkpoint is a list."""
 
 from __future__ import annotations
 
@@ -66,11 +66,11 @@ def many(memory: Memory, transport: FleetTransport, **keywords) -> BatchesWait:
     return waits
 
 
-def told(transitions) -> Counter:
+def tally(transitions) -> Counter:
     return Counter((t.item.sequence_index, t.previous, t.current) for t in transitions)
 
 
-async def test_what_is_taken_is_recorded_when_the_consumer_comes_back():
+async def test_a_transition_is_recorded_when_the_consumer_comes_back_for_the_next():
     memory = Memory()
     wait = waiting(memory)
     first = await anext(wait)
@@ -82,24 +82,24 @@ async def test_what_is_taken_is_recorded_when_the_consumer_comes_back():
 
 
 @pytest.mark.parametrize("taken", range(1, 7))
-async def test_cut_anywhere_the_stream_goes_on_with_only_the_last_one_again(taken):
+async def test_a_stream_cut_anywhere_resumes_and_repeats_only_the_last_transition(taken):
     memory, transport = Memory(), perform(SCRIPT)
-    whole = told([t async for t in perform(SCRIPT).wait(interval=0.25)])
+    whole = tally([t async for t in perform(SCRIPT).wait(interval=0.25)])
     wait = waiting(memory, transport)
     first = [await anext(wait) for _ in range(taken)]
     rest = [t async for t in waiting(memory, transport)]
-    again = told(first) & told(rest)
-    assert told(first) + told(rest) == whole + again
-    assert again == told(first[-1:])
+    again = tally(first) & tally(rest)
+    assert tally(first) + tally(rest) == whole + again
+    assert again == tally(first[-1:])
 
 
-async def test_awaiting_hands_over_all_that_is_left():
+async def test_awaiting_records_everything_that_is_pending():
     memory = Memory()
     wait = waiting(memory)
     first = await anext(wait)
     await wait
     assert memory.recorded[0] is first
-    assert told(memory.recorded) == Counter(
+    assert tally(memory.recorded) == Counter(
         {(0, None, "queued"): 1, (0, "queued", "succeeded"): 1, (1, None, "failed"): 1}
     )
     await wait
@@ -107,7 +107,7 @@ async def test_awaiting_hands_over_all_that_is_left():
     assert [t async for t in waiting(memory)] == []
 
 
-async def test_awaiting_in_vain_hands_over_nothing():
+async def test_an_await_that_raises_records_nothing_more():
     memory = Memory()
     wait = waiting(memory, perform([[(0.0, "queued"), (99.0, "succeeded")]]), timeout=5)
     first = await anext(wait)
@@ -116,7 +116,7 @@ async def test_awaiting_in_vain_hands_over_nothing():
     assert memory.recorded == [first]
 
 
-async def test_an_await_whose_record_fails_makes_up_for_it():
+async def test_awaiting_again_retries_a_failed_record():
     memory = Memory()
     wait = waiting(memory)
     memory.full = True
@@ -127,7 +127,7 @@ async def test_an_await_whose_record_fails_makes_up_for_it():
     assert len(memory.recorded) == 2
 
 
-async def test_it_is_looked_at_once_and_not_before_the_wait_starts():
+async def test_it_is_loaded_once_and_not_before_the_wait_starts():
     memory = Memory()
     wait = waiting(memory)
     await asyncio.sleep(1)
@@ -136,7 +136,7 @@ async def test_it_is_looked_at_once_and_not_before_the_wait_starts():
     assert memory.loads == 1
 
 
-async def test_a_record_that_fails_comes_out_and_is_made_up_for():
+async def test_a_failed_record_is_raised_and_retried_with_the_next_transition():
     memory = Memory()
     wait = waiting(memory)
     first = await anext(wait)
@@ -148,7 +148,7 @@ async def test_a_record_that_fails_comes_out_and_is_made_up_for():
     assert memory.recorded == [first, *rest]
 
 
-async def test_cancelled_while_it_is_read_the_wait_reads_it_again():
+async def test_a_cancelled_load_is_repeated():
     memory = Memory()
     wait = waiting(memory)
     with pytest.raises(TimeoutError):
@@ -157,7 +157,7 @@ async def test_cancelled_while_it_is_read_the_wait_reads_it_again():
     assert memory.loads == 1
 
 
-async def test_a_fleet_records_for_each_of_its_batches():
+async def test_many_waits_record_each_of_their_batches():
     memory, transport = Memory(), FleetTransport()
     stream = many(memory, transport)
     first = [await anext(stream) for _ in range(7)]
@@ -168,7 +168,7 @@ async def test_a_fleet_records_for_each_of_its_batches():
     assert seen.total() == len(seen) + 1
 
 
-async def test_a_fleet_that_is_awaited_hands_over_all_that_is_left():
+async def test_awaiting_many_records_everything_that_is_pending():
     memory = Memory()
     stream = many(memory, FleetTransport())
     first = await anext(stream)
@@ -189,7 +189,7 @@ async def given_by(waits: BatchesWait, most: int = 99) -> list[UUID]:
 
 
 @pytest.mark.parametrize("taken", range(1, 6))
-async def test_as_completed_gives_each_batch_once_across_restarts_but_for_the_one_it_was_cut_at(taken):
+async def test_as_completed_repeats_only_the_batch_at_which_it_was_cut(taken):
     memory = Memory()
     first = await given_by(many(memory, FleetTransport()), taken)
     rest = await given_by(many(memory, FleetTransport()))
@@ -197,7 +197,7 @@ async def test_as_completed_gives_each_batch_once_across_restarts_but_for_the_on
     assert await given_by(many(memory, FleetTransport())) == []
 
 
-async def test_as_completed_records_a_batch_when_the_consumer_comes_back():
+async def test_as_completed_records_a_batch_when_the_consumer_comes_back_for_the_next():
     memory = Memory()
     completed = many(memory, FleetTransport()).as_completed()
     first = await anext(completed)
@@ -211,14 +211,14 @@ async def test_as_completed_records_a_batch_when_the_consumer_comes_back():
     assert second is not first
 
 
-async def test_as_completed_gives_a_failed_one_in_each_run():
+async def test_as_completed_delivers_a_failed_wait_in_every_run():
     memory = Memory()
     for given in (IDS, IDS[:1]):
         transport = FleetTransport(failing={IDS[0]: AuthenticationError(401)})
         assert set(await given_by(many(memory, transport))) == set(given)
 
 
-async def test_as_completed_gives_a_failed_one_that_an_earlier_run_took_to_its_end():
+async def test_as_completed_delivers_a_failed_wait_whose_batch_an_earlier_run_finished():
     memory = Memory()
     await many(memory, FleetTransport())
     transport = FleetTransport(failing={IDS[0]: AuthenticationError(401)})
@@ -226,14 +226,14 @@ async def test_as_completed_gives_a_failed_one_that_an_earlier_run_took_to_its_e
     assert await given_by(many(memory, transport)) == [IDS[0]]
 
 
-async def test_as_completed_gives_one_whose_wait_failed_though_its_items_had_ended():
+async def test_as_completed_delivers_a_batch_again_whose_wait_failed_after_its_items_had_ended():
     memory = Memory()
     transport = FleetTransport({IDS[0]: [(0.0, "succeeded"), (99.0, "succeeded")]}, {IDS[0]: AuthenticationError(401)})
     assert set(await given_by(many(memory, transport))) == set(IDS)
     assert await given_by(many(memory, FleetTransport())) == [IDS[0]]
 
 
-async def test_as_completed_gives_one_that_has_an_item_more():
+async def test_as_completed_delivers_a_finished_batch_that_has_a_new_item():
     memory = Memory()
     await many(memory, FleetTransport())
     memory.recorded = [
@@ -243,7 +243,7 @@ async def test_as_completed_gives_one_that_has_an_item_more():
     assert await given_by(many(memory, FleetTransport())) == [IDS[0]]
 
 
-async def test_coming_back_for_a_batch_takes_the_transition_before():
+async def test_coming_back_for_a_batch_records_the_transition_before_it():
     memory = Memory()
     stream = many(memory, FleetTransport())
     first = await anext(stream)
@@ -251,7 +251,7 @@ async def test_coming_back_for_a_batch_takes_the_transition_before():
     assert memory.recorded == [first]
 
 
-async def test_as_completed_gives_what_ended_in_the_same_run_in_each_iteration():
+async def test_as_completed_delivers_what_ended_in_this_run_in_every_iteration():
     waits = many(Memory(), FleetTransport())
     assert await given_by(waits) == await given_by(waits)
 
@@ -263,7 +263,7 @@ async def test_as_completed_gives_what_ended_in_the_same_run_in_each_iteration()
         pytest.param([(0.0, "running")], id="an item has never ended"),
     ],
 )
-async def test_as_completed_gives_a_batch_that_was_not_seen_to_its_end(later):
+async def test_as_completed_delivers_a_batch_that_no_run_has_seen_end(later):
     """The first run took a transition, the second one sees the end."""
     memory = Memory()
     scripts = {key: [(0.0, "running"), (5.0, "succeeded")] for key in IDS}
@@ -291,10 +291,10 @@ class Hanging(Memory):
         return None
 
 
-class TestWhileItIsRead:
-    """Row 155."""
+class TestLoading:
+    """Of a checkpoint in the first step: row 155."""
 
-    async def test_the_timeout_holds(self):
+    async def test_is_cut_by_the_timeout(self):
         started = asyncio.get_running_loop().time()
         transport = perform(SCRIPT)
         wait = waiting(Hanging(), transport, timeout=5)
@@ -304,7 +304,7 @@ class TestWhileItIsRead:
         assert (caught.value.batch_id, caught.value.batch, transport.polled_at) == (BATCH_ID, None, [])
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
-    async def test_the_timeout_counts_from_there(self):
+    async def test_counts_towards_the_timeout(self):
         class Slow(Memory):
             async def load(self, batch_id: UUID) -> Batch | None:
                 await asyncio.sleep(3)
@@ -316,7 +316,7 @@ class TestWhileItIsRead:
         assert wait.stats.elapsed == pytest.approx(5, abs=0.01)
 
     @pytest.mark.parametrize("answer", [None, LookupError("cut")])
-    async def test_the_timeout_holds_whatever_the_checkpoint_makes_of_a_cancellation(self, answer):
+    async def test_is_cut_by_the_timeout_even_if_the_checkpoint_swallows_the_cancellation(self, answer):
         class Stubborn(Memory):
             async def load(self, batch_id: UUID) -> Batch | None:
                 try:
@@ -332,7 +332,7 @@ class TestWhileItIsRead:
         assert transport.polled_at == []
         assert asyncio.current_task().cancelling() == 0
 
-    async def test_a_timeout_of_its_own_comes_out(self):
+    async def test_raises_a_timeout_of_its_own_unchanged(self):
         class Late(Memory):
             async def load(self, batch_id: UUID) -> Batch | None:
                 async with asyncio.timeout(1):
@@ -342,14 +342,14 @@ class TestWhileItIsRead:
             await waiting(Late(), timeout=5)
         assert not isinstance(caught.value, WaitTimeoutError)
 
-    async def test_with_a_timeout_of_zero_it_may_take_as_long_as_a_request(self):
+    async def test_may_take_as_long_as_a_request_with_a_timeout_of_zero(self):
         wait = waiting(Hanging(), timeout=0)
         with pytest.raises(WaitTimeoutError, match=r"in 30\.0 s"):
             await wait
         assert wait.stats.elapsed == pytest.approx(30, abs=0.01)
         assert (await waiting(Memory(), perform([[(0.0, "succeeded")]]), timeout=0)).is_terminal
 
-    async def test_a_cancelled_load_starts_no_new_timeout(self):
+    async def test_does_not_restart_the_timeout_when_it_is_repeated(self):
         wait = waiting(Hanging(), timeout=5)
         for _ in range(4):
             with pytest.raises(TimeoutError):
@@ -359,8 +359,8 @@ class TestWhileItIsRead:
             await wait
         assert wait.stats.elapsed == pytest.approx(5, abs=0.01)
 
-    async def test_more_batches_than_have_room_hang_and_hold_nobody(self):
-        """Four of the five never come out of the checkpoint, and four polls have room at a time."""
+    async def test_that_hangs_takes_no_place_among_the_polls_in_flight(self):
+        """Four of the five hang in the checkpoint, and there is room for four polls at a time."""
         waits = many(Hanging(), FleetTransport(), timeout=500)
         async for wait in waits.as_completed():
             assert wait.batch_id == IDS[-1]
@@ -371,7 +371,7 @@ class TestWhileItIsRead:
         assert {type(error) for error in caught.value.exceptions} == {WaitTimeoutError}
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
-    async def test_with_a_timeout_of_zero_the_polls_after_it_are_bounded(self):
+    async def test_is_followed_by_a_bounded_number_of_polls_with_a_timeout_of_zero(self):
         """Their deadline has passed by then, and yet each of them is to be made."""
         transport = FleetTransport({batch_id: [(0.0, "succeeded")] for batch_id in IDS}, roundtrip=1)
         await many(Memory(), transport, timeout=0)
@@ -379,7 +379,7 @@ class TestWhileItIsRead:
         assert len(starts) == len(IDS)
         assert sum(start < starts[0] + 1 for start in starts) == 4
 
-    async def test_something_else_than_a_batch_is_refused(self):
+    async def test_refuses_anything_but_a_batch(self):
         class Odd(Memory):
             async def load(self, batch_id: UUID) -> Any:
                 return {"items": []}
@@ -388,7 +388,7 @@ class TestWhileItIsRead:
             await waiting(Odd())
 
     @pytest.mark.looptime(False)
-    async def test_a_closed_session_ends_it(self, emulator, session):
+    async def test_ends_when_the_session_is_closed(self, emulator, session):
         memory = Hanging()
         task = asyncio.create_task(session.wait_for_batch(emulator.create_batch(), checkpoint=memory))
         await memory.asked.wait()
@@ -397,7 +397,7 @@ class TestWhileItIsRead:
             await task
 
 
-async def test_since_and_a_checkpoint_together_are_refused(session):
+async def test_since_and_checkpoint_cannot_be_combined(session):
     with pytest.raises(ConfigurationError, match="checkpoint"):
         session.wait_for_batch(BATCH_ID, since=Batch(id=BATCH_ID), checkpoint=Memory())
     with pytest.raises(ConfigurationError, match="checkpoint"):

@@ -1,4 +1,4 @@
-"""Checkpoints in a file: what was recorded is there, whoever dies."""
+"""Checkpoints in a file: every record survives the process."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def rows_in(path) -> int:
         database.close()
 
 
-async def test_what_was_recorded_is_loaded_in_sequence_order_at_its_last_status(tmp_path):
+async def test_load_returns_the_items_in_sequence_order_at_their_last_recorded_status(tmp_path):
     async with SQLiteCheckpoints(tmp_path / "c.db") as checkpoints:
         for index in (2, 0, 1):
             checkpoints.record(transition(index))
@@ -65,7 +65,7 @@ async def test_what_was_recorded_is_loaded_in_sequence_order_at_its_last_status(
     ]
 
 
-async def test_a_later_process_finds_it(tmp_path):
+async def test_records_are_still_there_when_the_file_is_opened_again(tmp_path):
     async with SQLiteCheckpoints(tmp_path / "c.db") as checkpoints:
         checkpoints.record(transition(0, "succeeded"))
     async with SQLiteCheckpoints(str(tmp_path / "c.db")) as checkpoints:
@@ -73,7 +73,7 @@ async def test_a_later_process_finds_it(tmp_path):
         assert await checkpoints.load(UUID(int=2)) is None
 
 
-async def test_it_comes_to_the_disk_though_the_loop_is_blocked(tmp_path):
+async def test_a_blocked_event_loop_does_not_delay_the_write(tmp_path):
     path = tmp_path / "c.db"
     async with SQLiteCheckpoints(path) as checkpoints:
         checkpoints.record(transition(0))
@@ -83,7 +83,7 @@ async def test_it_comes_to_the_disk_though_the_loop_is_blocked(tmp_path):
         assert rows_in(path) == 1
 
 
-async def test_a_forgotten_batch_leaves_the_others(tmp_path):
+async def test_forgetting_a_batch_keeps_the_others(tmp_path):
     async with SQLiteCheckpoints(tmp_path / "c.db") as checkpoints:
         checkpoints.record(transition(0))
         checkpoints.record(transition(0, batch_id=UUID(int=2)))
@@ -92,7 +92,7 @@ async def test_a_forgotten_batch_leaves_the_others(tmp_path):
         assert await checkpoints.load(UUID(int=2)) is not None
 
 
-async def test_two_share_a_file(tmp_path):
+async def test_two_connections_share_a_file(tmp_path):
     path = tmp_path / "c.db"
     async with SQLiteCheckpoints(path) as one, SQLiteCheckpoints(path) as two:
         for index in range(500):
@@ -102,7 +102,7 @@ async def test_two_share_a_file(tmp_path):
         assert len((await one.load(UUID(int=2))).items) == len((await two.load(BATCH)).items) == 500
 
 
-async def test_what_cannot_be_written_is_told_and_written_later(tmp_path, monkeypatch):
+async def test_a_failed_write_is_raised_and_retried(tmp_path, monkeypatch):
     monkeypatch.setattr("runflow_async.checkpoints.writer.BUSY", 0.01)
     path = tmp_path / "c.db"
     async with SQLiteCheckpoints(path) as checkpoints:
@@ -117,7 +117,7 @@ async def test_what_cannot_be_written_is_told_and_written_later(tmp_path, monkey
         assert rows_in(path) == 1
 
 
-async def test_unopened_and_closed_ones_say_so(tmp_path):
+async def test_using_it_before_it_is_open_or_after_closing_raises(tmp_path):
     checkpoints = SQLiteCheckpoints(tmp_path / "c.db")
     with pytest.raises(CheckpointError, match="not open"):
         checkpoints.record(transition(0))
@@ -128,7 +128,7 @@ async def test_unopened_and_closed_ones_say_so(tmp_path):
         await checkpoints.load(BATCH)
 
 
-async def test_a_cancelled_load_leaves_it_usable(tmp_path):
+async def test_it_stays_usable_after_a_cancelled_load(tmp_path):
     async with SQLiteCheckpoints(tmp_path / "c.db") as checkpoints:
         task = asyncio.create_task(checkpoints.load(BATCH))
         await asyncio.sleep(0)
@@ -139,7 +139,7 @@ async def test_a_cancelled_load_leaves_it_usable(tmp_path):
         assert await checkpoints.load(BATCH) is not None
 
 
-async def test_more_than_the_disk_keeps_up_with_is_refused(tmp_path, monkeypatch):
+async def test_record_raises_when_the_disk_does_not_keep_up(tmp_path, monkeypatch):
     monkeypatch.setattr("runflow_async.checkpoints.MOST_PENDING", 10)
     async with SQLiteCheckpoints(tmp_path / "c.db") as checkpoints:
         with pytest.raises(CheckpointError, match="keep up"):
@@ -166,7 +166,7 @@ ODD = {
 
 
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
-async def test_a_transition_that_no_file_can_hold_is_refused_by_name_and_those_beside_it_are_written(tmp_path, odd):
+async def test_a_transition_that_cannot_be_stored_is_named_and_the_others_are_written(tmp_path, odd):
     path = tmp_path / "c.db"
     bad = transition(1)
     bad = msgspec.structs.replace(bad, item=msgspec.structs.replace(bad.item, **odd))
@@ -180,7 +180,7 @@ async def test_a_transition_that_no_file_can_hold_is_refused_by_name_and_those_b
 
 
 @pytest.mark.parametrize("odd", [None, 7, ("a", "b"), ItemTransition(BATCH, None, None, NOW)], ids=repr)
-async def test_what_is_no_transition_is_refused_and_ends_nothing(tmp_path, odd):
+async def test_recording_something_else_than_a_transition_raises_and_it_stays_usable(tmp_path, odd):
     path = tmp_path / "c.db"
     async with SQLiteCheckpoints(path) as checkpoints:
         checkpoints.record(odd)
@@ -191,7 +191,7 @@ async def test_what_is_no_transition_is_refused_and_ends_nothing(tmp_path, odd):
         assert rows_in(path) == 1
 
 
-async def test_many_refusals_are_one_error_that_names_the_first_of_them(tmp_path):
+async def test_many_rejected_transitions_raise_one_error_that_names_the_first_few(tmp_path):
     checkpoints = await SQLiteCheckpoints(tmp_path / "c.db").__aenter__()
     bad = [
         msgspec.structs.replace(t, item=msgspec.structs.replace(t.item, sequence_index=2**70))
@@ -203,7 +203,7 @@ async def test_many_refusals_are_one_error_that_names_the_first_of_them(tmp_path
         await checkpoints.close()
 
 
-async def test_the_transition_at_hand_is_recorded_though_the_call_tells_of_an_earlier_one(tmp_path):
+async def test_a_call_that_raises_for_an_earlier_transition_still_records_its_own(tmp_path):
     path = tmp_path / "c.db"
     async with SQLiteCheckpoints(path) as checkpoints:
         bad = transition(1)
@@ -215,9 +215,7 @@ async def test_the_transition_at_hand_is_recorded_though_the_call_tells_of_an_ea
 
 
 @pytest.mark.parametrize("where", ["file.CheckpointFile.write", "backlog.Backlog.clear"])
-async def test_whatever_else_goes_wrong_in_the_thread_comes_out_of_the_calls_until_it_is_over(
-    tmp_path, monkeypatch, where
-):
+async def test_any_other_error_of_the_thread_is_raised_by_the_calls_until_it_is_over(tmp_path, monkeypatch, where):
     def fail(*arguments):
         raise RuntimeError("out of luck")
 
@@ -236,9 +234,7 @@ async def test_whatever_else_goes_wrong_in_the_thread_comes_out_of_the_calls_unt
 
 
 @pytest.mark.parametrize("verb", ["open", "close"])
-async def test_whatever_goes_wrong_while_it_is_opened_or_closed_comes_out_and_leaves_no_thread(
-    tmp_path, monkeypatch, verb
-):
+async def test_any_error_while_opening_or_closing_is_raised_and_leaves_no_thread(tmp_path, monkeypatch, verb):
     def fail(*arguments):
         raise RuntimeError("out of luck")
 
@@ -253,7 +249,7 @@ async def test_whatever_goes_wrong_while_it_is_opened_or_closed_comes_out_and_le
         checkpoints.record(transition(0))
 
 
-async def test_closing_with_something_unwritten_says_how_much_and_ends_all_the_same(tmp_path, monkeypatch):
+async def test_closing_says_how_much_was_not_written_and_still_ends(tmp_path, monkeypatch):
     monkeypatch.setattr("runflow_async.checkpoints.writer.BUSY", 0.05)
     path = tmp_path / "c.db"
     checkpoints = await SQLiteCheckpoints(path).__aenter__()
@@ -267,7 +263,7 @@ async def test_closing_with_something_unwritten_says_how_much_and_ends_all_the_s
 
 
 @pytest.mark.slow
-async def test_closing_waits_for_a_lock_however_long_it_has_lasted(tmp_path, monkeypatch):
+async def test_closing_waits_its_full_time_for_a_lock_that_has_lasted_long(tmp_path, monkeypatch):
     """It is the last chance for what is left."""
     monkeypatch.setattr("runflow_async.checkpoints.writer.BUSY", 2.0)
     path = tmp_path / "c.db"
@@ -284,7 +280,7 @@ async def test_closing_waits_for_a_lock_however_long_it_has_lasted(tmp_path, mon
     assert rows_in(path) == 1
 
 
-async def test_a_file_that_another_writes_for_a_while_is_written_later_without_a_word(tmp_path):
+async def test_a_short_lock_delays_the_write_and_raises_nothing(tmp_path):
     path = tmp_path / "c.db"
     async with SQLiteCheckpoints(path) as checkpoints:
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -299,9 +295,7 @@ async def test_a_file_that_another_writes_for_a_while_is_written_later_without_a
     assert rows_in(path) == 2
 
 
-async def test_a_lock_that_lasts_comes_out_of_record_and_the_rows_are_written_without_another_call(
-    tmp_path, monkeypatch
-):
+async def test_record_raises_for_a_long_lock_and_the_rows_are_retried_without_another_call(tmp_path, monkeypatch):
     monkeypatch.setattr("runflow_async.checkpoints.writer.BUSY", 0.05)
     path = tmp_path / "c.db"
     async with SQLiteCheckpoints(path) as checkpoints:
@@ -313,7 +307,7 @@ async def test_a_lock_that_lasts_comes_out_of_record_and_the_rows_are_written_wi
             await asyncio.sleep(0.001)
 
 
-async def test_loading_waits_for_no_writer_and_knows_what_is_not_written_yet(tmp_path):
+async def test_load_does_not_wait_for_a_writer_and_includes_unwritten_transitions(tmp_path):
     path = tmp_path / "c.db"
     async with SQLiteCheckpoints(path) as checkpoints:
         checkpoints.record(transition(0))
@@ -327,14 +321,14 @@ async def test_loading_waits_for_no_writer_and_knows_what_is_not_written_yet(tmp
         assert [item.status_code for item in batch.items] == ["queued", "running", "queued"]
 
 
-async def test_a_load_does_not_wait_for_transitions_to_gather(tmp_path, monkeypatch):
+async def test_load_does_not_wait_for_a_group_to_fill(tmp_path, monkeypatch):
     monkeypatch.setattr("runflow_async.checkpoints.writer.GROUPING", 3600)
     async with SQLiteCheckpoints(tmp_path / "c.db") as checkpoints:
         checkpoints.record(transition(0))
         assert len((await checkpoints.load(BATCH)).items) == 1
 
 
-async def test_what_locks_readers_out_is_waited_for_as_long_as_somebody_waits(tmp_path, monkeypatch):
+async def test_load_waits_for_a_lock_on_readers_as_long_as_its_caller_does(tmp_path, monkeypatch):
     """Without WAL, as on some network file systems, a writer locks readers out. Whoever loads says how long to wait."""
     monkeypatch.setattr("runflow_async.checkpoints.file.JOURNAL", "DELETE")
     monkeypatch.setattr("runflow_async.checkpoints.writer.BUSY", 0.01)
@@ -356,7 +350,7 @@ async def test_what_locks_readers_out_is_waited_for_as_long_as_somebody_waits(tm
         assert len((await loading).items) in {1, 2}
 
 
-async def test_closing_ends_a_load_that_still_waits(tmp_path, monkeypatch):
+async def test_closing_ends_a_load_that_waits_for_a_lock(tmp_path, monkeypatch):
     monkeypatch.setattr("runflow_async.checkpoints.file.JOURNAL", "DELETE")
     path = tmp_path / "c.db"
     checkpoints = await SQLiteCheckpoints(path).__aenter__()
@@ -369,7 +363,7 @@ async def test_closing_ends_a_load_that_still_waits(tmp_path, monkeypatch):
             await loading
 
 
-async def test_what_is_recorded_after_forgetting_stays(tmp_path):
+async def test_transitions_recorded_after_forgetting_are_kept(tmp_path):
     path = tmp_path / "c.db"
     async with SQLiteCheckpoints(path) as checkpoints:
         checkpoints.record(transition(0))
@@ -393,7 +387,7 @@ async def test_what_is_recorded_after_forgetting_stays(tmp_path):
         "'{0}', 0, '{0}', CAST(x'ff' AS TEXT), NULL",
     ],
 )
-async def test_a_row_that_is_no_items_is_an_error_that_names_the_file_and_the_batch(tmp_path, row):
+async def test_an_invalid_row_is_an_error_that_names_the_file_and_the_batch(tmp_path, row):
     path = tmp_path / "c.db"
     async with SQLiteCheckpoints(path) as checkpoints:
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -403,7 +397,7 @@ async def test_a_row_that_is_no_items_is_an_error_that_names_the_file_and_the_ba
         assert await checkpoints.load(UUID(int=2)) is None
 
 
-async def test_one_object_is_open_once_at_a_time_and_may_be_opened_again(tmp_path):
+async def test_one_object_can_be_opened_once_at_a_time_and_again_after_closing(tmp_path):
     checkpoints = SQLiteCheckpoints(tmp_path / "c.db")
     entered = await asyncio.gather(checkpoints.__aenter__(), checkpoints.__aenter__(), return_exceptions=True)
     assert entered[0] is checkpoints
@@ -417,7 +411,7 @@ async def test_one_object_is_open_once_at_a_time_and_may_be_opened_again(tmp_pat
 
 
 @pytest.mark.parametrize("is_locked", [False, True])
-async def test_entering_that_is_cancelled_leaves_no_thread_and_no_open_file(tmp_path, monkeypatch, is_locked):
+async def test_cancelling_the_opening_leaves_no_thread_and_no_open_file(tmp_path, monkeypatch, is_locked):
     monkeypatch.setattr("runflow_async.checkpoints.writer.BUSY", 3600)
     path = tmp_path / "c.db"
     with closing(sqlite3.connect(tmp_path / "c.db", isolation_level=None)) as other:
@@ -438,7 +432,7 @@ async def test_entering_that_is_cancelled_leaves_no_thread_and_no_open_file(tmp_
         pass
 
 
-async def test_closing_that_is_cancelled_again_and_again_writes_and_closes_first(tmp_path):
+async def test_closing_writes_and_closes_before_it_raises_any_cancellation(tmp_path):
     path = tmp_path / "c.db"
     checkpoints = await SQLiteCheckpoints(path).__aenter__()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -455,7 +449,7 @@ async def test_closing_that_is_cancelled_again_and_again_writes_and_closes_first
     assert rows_in(path) == 1
 
 
-async def test_closing_that_is_cancelled_logs_what_it_could_not_write(tmp_path, monkeypatch, caplog):
+async def test_cancelled_closing_logs_what_it_could_not_write(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("runflow_async.checkpoints.writer.BUSY", 0.05)
     path = tmp_path / "c.db"
     checkpoints = await SQLiteCheckpoints(path).__aenter__()
@@ -471,7 +465,7 @@ async def test_closing_that_is_cancelled_logs_what_it_could_not_write(tmp_path, 
     assert str(path) in caplog.text
 
 
-async def test_a_batch_is_forgotten_at_once_for_its_readers_though_the_file_is_locked(tmp_path):
+async def test_a_forgotten_batch_is_not_loaded_even_while_a_lock_delays_the_deletion(tmp_path):
     path = tmp_path / "c.db"
     async with SQLiteCheckpoints(path) as checkpoints:
         checkpoints.record(transition(0))
@@ -486,7 +480,7 @@ async def test_a_batch_is_forgotten_at_once_for_its_readers_though_the_file_is_l
     assert rows_in(path) == 0
 
 
-async def test_whether_it_is_open_can_be_asked(tmp_path):
+async def test_check_open_raises_unless_it_is_open(tmp_path):
     checkpoints = SQLiteCheckpoints(tmp_path / "c.db")
     with pytest.raises(CheckpointError, match="not open"):
         checkpoints.check_open()
@@ -494,7 +488,7 @@ async def test_whether_it_is_open_can_be_asked(tmp_path):
         checkpoints.check_open()
 
 
-async def test_a_batch_id_that_is_none_is_refused_at_the_call(tmp_path):
+async def test_an_invalid_batch_id_is_refused_at_the_call(tmp_path):
     async with SQLiteCheckpoints(tmp_path / "c.db") as checkpoints:
         for call in (checkpoints.load, checkpoints.forget):
             with pytest.raises(ConfigurationError, match="batch_id must be a UUID"):
@@ -525,7 +519,7 @@ asyncio.run(main())
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.3, 0.45, 0.6])
-def test_killed_it_has_kept_all_but_the_last_100_ms(tmp_path, seconds, unmeasured):
+def test_a_killed_process_loses_at_most_the_last_100_ms(tmp_path, seconds, unmeasured):
     """Or as much as a bare thread beside it that writes every 50 ms, where the machine is busy."""
     path, control = tmp_path / "c.db", tmp_path / "control"
     command = [sys.executable, "-c", KILLED, str(path), str(control)]
@@ -544,7 +538,7 @@ def test_killed_it_has_kept_all_but_the_last_100_ms(tmp_path, seconds, unmeasure
     assert all(at > min(killed_at, controlled + 0.05) - 0.1 for at in lost)
 
 
-async def test_a_stream_goes_on_in_another_session(tmp_path, emulator, session):
+async def test_a_stream_resumes_from_the_file(tmp_path, emulator, session):
     script = [[(0.0, "queued"), (0.1, "running"), (0.3, "succeeded")]] * 3
     batch_id = emulator.create_scripted_batch(script)
     async with SQLiteCheckpoints(tmp_path / "c.db") as checkpoints:

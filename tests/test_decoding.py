@@ -62,7 +62,7 @@ def test_a_batch_keeps_the_types_of_the_contract():
         (b'{"items": [{"id": "x"}]}', "$.items[0]", "missing", Verdict.SUSPECT),
     ],
 )
-def test_what_is_not_the_contract_is_refused_with_its_place(decode, answer, where, reason, verdict):
+def test_a_body_that_breaks_the_contract_is_refused_with_the_path(decode, answer, where, reason, verdict):
     with pytest.raises(MalformedResponseError) as caught:
         decode(answer)
     assert caught.value.where == where
@@ -88,7 +88,7 @@ def test_what_is_not_the_contract_is_refused_with_its_place(decode, answer, wher
         ("output", '"text"'),
     ],
 )
-def test_an_odd_value_that_nobody_waits_for_is_none_with_a_warning(caplog, field, text):
+def test_an_unusable_value_that_no_wait_depends_on_is_none_with_a_warning(caplog, field, text):
     answer = WHOLE[:-1] + f', "{field}": {text}}}'.encode()
     assert decode_poll(answer).status_code == "running"
     batch = decode_batch(answer)
@@ -105,7 +105,7 @@ def test_an_odd_value_that_nobody_waits_for_is_none_with_a_warning(caplog, field
     ["-1", "-9e9", str(2**53), str(2**63 - 1), str(2**63), str(2**70), "9" * 5000, "1.5", '"3"', "true", "[]", "NaN"],
     ids=lambda text: text[:20],
 )
-def test_a_count_that_is_no_sensible_number_is_none_with_a_warning(caplog, name, count):
+def test_an_unusable_count_is_none_with_a_warning(caplog, name, count):
     """It helps the schedule only, so it ends nothing; 2**53 is where JSON numbers cease to be the same everywhere."""
     answer = WHOLE[:-1] + f', "{name}": {count}}}'.encode()
     for decode in (decode_poll, decode_batch):
@@ -116,7 +116,7 @@ def test_a_count_that_is_no_sensible_number_is_none_with_a_warning(caplog, name,
 
 
 @pytest.mark.parametrize("count", [0, 1, 2**53 - 1])
-def test_a_count_that_is_sensible_is_kept(count):
+def test_a_usable_count_is_kept(count):
     answer = body(items_total=count)
     assert decode_poll(answer).items_total == decode_batch(answer).items_total == count
 
@@ -125,7 +125,7 @@ def test_a_count_that_is_sensible_is_kept(count):
     "text",
     ["", "2026-01-02", "2026-01-02T24:00:00Z", "yesterday", "2026-02-30T10:00:00Z", "0000-01-01T00:00:00Z"],
 )
-def test_an_end_that_is_no_date_time_says_nothing(caplog, text):
+def test_an_invalid_completed_at_does_not_end_a_batch(caplog, text):
     """A poll and the snapshot of the same answer agree on that."""
     answer = body("odd", completed_at=text)
     for decode in (decode_poll, decode_batch):
@@ -147,7 +147,7 @@ def test_an_end_that_is_no_date_time_says_nothing(caplog, text):
     ],
     ids=repr,
 )
-def test_half_of_a_surrogate_pair_is_replaced_wherever_it_stands(caplog, written, read, beside):
+def test_a_lone_surrogate_is_replaced_anywhere_in_the_body(caplog, written, read, beside):
     """JSON writers such as Python's send them; JSON readers such as ours could not write them again."""
     text = b'"' + written + b'"'
     answer = WHOLE.replace(b'"ref-0"', text).replace(b'"a"', text)[:-1] + b', "failure_code": ' + text
@@ -160,7 +160,7 @@ def test_half_of_a_surrogate_pair_is_replaced_wherever_it_stands(caplog, written
     assert msgspec.json.decode(msgspec.json.encode(batch), type=Batch) == batch
 
 
-def test_bytes_that_are_not_utf_8_are_replaced_where_nothing_depends_on_them(caplog):
+def test_invalid_utf_8_is_replaced_in_values_that_no_wait_depends_on(caplog):
     answer = WHOLE[:-1] + b', "failure_message": "caf\xe9", "\xff": {"\xff": NaN}}'
     assert decode_batch(answer).failure_message == "caf\ufffd"
     assert "$.failure_message" in caplog.text
@@ -171,7 +171,7 @@ def test_bytes_that_are_not_utf_8_are_replaced_where_nothing_depends_on_them(cap
     [(str(2**70), 2**63 - 1), (str(-(2**70)), 1 - 2**63), ("9" * 5000, 2**63 - 1), ("7.0", 7), ("1e2", 100), ("-0", 0)],
     ids=lambda value: str(value)[:20],
 )
-def test_an_index_of_any_size_gives_an_order(written, read):
+def test_a_sequence_index_of_any_size_and_spelling_gives_an_order(written, read):
     """The contract says "integer" only, which in JSON Schema has neither a size nor one spelling."""
     answer = body("running", [line(0, "queued"), line(1, "queued", sequence_index=7777)])
     answer = answer.replace(b"7777", written.encode())
@@ -181,7 +181,7 @@ def test_an_index_of_any_size_gives_an_order(written, read):
 @pytest.mark.parametrize(
     "hostile", [b'{"x":"' + rb"\\u0020" * 50_000, b"NaN," * 50_000, b"-" * 200_000 + b"NaN", b'["' * 100_000 + b"NaN"]
 )
-def test_a_long_body_that_cannot_be_read_is_refused_soon(hostile):
+def test_a_long_malformed_body_is_refused_in_linear_time(hostile):
     """In time in proportion to its length, some hundredths of a second; its square would be minutes."""
     began = time.process_time()
     with pytest.raises(MalformedResponseError):
@@ -194,7 +194,7 @@ def test_a_long_body_that_cannot_be_read_is_refused_soon(hostile):
     [("2016-12-31T23:59:60Z", "2016-12-31T23:59:59+00:00"), ("2016-12-31T23:59:01", "2016-12-31T23:59:01+00:00")],
     ids=["leap second", "no offset"],
 )
-def test_instants_that_datetime_does_not_know_are_read_all_the_same(text, read):
+def test_leap_seconds_and_missing_offsets_are_accepted(text, read):
     answer = body("odd", completed_at=text)
     assert decode_poll(answer).is_terminal
     assert decode_batch(answer).completed_at.isoformat() == read
@@ -209,11 +209,11 @@ def test_instants_that_datetime_does_not_know_are_read_all_the_same(text, read):
     ],
     ids=["byte order mark", "unknown field", "a key twice, the last counts"],
 )
-def test_what_does_no_harm_is_accepted(answer):
+def test_harmless_deviations_are_accepted(answer):
     assert decode_poll(answer).status_code == decode_batch(answer).status_code == "running"
 
 
-def test_an_error_body_is_the_envelope_or_nothing():
+def test_an_error_body_is_decoded_if_it_is_the_envelope():
     detail = decode_error(b'{"code": "A", "message": "b", "errors": null, "more": 1}')
     assert (detail.code, detail.message, detail.errors) == ("A", "b", None)
     halves = decode_error(b'{"code": "A\\ud800", "message": "\\udfff", "errors": {"not": "a list"}}')
@@ -240,5 +240,5 @@ CANONICAL = "0f0e0d0c-0b0a-4908-8706-050403020100"
         ([""], False),
     ],
 )
-def test_ids_are_checked_all_at_once(texts, fit):
+def test_canonical_ids_are_recognised_many_at_a_time(texts, fit):
     assert are_canonical(texts) is fit

@@ -17,15 +17,6 @@ from runflow_async.errors import MalformedResponseError
 from runflow_async.models import Batch
 from tests.virtual import BATCH_ID, RUN_ID, body, item_id, line, status_at
 
-
-@pytest.fixture(autouse=True, scope="module")
-def quiet():
-    """Drawn timelines contradict themselves by the thousand, and every contradiction is logged."""
-    logging.getLogger("runflow_async").setLevel(logging.ERROR)
-    yield
-    logging.getLogger("runflow_async").setLevel(logging.NOTSET)
-
-
 PATHS = st.lists(st.sampled_from(["queued", "dispatching", "running", "odd"]), max_size=4)
 ENDS = st.sampled_from(["succeeded", "failed", "canceled", "cancelled"])
 
@@ -62,10 +53,10 @@ def oracle(lines: list[list[tuple[int, str]]], polls: list[int]) -> list[tuple[i
 
 
 def drain(ledger: Ledger, limit: int | None = None) -> list[tuple[int, str | None, str]]:
-    told = []
-    while (limit is None or len(told) < limit) and (t := ledger.next_transition()) is not None:
-        told.append((t.item.sequence_index, t.previous, t.current))
-    return told
+    delivered = []
+    while (limit is None or len(delivered) < limit) and (t := ledger.next_transition()) is not None:
+        delivered.append((t.item.sequence_index, t.previous, t.current))
+    return delivered
 
 
 def feed(ledger: Ledger, answer: bytes, observed_at) -> None:
@@ -77,12 +68,12 @@ def feed(ledger: Ledger, answer: bytes, observed_at) -> None:
 @given(lines=timelines(), polls=POLLS, order=st.randoms())
 @settings(max_examples=300, deadline=None)
 def test_a_stream_is_what_a_reader_of_the_timelines_would_list(lines, polls, order, now_utc):
-    ledger, told = Ledger(BATCH_ID, None), []
+    ledger, delivered = Ledger(BATCH_ID, None), []
     for now in polls:
         shuffled = order.sample(range(len(lines)), len(lines))
         feed(ledger, snapshot_at(lines, now, shuffled), now_utc)
-        told += drain(ledger)
-    assert told == oracle(lines, polls)
+        delivered += drain(ledger)
+    assert delivered == oracle(lines, polls)
 
 
 @pytest.mark.slow
@@ -93,20 +84,20 @@ def test_a_stream_cut_anywhere_and_resumed_through_json_is_the_uncut_one(lines, 
     expected = oracle(lines, polls)
     cut = data.draw(st.integers(0, len(expected)), label="transitions before the cut")
     order = list(range(len(lines)))
-    first, told = Ledger(BATCH_ID, None), []
+    first, delivered = Ledger(BATCH_ID, None), []
     rest = list(polls)
     while rest:
         feed(first, snapshot_at(lines, rest[0], order), now_utc)
-        told += drain(first, cut - len(told))
-        if len(told) == cut:
+        delivered += drain(first, cut - len(delivered))
+        if len(delivered) == cut:
             break
         rest.pop(0)
     since = msgspec.json.decode(msgspec.json.encode(first.delivered), type=Batch)
     second = Ledger(BATCH_ID, since)
     for now in rest:
         feed(second, snapshot_at(lines, now, order), now_utc)
-        told += drain(second)
-    assert told == expected
+        delivered += drain(second)
+    assert delivered == expected
 
 
 @given(lines=timelines(), polls=POLLS)
@@ -136,7 +127,7 @@ def test_identity_is_the_id_and_not_its_spelling():
     assert changes({item_id(0): "running"}, upper) == changes({item_id(0): "running"}, bare) == []
 
 
-def test_an_id_that_stands_twice_counts_once_and_last():
+def test_of_an_id_that_is_listed_twice_the_last_line_counts():
     first, second = lines_of("running", "queued")
     twice = msgspec.structs.replace(first, status_code="failed")
     assert changes({}, [first, second, twice]) == [(0, None, "failed"), (1, None, "queued")]
@@ -148,7 +139,7 @@ def test_an_id_that_stands_twice_counts_once_and_last():
     [("failed", "succeeded", True), ("failed", "running", False), ("canceled", "cancelled", False)],
     ids=["ended otherwise", "from before its end", "the other spelling"],
 )
-def test_what_contradicts_an_items_end_is_no_change_and_handed_back(caplog, known, said, is_second_end):
+def test_a_status_that_contradicts_an_items_end_is_returned_apart_from_the_changes(caplog, known, said, is_second_end):
     caplog.set_level(logging.DEBUG, logger="runflow_async")  # and back when the test is over
     listed, changes, (contradiction,) = diff_items({item_id(0): known}, lines_of(said))
     assert changes == []
@@ -159,7 +150,7 @@ def test_what_contradicts_an_items_end_is_no_change_and_handed_back(caplog, know
 
 @pytest.mark.parametrize("field", ["id", "run_id"])
 @pytest.mark.parametrize("value", ["nope", "", "{" + item_id(1) + "}", item_id(1) + "," + item_id(1)])
-def test_an_id_that_is_no_uuid_is_refused_with_its_path(field, value):
+def test_an_invalid_id_is_refused_with_its_path(field, value):
     lines = lines_of("running", "running")
     lines[1] = msgspec.structs.replace(lines[1], **{field: value})
     with pytest.raises(MalformedResponseError) as caught:
@@ -167,7 +158,7 @@ def test_an_id_that_is_no_uuid_is_refused_with_its_path(field, value):
     assert caught.value.where == f"$.items[1].{field}"
 
 
-def test_nothing_of_a_refused_answer_is_taken_in(now_utc):
+def test_a_refused_answer_changes_nothing(now_utc):
     ledger = Ledger(BATCH_ID, None)
     feed(ledger, body(items=["queued"]), now_utc)
     drain(ledger)
@@ -177,7 +168,7 @@ def test_nothing_of_a_refused_answer_is_taken_in(now_utc):
     assert (drain(ledger), ledger.batch) == ([], before)
 
 
-def test_before_the_first_answer_what_was_seen_earlier_counts_as_delivered(now_utc):
+def test_an_earlier_snapshot_counts_as_delivered_before_the_first_answer(now_utc):
     assert Ledger(BATCH_ID, None).delivered == Batch(id=BATCH_ID, items=[])
     ledger = Ledger(BATCH_ID, None)
     feed(ledger, body(items=["queued"]), now_utc)
@@ -185,7 +176,7 @@ def test_before_the_first_answer_what_was_seen_earlier_counts_as_delivered(now_u
     assert Ledger(BATCH_ID, ledger.delivered).delivered == ledger.delivered
 
 
-def test_items_known_from_earlier_are_kept_when_the_answer_leaves_them_out(now_utc):
+def test_items_of_an_earlier_snapshot_are_kept_when_an_answer_leaves_them_out(now_utc):
     first = Ledger(BATCH_ID, None)
     feed(first, body(items=["running", "running"]), now_utc)
     drain(first)
@@ -195,7 +186,7 @@ def test_items_known_from_earlier_are_kept_when_the_answer_leaves_them_out(now_u
     assert [item.status_code for item in second.batch.items] == ["running", "failed"]
 
 
-def test_a_snapshot_lists_the_items_in_sequence_order_whatever_the_answers(now_utc):
+def test_a_snapshot_lists_the_items_in_sequence_order(now_utc):
     """Also an item that the newest answer has left out."""
     ledger = Ledger(BATCH_ID, None)
     feed(ledger, body(items=[line(2, "running"), line(0, "running"), line(1, "running")]), now_utc)
@@ -204,11 +195,42 @@ def test_a_snapshot_lists_the_items_in_sequence_order_whatever_the_answers(now_u
     assert [item.sequence_index for item in ledger.batch.items] == [0, 1, 2]
 
 
-def test_transitions_that_were_let_go_of_come_in_sequence_order_all_the_same(now_utc):
+def test_postponed_transitions_are_delivered_in_sequence_order(now_utc):
     ledger = Ledger(BATCH_ID, None)
     feed(ledger, body(items=[line(1, "running"), line(0, "running")]), now_utc)
     ledger.postpone()
     assert drain(ledger) == [(0, None, "running"), (1, None, "running")]
+
+
+class TestASlowConsumer:
+    def test_gets_several_changes_of_an_item_as_one(self):
+        ledger = Ledger(BATCH_ID, None)
+        receive(ledger, "running", "queued", "queued")
+        receive(ledger, "running", "running", "queued")
+        receive(ledger, "running", "failed", "running")
+        assert drain(ledger) == [(0, None, "failed"), (1, None, "running")]
+        assert not ledger.has_pending
+
+    def test_goes_on_from_what_was_delivered(self):
+        ledger = Ledger(BATCH_ID, None)
+        receive(ledger, "running", "queued", "queued")
+        assert drain(ledger, 1) == [(0, None, "queued")]
+        receive(ledger, "running", "running", "running")
+        assert [item.status_code for item in ledger.delivered.items] == ["queued"]
+        assert drain(ledger) == [(0, "queued", "running"), (1, None, "running")]
+        assert ledger.delivered == ledger.batch
+
+    def test_gets_nothing_of_a_change_that_was_undone(self):
+        ledger = Ledger(BATCH_ID, None)
+        receive(ledger, "running", "queued")
+        drain(ledger)
+        receive(ledger, "running", "running")
+        receive(ledger, "running", "queued")
+        assert ledger.has_pending
+        assert drain(ledger) == []
+        assert not ledger.has_pending
+        receive(ledger, "running", "running")
+        assert drain(ledger) == [(0, "queued", "running")]
 
 
 class TestTheEndOfABatch:
