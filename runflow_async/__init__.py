@@ -4,6 +4,7 @@ from runflow_async import _startup as _startup  # first: it hears signals during
 from runflow_async._version import __version__
 from runflow_async._waits.many import BatchesWait
 from runflow_async._waits.one import BatchWait
+from runflow_async._waits.outages import OngoingOutage
 from runflow_async._waits.retries import RetryPolicy
 from runflow_async.errors import (
     AuthenticationError,
@@ -64,6 +65,7 @@ __all__ = [
     "ItemTransition",
     "MalformedResponseError",
     "NotFoundError",
+    "OngoingOutage",
     "OutageError",
     "PermissionDeniedError",
     "RateLimitError",

@@ -6,15 +6,14 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from runflow_async import RunflowSession, wait_adaptive
 from runflow_async.emulator import Emulator
-from runflow_async.schedules import wait_adaptive
-from runflow_async.session import RunflowSession
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from uuid import UUID
 
-    from runflow_async._waits.one import BatchWait
+    from runflow_async import BatchWait
 
 __all__ = ["DEMO_INTERVAL", "DEMO_SECONDS", "demo_batches", "run_demo"]
 

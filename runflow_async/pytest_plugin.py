@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pytest
 
-from runflow_async.session import RunflowSession
+from runflow_async import RunflowSession
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -110,7 +110,7 @@ def _server() -> Callable[[], AsyncIterator[Service]]:
     """Return a new function each time, because pytest-asyncio stores the loop scope on it."""
 
     async def serve() -> AsyncIterator[Service]:
-        from runflow_async.emulator import Emulator  # noqa: PLC0415  # aiohttp's server, for those who use it
+        from runflow_async.emulator import Emulator  # noqa: PLC0415  # a server; most runs load this plugin and need none
 
         async with (
             Emulator(seed=0) as emulator,
@@ -126,13 +126,12 @@ _runflow_on_anyio = pytest.fixture(name="_runflow_on_anyio")(_server())
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the fixtures that only pytest-asyncio can make, if it is installed."""
-    if "pytest_asyncio" in sys.modules:
-        config.pluginmanager.register(_fixtures_on_asyncio(), "runflow_async_on_asyncio")
+    pytest_asyncio = sys.modules.get("pytest_asyncio")
+    if pytest_asyncio is not None:
+        config.pluginmanager.register(_fixtures_on_asyncio(pytest_asyncio), "runflow_async_on_asyncio")
 
 
-def _fixtures_on_asyncio() -> ModuleType:
-    import pytest_asyncio  # noqa: PLC0415  # the application's choice
-
+def _fixtures_on_asyncio(pytest_asyncio: ModuleType) -> ModuleType:
     fixtures = ModuleType("runflow_async_on_asyncio")
     for scope in get_args(LoopScope):
         name = _on_asyncio(scope)

@@ -25,7 +25,7 @@ import yaml
 
 from runflow_async import Batch, BatchItem, BatchItemHandle, ErrorDetail, RunflowSession, errors, wait_adaptive
 from runflow_async.callbacks import BatchCallback
-from runflow_async.cli.commands import runflow_async as command_line
+from runflow_async.cli.commands import program as command_line
 from runflow_async.cli.exits import Exit
 from runflow_async.emulator import Emulator
 

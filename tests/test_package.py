@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import json
 import re
 import subprocess
@@ -16,6 +18,31 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OPTIONAL = {"callbacks", "checkpoints", "cli", "demo", "distributed", "emulator", "pytest_plugin"}
 """Modules that are imported only by those who name them."""
 HEAVY = {"aiohttp.web", "anyio", "argparse", "click", "dask", "distributed", "matplotlib", "pytest", "rich", "sqlite3"}
+
+CLIENTS = [
+    *ROOT.glob("runflow_async/cli/**/*.py"),
+    ROOT / "runflow_async/demo.py",
+    ROOT / "runflow_async/pytest_plugin.py",
+]
+"""They use the package as any program may."""
+SHARED = {"_startup", "_text", "_version"}
+"""Private modules that even they use."""
+LATE_IMPORTS = {
+    "cli/commands.py": ["runflow_async.cli.timeline"],  # an extra of its own
+    "pytest_plugin.py": ["runflow_async.emulator"],  # a server; most runs load the plugin and need none
+}
+"""What is imported inside of a function."""
+
+
+def imports_in(tree: ast.AST) -> list[tuple[str, str | None]]:
+    """Modules with the names taken from them; no name if the whole module is."""
+    found: list[tuple[str, str | None]] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            found += [(node.module, alias.name) for alias in node.names]
+        elif isinstance(node, ast.Import):
+            found += [(alias.name, None) for alias in node.names]
+    return found
 
 
 def modules_after(program: str) -> set[str]:
@@ -50,6 +77,34 @@ def test_importing_brings_in_no_module_of_ours_that_has_to_be_asked_for():
     ours = {name.split(".")[1] for name in modules_after("") if name.startswith("runflow_async.")}
     assert ours & OPTIONAL == set()
     assert "session" in ours
+
+
+def test_the_command_line_the_demo_and_the_plugin_use_public_names_also_for_their_types():
+    private = []
+    for source in CLIENTS:
+        for module, name in imports_in(ast.parse(source.read_text())):
+            parts = module.split(".")
+            if parts[0] != "runflow_async" or module.startswith("runflow_async.cli") or parts[-1] in SHARED:
+                continue
+            public = not any(part.startswith("_") for part in parts)
+            offered = importlib.import_module(module) if public else None
+            if name.startswith("_") or name not in getattr(offered, "__all__", vars(offered) if offered else ()):
+                private.append((source.name, module, name))
+    assert private == []
+
+
+def test_only_what_most_do_not_need_is_imported_inside_of_a_function():
+    """A circle of modules could hide there."""
+    late = {}
+    for source in (ROOT / "runflow_async").rglob("*.py"):
+        functions = [
+            node
+            for node in ast.walk(ast.parse(source.read_text()))
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        ]
+        if modules := sorted({module for function in functions for module, _ in imports_in(function)}):
+            late[str(source.relative_to(ROOT / "runflow_async"))] = modules
+    assert late == LATE_IMPORTS
 
 
 def test_only_what_users_can_use_is_an_extra():

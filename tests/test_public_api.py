@@ -116,6 +116,10 @@ MalformedResponseError(reason: str, *, where: str = '$', verdict: Verdict | None
     verdict = 'suspect'
 NotFoundError < StatusError
     hint: str
+OngoingOutage < tuple
+    error: RunflowError
+    since: float
+    until: float
 OutageError(batch_id: UUID, max_outage: float, *, reason: object) < BatchWaitError
 PermissionDeniedError < StatusError
 RateLimitError < StatusError

@@ -9,6 +9,11 @@ import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+if find_spec("click") is None or find_spec("rich") is None:
+    from runflow_async.cli.bare import run_bare as run
+else:
+    from runflow_async.cli.running import run
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -17,11 +22,4 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command with the given arguments, by default those of the process; return the exit status."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if find_spec("click") is None or find_spec("rich") is None:
-        from runflow_async.cli.bare import run_bare  # noqa: PLC0415  # one of the two, never both
-
-        return run_bare(given)
-    from runflow_async.cli.running import run  # noqa: PLC0415  # needs click and rich
-
-    return run(given)
+    return run(list(sys.argv[1:] if arguments is None else arguments))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import sys
 from typing import TYPE_CHECKING
 
 from runflow_async._startup import restore_interrupts
 from runflow_async._version import __version__
 from runflow_async.cli.exits import Exit
+from runflow_async.cli.streams import leave_pipe
 from runflow_async.demo import run_demo
 from runflow_async.emulator.serve import serve
 
@@ -30,13 +30,12 @@ def run_bare(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.BROKEN_PIPE
+        return leave_pipe()
     except (OSError, OverflowError) as error:
         print(f"error: {error}; pass another --port", file=sys.stderr)
         return Exit.USAGE
-    except SystemExit as left:  # argparse has already shown the help, the version or a usage error
-        return int(left.code or 0)
+    except SystemExit as ended:  # argparse has already shown the help, the version or a usage error
+        return int(ended.code or 0)
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -61,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s, version {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("demo", help="await three emulated batches and print every transition")
+    commands.add_parser("demo", help="follow three emulated batches and print every transition")
     emulator = commands.add_parser("emulator", help="serve the emulated API on loopback until interrupted")
     emulator.add_argument("--port", type=int, default=8080, help="port to listen on (default: %(default)s)")
     emulator.add_argument("--seed", type=int, default=0, help="seed of the emulated batches (default: %(default)s)")

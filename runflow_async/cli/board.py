@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from runflow_async.models import BatchItemHandle, ItemTransition
 
-__all__ = ["KINDS", "Board", "Progress", "kind_of"]
+__all__ = ["KINDS", "Board", "ItemProgress", "kind_of"]
 
 KINDS = ("succeeded", "failed", "cancelled", "running", "queued", "other")
 """Kinds of statuses, in their order in a bar."""
@@ -28,8 +28,8 @@ KIND_OF = {
     Phase.RUNNING: "running",
     Phase.WAITING: "queued",
 }
-PACE_SPAN = 60.0
-"""Seconds over which the items per second are measured."""
+PACE_SECONDS = 60.0
+"""Time over which the items per second are measured."""
 REMEMBERED = 50
 """How many transitions are kept for display."""
 
@@ -39,7 +39,7 @@ def kind_of(status: str) -> str:
     return KIND_OF.get(phase_of(status), "other")
 
 
-class Progress:
+class ItemProgress:
     """The progress of some items.
 
     Attributes:
@@ -75,9 +75,9 @@ class Progress:
 
     def pace(self, now: float) -> float:
         """Items that ended per second, recently."""
-        while self._endings and self._endings[0] < now - PACE_SPAN:
+        while self._endings and self._endings[0] < now - PACE_SECONDS:
             self._endings.popleft()
-        span = min(now - self._began, PACE_SPAN)
+        span = min(now - self._began, PACE_SECONDS)
         return len(self._endings) / span if span > 0 else 0.0
 
     def eta(self, now: float) -> float:
@@ -103,21 +103,21 @@ class Board:
 
     def __init__(self, now: float, earlier: Mapping[UUID, Iterable[BatchItemHandle]]) -> None:
         self.began = now
-        self.batches: dict[UUID, Progress] = {}
-        self.overall = Progress(now)
+        self.batches: dict[UUID, ItemProgress] = {}
+        self.overall = ItemProgress(now)
         self.recent: deque[ItemTransition] = deque(maxlen=REMEMBERED)
         for batch_id, items in earlier.items():
             for item in items:
                 self._note(batch_id, None, item.status_code, now)
 
-    def take(self, transition: ItemTransition, now: float) -> None:
-        """Take in a transition that was yielded."""
+    def add(self, transition: ItemTransition, now: float) -> None:
+        """Count a transition that was delivered."""
         self._note(transition.batch_id, transition.previous, transition.current, now)
         self.recent.append(transition)
 
-    def progress(self, batch_id: UUID) -> Progress:
+    def progress(self, batch_id: UUID) -> ItemProgress:
         """The progress of a batch; empty before its first transition."""
-        return self.batches.get(batch_id) or self.batches.setdefault(batch_id, Progress(self.began))
+        return self.batches.get(batch_id) or self.batches.setdefault(batch_id, ItemProgress(self.began))
 
     def _note(self, batch_id: UUID, previous: str | None, current: str, now: float) -> None:
         self.progress(batch_id).note(previous, current, now)

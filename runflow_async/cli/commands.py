@@ -16,7 +16,8 @@ from runflow_async.cli.connecting import connection_options, debug_option, open_
 from runflow_async.cli.exits import Exit
 from runflow_async.cli.following import follow
 from runflow_async.cli.live import LiveView
-from runflow_async.cli.running import run_async, say_hint
+from runflow_async.cli.messages import say_hint
+from runflow_async.cli.signals import run_async
 from runflow_async.cli.tables import batch_table, items_table
 from runflow_async.cli.texts import to_utf8
 from runflow_async.cli.watching import wait, watch
@@ -26,7 +27,7 @@ from runflow_async.emulator.serve import serve
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-__all__ = ["runflow_async"]
+__all__ = ["program"]
 
 EPILOG = """\b
 Exit status: 0 all succeeded, 1 an item failed or was cancelled, 2 usage,
@@ -38,7 +39,7 @@ With several batches, the highest status counts."""
 @connection_options
 @click.version_option(__version__, prog_name="runflow-async")
 @click.pass_context
-def runflow_async(context: click.Context) -> int | None:
+def program(context: click.Context) -> int | None:
     """Follow every item of every Runflow batch in flight.
 
     The key is read from RUNFLOW_API_KEY or --api-key-file.
@@ -52,7 +53,7 @@ def runflow_async(context: click.Context) -> int | None:
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON even on a terminal.")
 
 
-@runflow_async.command()
+@program.command()
 @click.argument("batch_id", metavar="ID")
 @as_json
 @connection_options
@@ -71,7 +72,7 @@ def get(batch_id: str, as_json: bool) -> int:
     return run_async(show())
 
 
-@runflow_async.command()
+@program.command()
 @click.argument("batch_id", metavar="ID")
 @as_json
 @connection_options
@@ -94,11 +95,11 @@ def items(batch_id: str, as_json: bool) -> int:
     return run_async(show())
 
 
-runflow_async.add_command(watch)
-runflow_async.add_command(wait)
+program.add_command(watch)
+program.add_command(wait)
 
 
-@runflow_async.command()
+@program.command()
 @click.argument("events", type=click.File("rb"))
 @click.option(
     "-o",
@@ -121,7 +122,7 @@ def timeline(events: BinaryIO, output: Path) -> int:
     return Exit.SUCCEEDED
 
 
-@runflow_async.command()
+@program.command()
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
@@ -155,7 +156,7 @@ def emulator(port: int, seed: int, latency: float, rate_limit: float | None) -> 
     return run_async(listen())
 
 
-@runflow_async.command()
+@program.command()
 @debug_option
 def demo() -> int:
     """Follow three emulated batches: live on a terminal, otherwise line by line."""
@@ -167,7 +168,7 @@ def demo() -> int:
             return Exit.SUCCEEDED
         async with demo_batches() as (session, names):
             waits = session.wait_for_batches(names, timeout=60, interval=DEMO_INTERVAL)
-            await follow(waits, LiveView(console, earlier={}, names=names))
+            await follow(waits, LiveView(console, waits, earlier={}, names=names))
         return Exit.SUCCEEDED
 
     return run_async(show())

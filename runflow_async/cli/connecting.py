@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runflow_async import RunflowSession
 from runflow_async.cli.exits import Exit
 from runflow_async.cli.texts import decode_text
 from runflow_async.errors import ConfigurationError
-from runflow_async.session import RunflowSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["KeyUnavailableError", "connection_options", "debug_option", "is_debugging", "open_session"]
 
 
-class Kept(dict[str, Any]):
+class Options(dict[str, Any]):
     """The options of one invocation."""
 
 
@@ -31,9 +31,9 @@ class KeyUnavailableError(click.ClickException):
 
 def _keep(context: click.Context, parameter: click.Parameter, value: object) -> None:
     """Keep an option for the whole invocation, whether it comes before or after the command's name."""
-    kept = context.ensure_object(Kept)
+    options = context.ensure_object(Options)
     if value and parameter.name:
-        kept[parameter.name] = value
+        options[parameter.name] = value
 
 
 def debug_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -75,7 +75,7 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def is_debugging() -> bool:
     """Whether `--debug` was given."""
-    return "debug" in click.get_current_context().ensure_object(Kept)
+    return "debug" in click.get_current_context().ensure_object(Options)
 
 
 def open_session() -> RunflowSession:
@@ -85,13 +85,13 @@ def open_session() -> RunflowSession:
         KeyUnavailableError: if there is no key, or it cannot be sent.
         ConfigurationError: if another option is invalid.
     """
-    kept = click.get_current_context().ensure_object(Kept)
-    key = _read_key(kept.get("api_key_file"))
+    options = click.get_current_context().ensure_object(Options)
+    key = _read_key(options.get("api_key_file"))
     if not key.isascii() or not key.isprintable() or " " in key:
         raise KeyUnavailableError(
             "the API key must be visible ASCII on one line, without spaces; check where it comes from"
         )
-    return RunflowSession(key, base_url=kept.get("base_url"), organization_id=kept.get("organization_id"))
+    return RunflowSession(key, base_url=options.get("base_url"), organization_id=options.get("organization_id"))
 
 
 def _read_key(path: Path | None) -> str:

@@ -7,7 +7,6 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from runflow_async._text import printable
-from runflow_async._verdict import Verdict
 from runflow_async.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -80,7 +79,7 @@ def status_of_error(error: BaseException) -> Exit:
             return Exit.USAGE
         case OutageError():
             return Exit.OUTAGE
-        case RunflowError() if error.verdict is not Verdict.FINAL:
+        case RunflowError() if error.verdict != "final":
             return Exit.OUTAGE
         case _:
             return Exit.OTHER

@@ -15,12 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from contextlib import AbstractContextManager
 
-    from runflow_async._waits.many import BatchesWait
-    from runflow_async._waits.one import BatchWait
+    from runflow_async import BatchesWait, BatchWait, ItemTransition
     from runflow_async.cli.exits import Exit
-    from runflow_async.models import ItemTransition
 
-__all__ = ["View", "accompany", "follow", "outcome", "status_of_wait"]
+__all__ = ["View", "accompany", "finish", "follow", "outcome", "status_of_wait"]
 
 REFRESH = 0.25
 """Seconds between two frames."""
@@ -29,11 +27,11 @@ REFRESH = 0.25
 class View(Protocol):
     """Shows batches in progress."""
 
-    def showing(self, waits: BatchesWait, /) -> AbstractContextManager[None]:
+    def showing(self) -> AbstractContextManager[None]:
         """Show the batches inside this block, and the outcome when the block ends, however it ends."""
         ...
 
-    def tell(self, transition: ItemTransition) -> None:
+    def show(self, transition: ItemTransition) -> None:
         """Show a transition at once."""
 
     def refresh(self) -> None:
@@ -43,8 +41,8 @@ class View(Protocol):
 async def follow(waits: BatchesWait, view: View) -> None:
     """Show the transitions of all waits until they have ended. Their errors stay with the waits."""
     async with waits:
-        with view.showing(waits):
-            await accompany(_tell_all(waits, view), view.refresh)
+        with view.showing():
+            await accompany(_show_all(waits, view), view.refresh)
 
 
 async def accompany(work: Coroutine[Any, Any, None], refresh: Callable[[], None]) -> None:
@@ -61,10 +59,16 @@ async def accompany(work: Coroutine[Any, Any, None], refresh: Callable[[], None]
     refresh()
 
 
-async def _tell_all(waits: BatchesWait, view: View) -> None:
+async def _show_all(waits: BatchesWait, view: View) -> None:
     with suppress(ExceptionGroup):  # each wait keeps its own error
         async for transition in waits:
-            view.tell(transition)
+            view.show(transition)
+
+
+async def finish(waits: BatchesWait) -> None:
+    """Wait until all have ended. Their errors stay with the waits."""
+    with suppress(ExceptionGroup):
+        await waits
 
 
 def status_of_wait(wait: BatchWait) -> Exit:

@@ -16,23 +16,21 @@ from runflow_async._text import printable
 from runflow_async.cli.bars import STYLES, draw_bar, draw_legend, style_of_status
 from runflow_async.cli.outages import describe_outage, find_outages
 from runflow_async.cli.recent import draw_recent
+from runflow_async.cli.words import batch_name, duration_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from uuid import UUID
 
-    from runflow_async._waits.many import BatchesWait
-    from runflow_async._waits.one import BatchWait
-    from runflow_async.cli.board import Board, Progress
+    from runflow_async import BatchesWait, BatchWait
+    from runflow_async.cli.board import Board, ItemProgress
 
-__all__ = ["Scene", "batch_name", "draw_frame", "seconds_text"]
+__all__ = ["Scene", "draw_frame"]
 
 LEAST_BAR = 12
 """Smallest bar in cells; if it would get smaller, a row drops a column instead."""
 LEAST_WIDTHS = (8, 5, 6, 13, 19)
 """Cells of a row's columns without the bar. Bars keep their length while the numbers change."""
-LONGEST_NAME = 36
-SHORT_ID = 8
 WIDE = 120
 """Width in cells from which ids are shown in full."""
 MOST_RECENT = 8
@@ -90,28 +88,10 @@ def draw_frame(scene: Scene, width: int, height: int) -> list[Text]:
     return lines if scene.over else lines[:height]
 
 
-def seconds_text(seconds: float) -> str:
-    """Format a duration for people."""
-    if seconds < 10:  # noqa: PLR2004  # one digit
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:  # noqa: PLR2004  # a minute
-        return f"{whole} s"
-    if whole < 3600:  # noqa: PLR2004  # an hour
-        return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
-
-
-def batch_name(names: Mapping[UUID, str], batch_id: UUID, *, whole: bool = False) -> str:
-    """Return a batch's display name, by default the first digits of its id, or the whole id."""
-    name = names.get(batch_id)
-    return printable(name, LONGEST_NAME) if name else str(batch_id)[: LONGEST_NAME if whole else SHORT_ID]
-
-
 def _head(scene: Scene, width: int) -> list[Text]:
     overall, waits = scene.board.overall, scene.waits.waits
     polls = sum(wait.stats.polls for wait in waits.values())
-    elapsed = seconds_text(scene.now - scene.board.began)
+    elapsed = duration_text(scene.now - scene.board.began)
     what = "1 batch" if len(waits) == 1 else f"{len(waits):,} batches"
     polled = "1 poll" if polls == 1 else f"{polls:,} polls"
     text = f"{what}: {overall.ended:,} of {overall.total:,} items ended, {polled} in {elapsed}"
@@ -127,9 +107,9 @@ def _states(scene: Scene) -> Text:
     """Count the batches in each state."""
     states = Counter(_state(wait) for wait in scene.waits.ended)
     unfinished = len(scene.waits.waits) - len(scene.waits.ended)
-    told = [(f"{unfinished:,} under way", STYLES["running"])] if unfinished else []
-    told += [(f"{count:,} {state}", _style_of(state)) for state, count in states.most_common()]
-    return Text(", ").join(Text(text, style=style) for text, style in told)
+    parts = [Text(f"{unfinished:,} under way", style=STYLES["running"])] if unfinished else []
+    parts += [Text(f"{count:,} {state}", style=_style_of(state)) for state, count in states.most_common()]
+    return Text(", ").join(parts)
 
 
 def _state(wait: BatchWait) -> str:
@@ -161,24 +141,25 @@ def _slowness(scene: Scene, wait: BatchWait) -> tuple[bool, bool, float, int]:
     return (wait.exception() is not None, False, wait.stats.elapsed, progress.total)
 
 
-def _outlook(scene: Scene, progress: Progress) -> str:
+def _outlook(scene: Scene, progress: ItemProgress) -> str:
     if scene.over or (progress.total and not progress.left):
         return ""
     eta = progress.eta(scene.now)
-    return f"ETA {seconds_text(eta)}" if eta < math.inf else "ETA -"
+    return f"ETA {duration_text(eta)}" if eta < math.inf else "ETA -"
 
 
 def _polls(scene: Scene, wait: BatchWait) -> str:
     polls = wait.stats.polls
     text = f"{polls} poll{'' if polls == 1 else 's'}"
     if wait.done():
-        return f"{text} in {seconds_text(wait.stats.elapsed)}"
+        return f"{text} in {duration_text(wait.stats.elapsed)}"
     if scene.over:
         return text
     left = wait.next_poll_at - scene.now
     if left == math.inf:
-        return f"{text}, given up in {seconds_text(max(wait.next_at - scene.now, 0.0))}"
-    return f"{text}, next {seconds_text(left)}" if left > 0 else f"{text}, now"
+        limit = wait.deadline if wait.outage is None else min(wait.deadline, wait.outage.until)
+        return f"{text}, given up in {duration_text(max(limit - scene.now, 0.0))}"
+    return f"{text}, next {duration_text(left)}" if left > 0 else f"{text}, now"
 
 
 def _rows(scene: Scene, waits: Sequence[BatchWait], width: int) -> list[Text]:

@@ -11,72 +11,62 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from runflow_async._text import printable
+from runflow_async.cli.messages import say_of
 from runflow_async.cli.outages import OutageWatch
-from runflow_async.cli.running import say_of
+from runflow_async.cli.words import item_name, outcome_text
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from runflow_async._waits.many import BatchesWait
-    from runflow_async._waits.one import BatchWait
-    from runflow_async.models import ItemTransition
+    from runflow_async import BatchesWait, ItemTransition
 
-__all__ = ["JsonLines", "PlainLines", "item_name", "summarise"]
-
-
-def item_name(transition: ItemTransition) -> str:
-    """Return the item's name: the user's own reference, or else its number."""
-    return printable(transition.item.client_ref or f"item {transition.item.sequence_index}", 60)
-
-
-def summarise(wait: BatchWait) -> str:
-    """Describe a batch that ended: its status, and how many of its items succeeded."""
-    batch = wait.result()
-    succeeded = "?" if batch.items_succeeded is None else batch.items_succeeded
-    total = "?" if batch.items_total is None else batch.items_total
-    return f"{printable(str(batch.status_code), 40)}, {succeeded} of {total} succeeded"
+__all__ = ["JsonLines", "PlainLines"]
 
 
 class JsonLines:
-    """Writes each transition as one line of JSON to standard output and flushes it; outages go to standard error."""
+    """Writes each transition as one line of JSON to standard output and flushes it; outages go to standard error.
 
-    def __init__(self) -> None:
-        self._outages: OutageWatch | None = None
+    Args:
+        waits: the batches.
+    """
+
+    def __init__(self, waits: BatchesWait) -> None:
+        self._outages = OutageWatch(waits, began=say_of, over=say_of)
 
     @contextmanager
-    def showing(self, waits: BatchesWait) -> Generator[None]:
+    def showing(self) -> Generator[None]:
         """Show nothing before or after the transitions."""
-        self._outages = OutageWatch(waits, began=say_of, over=say_of)
         yield
 
-    def tell(self, transition: ItemTransition) -> None:
+    def show(self, transition: ItemTransition) -> None:
         """Write one line."""
         sys.stdout.buffer.write(msgspec.json.encode(transition) + b"\n")
         sys.stdout.buffer.flush()
 
     def refresh(self) -> None:
         """Report the start or the end of an outage."""
-        if self._outages is not None:
-            self._outages.look(asyncio.get_running_loop().time())
+        self._outages.look(asyncio.get_running_loop().time())
 
 
 class PlainLines:
-    """Writes each transition and each batch's end as one line to standard output; outages go to standard error."""
+    """Writes each transition and each batch's end as one line to standard output; outages go to standard error.
 
-    def __init__(self) -> None:
-        self._waits: BatchesWait | None = None
-        self._outages: OutageWatch | None = None
+    Args:
+        waits: the batches.
+    """
+
+    def __init__(self, waits: BatchesWait) -> None:
+        self._waits = waits
+        self._outages = OutageWatch(waits, began=say_of, over=say_of)
         self._ends_shown = 0
 
     @contextmanager
-    def showing(self, waits: BatchesWait) -> Generator[None]:
+    def showing(self) -> Generator[None]:
         """At the end, show the batches' ends that are still missing."""
-        self._waits = waits
-        self._outages = OutageWatch(waits, began=say_of, over=say_of)
         yield
         self._show_ends()
 
-    def tell(self, transition: ItemTransition) -> None:
+    def show(self, transition: ItemTransition) -> None:
         """Write one line, with the time in the local time zone."""
         previous = "(new)" if transition.previous is None else printable(transition.previous, 40)
         self._write(
@@ -86,19 +76,16 @@ class PlainLines:
 
     def refresh(self) -> None:
         """Write one line for each batch that has ended since; report the start or the end of an outage."""
-        if self._outages is not None:
-            self._outages.look(asyncio.get_running_loop().time())
+        self._outages.look(asyncio.get_running_loop().time())
         self._show_ends()
 
     def _show_ends(self) -> None:
-        if self._waits is None:
-            return
         for wait in self._waits.ended[self._ends_shown :]:
             if wait.has_pending:  # its last transitions come first
                 return
             self._ends_shown += 1
             if wait.exception() is None:
-                self._write(datetime.now(UTC), f"{wait.batch_id}  {summarise(wait)}")
+                self._write(datetime.now(UTC), f"{wait.batch_id}  {outcome_text(wait)}")
 
     def _write(self, instant: datetime, text: str) -> None:
         print(f"{instant.astimezone():%H:%M:%S}  {text}", flush=True)

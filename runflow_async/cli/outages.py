@@ -14,15 +14,14 @@ if TYPE_CHECKING:
     from logging import LogRecord
     from uuid import UUID
 
-    from runflow_async._waits.many import BatchesWait
-    from runflow_async._waits.outages import OngoingOutage
+    from runflow_async import BatchesWait, OngoingOutage
 
-    Told = Callable[[Sequence[UUID], str], object]
+    Report = Callable[[Sequence[UUID], str], object]
 
 __all__ = ["OutageWatch", "describe_outage", "find_outages", "is_about_something_else"]
 
-PATIENCE = 3.0
-"""Seconds without a valid response about a batch before the outage is reported."""
+REPORTED_AFTER_SECONDS = 3.0
+"""Time without a valid response for a batch before the outage is reported."""
 
 
 def is_about_something_else(record: LogRecord) -> bool:
@@ -43,7 +42,7 @@ def describe_outage(outage: OngoingOutage, now: float) -> str:
 
 
 class OutageWatch:
-    """Reports when batches stop getting answers, and when valid responses resume.
+    """Reports when valid responses stop, and when they resume.
 
     Args:
         waits: the batches.
@@ -51,7 +50,7 @@ class OutageWatch:
         over: called with the batches that get answers again, and a description.
     """
 
-    def __init__(self, waits: BatchesWait, *, began: Told, over: Told) -> None:
+    def __init__(self, waits: BatchesWait, *, began: Report, over: Report) -> None:
         self._waits = waits
         self._began = began
         self._over = over
@@ -61,7 +60,7 @@ class OutageWatch:
     def look(self, now: float) -> None:
         """Report what has changed; call this about once a second or more often."""
         outages = find_outages(self._waits)
-        lasting = {batch_id: one for batch_id, one in outages.items() if now - one.since >= PATIENCE}
+        lasting = {batch_id: one for batch_id, one in outages.items() if now - one.since >= REPORTED_AFTER_SECONDS}
         if lasting and not self._silent:
             longest = next(iter(lasting.values()))
             self._since = longest.since
@@ -69,9 +68,9 @@ class OutageWatch:
         if lasting:
             self._silent.update(outages)
         elif self._silent:
-            self._tell_end(now)
+            self._report_end(now)
 
-    def _tell_end(self, now: float) -> None:
+    def _report_end(self, now: float) -> None:
         ended_well = [batch_id for batch_id in self._silent if not self._has_failed(batch_id)]
         if ended_well:  # the errors of the others are shown at the end
             self._over(ended_well, f"valid responses again, after {now - self._since:.0f} s")

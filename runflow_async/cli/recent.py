@@ -9,17 +9,17 @@ from rich.text import Text
 
 from runflow_async._text import printable
 from runflow_async.cli.bars import style_of_status
-from runflow_async.cli.lines import item_name
+from runflow_async.cli.words import item_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runflow_async.models import ItemTransition
+    from runflow_async import ItemTransition
 
 __all__ = ["draw_recent"]
 
-WIDEST = 24
-"""Widest column of item names, in cells."""
+WIDEST_NAME_CELLS = 24
+"""Widest column of item names."""
 
 
 def draw_recent(transitions: Sequence[ItemTransition], batches: Sequence[str], *, plain: bool) -> list[Text]:
@@ -32,7 +32,7 @@ def draw_recent(transitions: Sequence[ItemTransition], batches: Sequence[str], *
     """
     items = [_item(transition, plain=plain) for transition in transitions]
     batch_width = max(map(cell_len, batches), default=0)
-    item_width = min(max(map(cell_len, items), default=0), WIDEST)
+    item_width = min(max(map(cell_len, items), default=0), WIDEST_NAME_CELLS)
     lines: list[Text] = []
     for transition, batch, item in zip(transitions, batches, items, strict=True):
         line = Text(f"{transition.observed_at.astimezone():%H:%M:%S}  ", style="bright_black")

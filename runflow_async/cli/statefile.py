@@ -6,13 +6,11 @@ It is a checkpoint for the waits, so it records exactly what was shown.
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from runflow_async.cli.replacing import replace_file
 from runflow_async.cli.texts import to_utf8
 from runflow_async.errors import CheckpointError, ConfigurationError
 from runflow_async.models import Batch, BatchItemHandle
@@ -22,13 +20,13 @@ if TYPE_CHECKING:
     from pathlib import Path
     from uuid import UUID
 
-    from runflow_async.models import ItemTransition
+    from runflow_async import ItemTransition
 
 __all__ = ["StateFile", "read_snapshots"]
 
-PAUSE = 1.0
-"""Shortest time between two writes, in seconds."""
-RELATIVE_PAUSE = 20
+SHORTEST_PAUSE_SECONDS = 1.0
+"""Shortest time between two writes."""
+PAUSE_PER_WRITE = 20
 """Shortest time between two writes, as a multiple of the duration of a write: a large file is written less often."""
 
 
@@ -74,7 +72,7 @@ class StateFile:
         }
         self._path = path
         self._timer: asyncio.TimerHandle | None = None
-        self._pause = PAUSE
+        self._pause = SHORTEST_PAUSE_SECONDS
         self._error: CheckpointError | None = None
 
     async def load(self, batch_id: UUID) -> Batch | None:
@@ -105,16 +103,10 @@ class StateFile:
             self._timer = None
         if self._path is None:
             return
-        part = self._path.with_name(f"{self._path.name}.{os.getpid()}.part")
         snapshots = (Batch(id=batch_id, items=list(items.values())) for batch_id, items in self.items.items())
         try:
-            part.write_bytes(b"".join(msgspec.json.encode(snapshot) + b"\n" for snapshot in snapshots))
-            if self._path.exists():
-                shutil.copymode(self._path, part)
-            part.replace(self._path)
+            replace_file(self._path, b"".join(msgspec.json.encode(snapshot) + b"\n" for snapshot in snapshots))
         except OSError as error:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
             raise CheckpointError(f"cannot write {self._path}: {error.strerror}") from error
 
     def _write_in_time(self) -> None:
@@ -124,4 +116,4 @@ class StateFile:
             self.write()
         except CheckpointError as error:
             self._error = error  # raised with the next transition
-        self._pause = max(PAUSE, RELATIVE_PAUSE * (loop.time() - began))
+        self._pause = max(SHORTEST_PAUSE_SECONDS, PAUSE_PER_WRITE * (loop.time() - began))

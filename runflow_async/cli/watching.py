@@ -13,24 +13,24 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from runflow_async._arguments import parse_batch_id
 from runflow_async.cli.connecting import connection_options, is_debugging, open_session
 from runflow_async.cli.exits import Exit, about, explain
-from runflow_async.cli.following import accompany, follow, outcome
-from runflow_async.cli.lines import JsonLines, PlainLines, summarise
+from runflow_async.cli.following import accompany, finish, follow, outcome
+from runflow_async.cli.lines import JsonLines, PlainLines
 from runflow_async.cli.live import LiveView
+from runflow_async.cli.messages import say_error, say_hint, say_of
 from runflow_async.cli.outages import OutageWatch
-from runflow_async.cli.running import drop_output, run_async, say_error, say_hint, say_of
+from runflow_async.cli.signals import run_async
 from runflow_async.cli.statefile import StateFile, read_snapshots
+from runflow_async.cli.streams import drop_output
 from runflow_async.cli.texts import decode_text, split_words
+from runflow_async.cli.words import outcome_text
 from runflow_async.errors import CheckpointError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
-    from uuid import UUID
 
-    from runflow_async._waits.many import BatchesWait
-    from runflow_async._waits.one import BatchWait
+    from runflow_async import BatchesWait, BatchWait
     from runflow_async.cli.following import View
 
 __all__ = ["wait", "watch"]
@@ -126,7 +126,7 @@ def watch(
                 ids, timeout=timeout, interval=interval, max_outage=max_outage, checkpoint=state
             )
             try:
-                await follow(waits, _choose_view(as_json, state))
+                await follow(waits, _choose_view(as_json, waits, state))
             finally:
                 state.write()
         return _report(waits)
@@ -145,30 +145,30 @@ def wait(batch_ids: tuple[str, ...], timeout: float | None, interval: float | No
     if not is_debugging():
         logging.getLogger("runflow_async").setLevel(logging.ERROR)
 
-    async def settle() -> int:
+    async def wait_silently() -> int:
         async with open_session() as session:
             waits = session.wait_for_batches(ids, timeout=timeout, interval=interval, max_outage=max_outage)
             outages = OutageWatch(waits, began=say_of, over=say_of)
-            await accompany(waits.settle(), lambda: outages.look(asyncio.get_running_loop().time()))
+            await accompany(finish(waits), lambda: outages.look(asyncio.get_running_loop().time()))
         for one in waits.waits.values():
             if one.exception() is None:
-                click.echo(f"{one.batch_id}  {summarise(one)}")
+                click.echo(f"{one.batch_id}  {outcome_text(one)}")
         return _report(waits)
 
-    return _run_until_interrupted(settle, "run the same command again to continue waiting")
+    return _run_until_interrupted(wait_silently, "run the same command again to continue waiting")
 
 
-def read_ids(given: Sequence[str]) -> list[UUID]:
+def read_ids(given: Sequence[str]) -> list[str]:
     """Return the ids of the command line; `-` stands for those on standard input.
 
     Raises:
-        ConfigurationError: if one is not a UUID, or standard input is not text.
+        ConfigurationError: if standard input is not text.
         click.UsageError: if there are none.
     """
     texts = [text for one in given for text in (_read_words() if one == "-" else [one])]
     if not texts:
         raise click.UsageError("no batch to wait for: pass at least one ID, or - to read ids from standard input")
-    return [parse_batch_id(text) for text in texts]
+    return texts
 
 
 def _read_words() -> list[str]:
@@ -179,13 +179,13 @@ def _read_words() -> list[str]:
     return split_words(decode_text(content, "standard input"))
 
 
-def _choose_view(as_json: bool, state: StateFile) -> View:
+def _choose_view(as_json: bool, waits: BatchesWait, state: StateFile) -> View:
     if as_json:
-        return JsonLines()
+        return JsonLines(waits)
     console = Console()
     if not sys.stdout.isatty() or console.is_dumb_terminal or is_debugging():
-        return PlainLines()
-    return LiveView(console, earlier=state.items, names={})
+        return PlainLines(waits)
+    return LiveView(console, waits, earlier=state.items, names={})
 
 
 def _run_until_interrupted(main: Callable[[], Coroutine[Any, Any, int]], how_to_go_on: str) -> int:

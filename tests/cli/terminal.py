@@ -17,7 +17,7 @@ import pyte
 from tests.rig import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from runflow_async.emulator import Emulator
 
@@ -92,9 +92,13 @@ class Terminal:
 
 @asynccontextmanager
 async def terminal(
-    *arguments: str, columns: int = 100, rows: int = 30, environment: Mapping[str, str] | None = None
+    *arguments: str,
+    command: Sequence[str] = COMMAND,
+    columns: int = 100,
+    rows: int = 30,
+    environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Terminal]:
-    """Run the command line in a terminal of its own."""
+    """Run the command line, or another command, in a terminal of its own."""
     controller, own = pty.openpty()
     os.set_blocking(controller, False)
     shown = Terminal(controller, columns, rows)
@@ -104,7 +108,7 @@ async def terminal(
 
     # A session's first process that opens a terminal gets it for its own, and with it Ctrl-C.
     shown.process = await asyncio.create_subprocess_exec(
-        *("sh", "-c", 'exec "$@" <"$0" >"$0" 2>&1', os.ttyname(own), *COMMAND, *arguments),
+        *("sh", "-c", 'exec "$@" <"$0" >"$0" 2>&1', os.ttyname(own), *command, *arguments),
         env=outer | settings,
         start_new_session=True,
     )

@@ -493,7 +493,7 @@ class TestFilesAsPowerShellWritesThem:
 
 
 async def test_state_is_written_while_the_watch_goes_on(emulator, tmp_path, monkeypatch):
-    monkeypatch.setattr(statefile, "PAUSE", 0.05)
+    monkeypatch.setattr(statefile, "SHORTEST_PAUSE_SECONDS", 0.05)
     state = statefile.StateFile([], tmp_path / "state")
     async with RunflowSession(emulator.api_key, base_url=emulator.url) as session:
         waits = session.wait_for_batches([emulator.create_scripted_batch(NEVER)], interval=0.05, checkpoint=state)
@@ -514,7 +514,7 @@ def test_state_that_cannot_be_written_leaves_nothing_half_written(tmp_path):
 
 
 async def test_state_that_can_no_longer_be_written_ends_the_watch(emulator, tmp_path, monkeypatch):
-    monkeypatch.setattr(statefile, "PAUSE", 0.05)
+    monkeypatch.setattr(statefile, "SHORTEST_PAUSE_SECONDS", 0.05)
     state = statefile.StateFile([], tmp_path / "missing" / "state")
     lively = [[(0.0, "queued"), *((n / 20, f"step {n}") for n in range(1, 100))]]
     async with RunflowSession(emulator.api_key, base_url=emulator.url) as session:

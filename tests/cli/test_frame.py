@@ -15,9 +15,10 @@ from rich.cells import cell_len
 
 from runflow_async import ServerError
 from runflow_async.cli.bars import bar_cells
-from runflow_async.cli.board import KINDS, PACE_SPAN, Board, Progress
-from runflow_async.cli.frame import Scene, draw_frame, seconds_text
+from runflow_async.cli.board import KINDS, PACE_SECONDS, Board, ItemProgress
+from runflow_async.cli.frame import Scene, draw_frame
 from runflow_async.cli.recent import draw_recent
+from runflow_async.cli.words import duration_text
 from runflow_async.models import BatchItemHandle, ItemTransition
 from tests.virtual import body, play
 
@@ -49,9 +50,9 @@ class TestBarCells:
         }
 
 
-class TestProgress:
+class TestItemProgress:
     def test_counts_items_by_kind_and_those_that_ended(self):
-        progress = Progress(0.0)
+        progress = ItemProgress(0.0)
         progress.note(None, "queued", 0.0)
         progress.note(None, "dispatching", 0.0)
         progress.note("queued", "running", 1.0)
@@ -60,7 +61,7 @@ class TestProgress:
         assert (progress.total, progress.ended, progress.left) == (2, 1, 1)
 
     def test_foretells_the_end_from_the_pace(self):
-        progress = Progress(0.0)
+        progress = ItemProgress(0.0)
         for _ in range(30):
             progress.note(None, "running", 0.0)
         for second in range(10):
@@ -69,21 +70,21 @@ class TestProgress:
         assert progress.eta(10.0) == 20.0
 
     def test_forgets_what_ended_long_ago(self):
-        progress = Progress(0.0)
+        progress = ItemProgress(0.0)
         progress.note(None, "running", 0.0)
         progress.note(None, "running", 0.0)
         progress.note("running", "failed", 1.0)
         assert progress.eta(30.0) == 30.0
-        assert progress.eta(2 + PACE_SPAN) == math.inf
+        assert progress.eta(2 + PACE_SECONDS) == math.inf
 
     def test_takes_no_pace_from_what_had_ended_before_it_was_watched(self):
-        progress = Progress(0.0)
+        progress = ItemProgress(0.0)
         progress.note(None, "succeeded", 0.1)
         progress.note(None, "running", 0.1)
         assert progress.eta(1.0) == math.inf
 
     def test_keeps_unknown_statuses_apart(self):
-        progress = Progress(0.0)
+        progress = ItemProgress(0.0)
         progress.note(None, "thinking", 0.0)
         assert progress.counts == {"other": 1}
         assert progress.left == 1
@@ -95,7 +96,7 @@ def test_a_board_begins_with_what_is_known_from_before(now_utc):
     board = Board(0.0, {batch_id: [ITEM, queued]})
     assert (board.overall.total, board.overall.ended) == (2, 1)
     running = BatchItemHandle(queued.id, 1, queued.run_id, "running")
-    board.take(ItemTransition(batch_id, running, "queued", now_utc), 1.0)
+    board.add(ItemTransition(batch_id, running, "queued", now_utc), 1.0)
     assert board.progress(batch_id).counts == {"succeeded": 1, "running": 1, "queued": 0}
     assert len(board.recent) == 1
 
@@ -105,7 +106,7 @@ def test_a_board_begins_with_what_is_known_from_before(now_utc):
     [(0.04, "0.0 s"), (9.9, "9.9 s"), (59.4, "59 s"), (60, "1 min 00 s"), (3599, "59 min 59 s"), (7500, "2 h 05 min")],
 )
 def test_lengths_of_time_are_said_as_people_say_them(seconds, text):
-    assert seconds_text(seconds) == text
+    assert duration_text(seconds) == text
 
 
 @pytest.mark.parametrize("count", [1, 3, 50])
@@ -115,7 +116,7 @@ async def test_a_frame_fits_whatever_the_terminal_is(session, now_utc, count, he
     async with session.wait_for_batches([UUID(int=number) for number in range(count)]) as waits:
         board = Board(0.0, {})
         for batch_id in waits.waits:
-            board.take(ItemTransition(batch_id, ITEM, None, now_utc), 1.0)
+            board.add(ItemTransition(batch_id, ITEM, None, now_utc), 1.0)
         lines = draw_frame(
             Scene(waits, board, {}, ["a note"], 5.0, plain=False, over=height is None), width, height or 1
         )
@@ -131,9 +132,9 @@ class TestWhatRemains:
         async with session.wait_for_batches([UUID(int=number) for number in range(count)]) as waits:
             board = Board(0.0, {})
             running = BatchItemHandle(UUID(int=1), 0, UUID(int=2), "running")
-            board.take(ItemTransition(UUID(int=0), running, None, now_utc), 1.0)
-            board.take(ItemTransition(UUID(int=0), ITEM, "running", now_utc), 2.0)
-            board.take(ItemTransition(UUID(int=0), running, None, now_utc), 3.0)
+            board.add(ItemTransition(UUID(int=0), running, None, now_utc), 1.0)
+            board.add(ItemTransition(UUID(int=0), ITEM, "running", now_utc), 2.0)
+            board.add(ItemTransition(UUID(int=0), running, None, now_utc), 3.0)
             scene = Scene(waits, board, {}, [], 5.0, plain=False)
             passing, lasting = (
                 "\n".join(line.plain for line in draw_frame(scene._replace(over=over), 150, 30))
@@ -147,7 +148,7 @@ class TestWhatRemains:
     async def test_shows_no_time_left_once_all_items_have_ended(self, session, now_utc):
         async with session.wait_for_batches([UUID(int=number) for number in range(50)]) as waits:
             board = Board(0.0, {})
-            board.take(ItemTransition(UUID(int=0), ITEM, None, now_utc), 1.0)
+            board.add(ItemTransition(UUID(int=0), ITEM, None, now_utc), 1.0)
             text = "\n".join(line.plain for line in draw_frame(Scene(waits, board, {}, [], 5.0, plain=False), 150, 80))
             assert "ETA 0" not in text
 

@@ -11,8 +11,8 @@ import pytest
 
 from runflow_async import AuthenticationError, ServerError, WaitTimeoutError
 from runflow_async.cli import connecting, outages
+from runflow_async.cli.messages import NoteLines
 from runflow_async.cli.outages import OutageWatch, describe_outage, find_outages
-from runflow_async.cli.running import NoteLines
 from runflow_async.emulator import faults
 from tests.cli.conftest import quick_session
 from tests.rig import eventually
@@ -26,12 +26,12 @@ class Watched:
     """A watch of some waits, looked at each second of virtual time."""
 
     def __init__(self, *answers) -> None:
-        self.told: list[tuple[str, int, str]] = []
+        self.reports: list[tuple[str, int, str]] = []
         self.waits = {UUID(int=n): play(*given).wait(UUID(int=n), interval=5) for n, given in enumerate(answers)}
         self._watch = OutageWatch(
             SimpleNamespace(waits=self.waits),
-            began=lambda ids, text: self.told.append(("began", len(ids), text)),
-            over=lambda ids, text: self.told.append(("over", len(ids), text)),
+            began=lambda ids, text: self.reports.append(("began", len(ids), text)),
+            over=lambda ids, text: self.reports.append(("over", len(ids), text)),
         )
 
     async def run(self, seconds: int) -> list[tuple[str, int, str]]:
@@ -42,7 +42,7 @@ class Watched:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        return self.told
+        return self.reports
 
 
 def good(number: int, status: str = "running") -> bytes:
@@ -87,7 +87,7 @@ async def test_an_outage_is_described_with_its_age_and_its_limit():
 
 @pytest.mark.parametrize("command", [("wait",), ("watch",), ("watch", "--json")])
 async def test_every_command_that_waits_says_so_on_standard_error(emulator, run, capsys, monkeypatch, command):
-    monkeypatch.setattr(outages, "PATIENCE", 0.05)
+    monkeypatch.setattr(outages, "REPORTED_AFTER_SECONDS", 0.05)
     monkeypatch.setattr(connecting, "RunflowSession", quick_session)
     emulator.faults.append(faults.status(503, times=10**9))
     batch_ids = [emulator.create_scripted_batch(ENDED) for _ in range(3)]

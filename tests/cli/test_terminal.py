@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import signal
+import sys
 
 import msgspec
 import pytest
@@ -14,6 +16,24 @@ from tests.cli.terminal import terminal
 from tests.rig import eventually
 
 pytestmark = pytest.mark.slow
+
+TERMINATED_TWICE = """
+import asyncio, signal
+from rich.console import Console
+from runflow_async.cli.screen import alternate_screen
+from runflow_async.cli.signals import run_async
+
+async def main():
+    with alternate_screen(Console(), print):
+        try:
+            signal.raise_signal(signal.SIGTERM)
+            await asyncio.sleep(60)
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+            print("cleaned up")
+
+run_async(main())
+"""
 
 NEVER = [[(0.0, "running")]]
 
@@ -132,6 +152,25 @@ class TestInterrupted:
             assert b"\x1b[?1049l" in screen.received
             assert "Traceback" not in screen.text
         assert [item.status_code for item in msgspec.json.decode(state.read_bytes(), type=Batch).items] == ["running"]
+
+    @pytest.mark.parametrize("pause", [0, 0.001, 0.01])
+    async def test_by_several_ctrl_c_a_watch_leaves_the_screen_all_the_same(self, emulator, pause):
+        batch_ids = [str(emulator.create_scripted_batch(NEVER)) for _ in range(60)]
+        async with terminal("watch", *batch_ids) as screen:
+            await screen.shows("under way")
+            for _ in range(4):
+                screen.press(b"\x03")
+                await asyncio.sleep(pause)
+            assert await screen.end() in (130, -signal.SIGINT)  # the latter while the interpreter exits
+            assert screen.received.rfind(b"\x1b[?1049l") > screen.received.rfind(b"\x1b[?1049h")
+            assert screen.received.rfind(b"\x1b[?25h") > screen.received.rfind(b"\x1b[?25l")
+            assert "Traceback" not in screen.text
+
+    async def test_by_a_second_sigterm_while_it_cleans_up_a_command_leaves_the_screen_and_ends_at_once(self):
+        async with terminal(command=(sys.executable, "-c", TERMINATED_TWICE)) as screen:
+            assert await screen.end() == -signal.SIGTERM
+            assert screen.received.endswith(b"\x1b[?1049l\x1b[?25h")
+            assert b"cleaned up" not in screen.received
 
     async def test_by_ctrl_c_a_wait_says_so_and_ends_with_130(self, emulator):
         async with terminal("wait", str(emulator.create_scripted_batch(NEVER))) as screen:

@@ -18,7 +18,7 @@ from runflow_async import BatchItemHandle, ConfigurationError, ItemTransition
 from runflow_async.cli.timeline import draw_timeline, read_lifelines
 from runflow_async.cli.timeline.layout import TALLEST, lay_out, thin_out
 from runflow_async.cli.timeline.lifelines import STRAGGLING
-from runflow_async.cli.timeline.looks import seconds
+from runflow_async.cli.timeline.looks import seconds_text
 
 ONE, TWO = UUID(int=1), UUID(int=2)
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -287,7 +287,7 @@ def test_the_best_of_near_places_stays():
     ("length", "text"), [(0, "0.00 s"), (0.046, "0.05 s"), (12.34, "12.3 s"), (123.4, "123 s"), (36000, "36,000 s")]
 )
 def test_lengths_are_told_to_what_matters(length, text):
-    assert seconds(length) == text
+    assert seconds_text(length) == text
 
 
 # What the picture shows

@@ -9,15 +9,15 @@ Decides what surrounds the drawing and how it gets into the file. Draws nothing 
 from __future__ import annotations
 
 import io
-import os
 import warnings
 from html import escape
 from typing import TYPE_CHECKING
 
 from matplotlib import style
 
+from runflow_async.cli.replacing import replace_file
+from runflow_async.cli.timeline.drawing import draw
 from runflow_async.cli.timeline.looks import EXPLANATION, STRAGGLER, describe, headline, key_of
-from runflow_async.cli.timeline.picture import draw
 from runflow_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ STYLE = {
     "text.parse_math": False,  # the texts are the user's, and may contain dollar signs
 }
 """The picture's settings, on top of matplotlib's defaults."""
-DOTS = 150
-"""Pixels per inch of a PNG."""
-MOST_TOLD = 2000
+DOTS_PER_INCH = 150
+"""Resolution of a PNG."""
+MOST_DESCRIBED = 2000
 """With more items than this, a page describes none of them: each would add 400 bytes."""
 NO_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
 
@@ -87,14 +87,16 @@ def draw_timeline(lifelines: Lifelines, path: Path) -> None:
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
         content = render(lifelines)
     try:
-        _replace(path.resolve(), content)  # keeps a symbolic link
+        replace_file(path.resolve(), content)  # keeps a symbolic link
     except OSError as error:
         raise ConfigurationError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _png(lifelines: Lifelines) -> bytes:
     content = io.BytesIO()
-    draw(lifelines, captioned=True).figure.savefig(content, format="png", dpi=DOTS, metadata={"Software": None})
+    draw(lifelines, captioned=True).figure.savefig(
+        content, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None}
+    )
     return content.getvalue()
 
 
@@ -127,7 +129,7 @@ def _swatch(entry: Entry) -> str:
 
 def _areas(picture: Picture) -> str:
     """Areas for the pointer: an invisible rectangle over each item's bar, with the item's description."""
-    if len(picture.rows) > MOST_TOLD:
+    if len(picture.rows) > MOST_DESCRIBED:
         return ""
     height = picture.figure.bbox.height
     areas: list[str] = []
@@ -139,16 +141,3 @@ def _areas(picture: Picture) -> str:
             f"<title>{escape(describe(row.item, row.batch))}</title></rect>"
         )
     return f'<g id="items" fill-opacity="0">{"".join(areas)}</g>'
-
-
-def _replace(path: Path, content: bytes) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise

@@ -16,7 +16,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from runflow_async.cli.lines import item_name
+from runflow_async.cli.words import item_name
 from runflow_async.errors import ConfigurationError
 from runflow_async.models import TERMINAL_STATUSES, BatchStatus, ItemTransition
 

@@ -6,6 +6,7 @@ and never stand alone: bars get darker as the work progresses, and ends have sha
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,8 +33,8 @@ __all__ = [
     "headline",
     "key_of",
     "look_of",
-    "seconds",
-    "summarise",
+    "seconds_text",
+    "summary",
 ]
 
 
@@ -64,6 +65,8 @@ BARS = {
     "dispatching": Look("dispatching", "#7fbfec"),
     "running": Look("running", "#0072b2"),
 }
+DIGITS_BELOW = ((10, 2), (100, 1), (math.inf, 0))
+"""Digits after the point of seconds below each limit."""
 ENDS = {
     Phase.SUCCEEDED: SUCCEEDED,
     Phase.PARTLY_SUCCEEDED: Look("partly succeeded", "#cc79a7", "P", "✚"),
@@ -118,13 +121,13 @@ def headline(lifelines: Lifelines) -> str:
     return f"{_count_items(items)} of {batches}: {', '.join(_count_ends(items))}"
 
 
-def summarise(batch: BatchLifelines) -> str:
+def summary(batch: BatchLifelines) -> str:
     """Say how a batch ended, and how long its items usually waited and ran."""
     parts = [_count_items(batch.items), *_count_ends(batch.items)]
     if batch.median_wait is not None:
-        parts.append(f"median wait {seconds(batch.median_wait)}")
+        parts.append(f"median wait {seconds_text(batch.median_wait)}")
     if batch.median_run is not None:
-        parts.append(f"median run {seconds(batch.median_run)}")
+        parts.append(f"median run {seconds_text(batch.median_run)}")
     return " · ".join(parts)
 
 
@@ -144,19 +147,19 @@ def describe(item: Lifeline, batch: BatchLifelines) -> str:
         item.name,
         f"item {item.sequence_index}, id {item.item_id}",
         f"batch {batch.batch_id}",
-        *(_tell_stay(stay) for stay in item.stays[:-1]),
-        f"{_tell_stay(last)}, not ended" if item.outcome is None else f"{item.outcome} at {seconds(last.begin)}",
+        *(_stay_text(stay) for stay in item.stays[:-1]),
+        f"{_stay_text(last)}, not ended" if item.outcome is None else f"{item.outcome} at {seconds_text(last.begin)}",
     ]
     if batch.is_straggler(item):
         lines.append(f"straggler: ran {batch.slowness(item):.1f}x as long as the median of its batch")
     return "\n".join(lines)
 
 
-def _tell_stay(stay: Stay) -> str:
-    return f"{printable(stay.status, 40)} for {seconds(stay.end - stay.begin)}"
+def _stay_text(stay: Stay) -> str:
+    return f"{printable(stay.status, 40)} for {seconds_text(stay.end - stay.begin)}"
 
 
-def seconds(length: float) -> str:
+def seconds_text(seconds: float) -> str:
     """Format a duration, to three digits or whole seconds."""
-    digits = 2 if length < 10 else 1 if length < 100 else 0  # noqa: PLR2004  # powers of ten
-    return f"{length:,.{digits}f} s"
+    digits = next(digits for limit, digits in DIGITS_BELOW if seconds < limit)
+    return f"{seconds:,.{digits}f} s"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rich.cells import cell_len, set_cell_size
 
 from runflow_async.cli.timeline.layout import LINE, MARGIN, thin_out
-from runflow_async.cli.timeline.looks import CANCELLED, FAILED, STRAGGLER, end_of, seconds, summarise
+from runflow_async.cli.timeline.looks import CANCELLED, FAILED, STRAGGLER, end_of, seconds_text, summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -29,10 +29,10 @@ MOST_NAMED = 30
 """How many stragglers are named."""
 NAME_CELLS = 22
 """Longest name, in cells; longer names are cut."""
-CELL = 5.8
-"""Largest width of a cell in bold, in points."""
-HEADING_CELL = 5.7
-"""Width of a character of a batch's id, in points."""
+CELL_POINTS = 5.8
+"""Largest width of a cell in bold."""
+HEADING_CELL_POINTS = 5.7
+"""Width of a character of a batch's id."""
 
 
 class Label(NamedTuple):
@@ -45,7 +45,7 @@ class Label(NamedTuple):
 
 def width_of(texts: Iterable[str]) -> float:
     """Return the width of the longest label, in points."""
-    return CELL * max((cell_len(text) for text in texts), default=0)
+    return CELL_POINTS * max((cell_len(text) for text in texts), default=0)
 
 
 def labels_of(lifelines: Lifelines, layout: Layout, rows: Sequence[Row]) -> list[Label]:
@@ -81,7 +81,7 @@ def draw_labels(picture: Picture, labels: Sequence[Label]) -> None:
 def straggler_label(row: Row) -> str:
     """Name a straggler, with its run in seconds and as a multiple of the median."""
     slowness, run = row.batch.slowness(row.item) or 0.0, row.item.run or 0.0
-    return f"{STRAGGLER.sign} {_shorten(row.item.name)}: {seconds(run)}, {slowness:.1f}x"
+    return f"{STRAGGLER.sign} {_shorten(row.item.name)}: {seconds_text(run)}, {slowness:.1f}x"
 
 
 def name_stragglers(picture: Picture, rows: Sequence[Row]) -> None:
@@ -106,7 +106,7 @@ def draw_headings(picture: Picture, lifelines: Lifelines, layout: Layout) -> Non
     for batch, block in zip(lifelines.batches, layout.blocks, strict=True):
         name, bottom = str(batch.batch_id), block.top - 5
         _write(picture, name, (MARGIN, bottom), family="monospace", weight="bold")
-        _write(picture, summarise(batch), (MARGIN + HEADING_CELL * len(name), bottom))
+        _write(picture, summary(batch), (MARGIN + HEADING_CELL_POINTS * len(name), bottom))
 
 
 def _write(picture: Picture, text: str, place: tuple[float, float], **font: Any) -> None:

@@ -1,0 +1,49 @@
+"""Items, batches and durations in words. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runflow_async._text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from uuid import UUID
+
+    from runflow_async import BatchWait, ItemTransition
+
+__all__ = ["batch_name", "duration_text", "item_name", "outcome_text"]
+
+LONGEST_NAME = 36
+SHORT_ID = 8
+TENTHS_BELOW_SECONDS = 10
+
+
+def item_name(transition: ItemTransition) -> str:
+    """Return the item's name: the user's own reference, or else its number."""
+    return printable(transition.item.client_ref or f"item {transition.item.sequence_index}", 60)
+
+
+def batch_name(names: Mapping[UUID, str], batch_id: UUID, *, whole: bool = False) -> str:
+    """Return a batch's display name, by default the first digits of its id, or the whole id."""
+    name = names.get(batch_id)
+    return printable(name, LONGEST_NAME) if name else str(batch_id)[: LONGEST_NAME if whole else SHORT_ID]
+
+
+def outcome_text(wait: BatchWait) -> str:
+    """Describe a batch that ended: its status, and how many of its items succeeded."""
+    batch = wait.result()
+    succeeded = "?" if batch.items_succeeded is None else batch.items_succeeded
+    total = "?" if batch.items_total is None else batch.items_total
+    return f"{printable(str(batch.status_code), 40)}, {succeeded} of {total} succeeded"
+
+
+def duration_text(seconds: float) -> str:
+    """Format a duration for people."""
+    if seconds < TENTHS_BELOW_SECONDS:
+        return f"{seconds:.1f} s"
+    minutes, left = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {left:02} s" if minutes else f"{left} s"
