@@ -16,15 +16,13 @@ import statistics
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 import aiohttp
 
 from benchmarks.server import BATCH_ID, serving
-from runflow_async._waits.options import WaitOptions
-from runflow_async._waits.retries import RetryPolicy
-from runflow_async.session import RunflowSession
+from runflow_async import RunflowSession
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -35,15 +33,37 @@ POLLS = 1500
 WARM_UP = 300
 
 
+class EnoughPollsError(Exception):
+    """All polls were measured."""
+
+
+class Meter:
+    """Counts polls, and stops the clocks of those after the warm-up."""
+
+    def __init__(self) -> None:
+        self._polls = 0
+        self._cpu = self._wall = 0
+
+    def count(self) -> bool:
+        """Count a poll; whether it was the last one."""
+        self._polls += 1
+        if self._polls in {WARM_UP, WARM_UP + POLLS}:
+            self._cpu, self._wall = time.process_time_ns() - self._cpu, time.perf_counter_ns() - self._wall
+        return self._polls == WARM_UP + POLLS
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """CPU microseconds per poll, and polls per second."""
+        return {"cpu_us": self._cpu / POLLS / 1000, "polls_per_s": POLLS / (self._wall / 1e9)}
+
+
 async def meter(poll: Callable[[], Awaitable[Any]]) -> dict[str, float]:
-    """CPU microseconds per poll, and polls per second."""
-    for _ in range(WARM_UP):
+    """Measure polls one after the other."""
+    counter = Meter()
+    await poll()
+    while not counter.count():
         await poll()
-    cpu, wall = time.process_time_ns(), time.perf_counter_ns()
-    for _ in range(POLLS):
-        await poll()
-    cpu, wall = time.process_time_ns() - cpu, time.perf_counter_ns() - wall
-    return {"cpu_us": cpu / POLLS / 1000, "polls_per_s": POLLS / (wall / 1e9)}
+    return counter.figures
 
 
 async def bare(url: str) -> dict[str, float]:
@@ -59,24 +79,19 @@ async def bare(url: str) -> dict[str, float]:
 
 
 async def ours(url: str) -> dict[str, float]:
-    """Take the steps of a wait, without pauses."""
+    """Iterate a wait without pauses; its strategy is asked once after every poll."""
+    counter = Meter()
+
+    def no_pause(_: object) -> float:
+        if counter.count():
+            raise EnoughPollsError
+        return 0.0
+
     async with RunflowSession("rf_bench", base_url=url) as session:
-        options = WaitOptions(
-            timeout=3600.0,
-            strategy=lambda _: 0.0,
-            max_outage=300.0,
-            until=None,
-            retry=RetryPolicy(),
-            max_retry_after=120.0,
-        )
-        wait = session._make_wait(UUID(BATCH_ID), options, None)  # noqa: SLF001  # a wait without pauses
-
-        async def poll() -> None:
-            await wait.step()
-            while wait.take_transition() is not None:
+        with suppress(EnoughPollsError):
+            async for _ in session.wait_for_batch(BATCH_ID, interval=no_pause):
                 pass
-
-        return await meter(poll)
+    return counter.figures
 
 
 async def openai(url: str) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from runflow_async import _startup as _startup  # first: it hears signals during the imports below
 from runflow_async._version import __version__
-from runflow_async._waits.many import BatchesWait
+from runflow_async._waits.fleet import BatchesWait
 from runflow_async._waits.one import BatchWait
 from runflow_async._waits.outages import OngoingOutage
 from runflow_async._waits.retries import RetryPolicy

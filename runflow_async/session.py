@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from tenacity import wait_random
@@ -24,16 +25,17 @@ from runflow_async._arguments import (
     parse_since,
     parse_since_of_many,
 )
-from runflow_async._http.protocol import request_headers
+from runflow_async._http.protocol import batch_path, request_headers
 from runflow_async._http.throttle import Throttle
 from runflow_async._http.transport import Transport
 from runflow_async._lifetime import Lifetime
 from runflow_async._reads import Reads
-from runflow_async._waits.many import BatchesWait
+from runflow_async._waits.fleet import BatchesWait
 from runflow_async._waits.one import BatchWait
 from runflow_async._waits.options import WaitOptions
 from runflow_async._waits.registry import Registry
 from runflow_async._waits.retries import RetryPolicy
+from runflow_async._waits.run import Run
 from runflow_async.errors import ConfigurationError
 from runflow_async.schedules import check_strategy
 
@@ -172,7 +174,7 @@ class RunflowSession:
         return self._reads.items(asked, page_size, lambda: self._items_total(asked))
 
     def _items_total(self, batch_id: UUID) -> int | None:
-        batches = (wait.batch for wait in self._registry.waits(batch_id))
+        batches = (run.polling.ledger.batch for run in self._registry.runs(batch_id))
         return next((batch.items_total for batch in batches if batch is not None), None)
 
     def wait_for_batch(
@@ -226,8 +228,8 @@ class RunflowSession:
         earlier = parse_since(since, asked)
         resumes = _one_of(earlier is not None, checkpoint)
         options = self._options(timeout, interval, max_outage, until, expect_callback)
-        wait = self._make_wait(asked, options, earlier, resumes)
-        return wait.expect_use(f"wait_for_batch({asked})", self._is_closed)
+        run = self._make_run(asked, options, earlier, resumes)
+        return BatchWait(run, f"wait_for_batch({asked})", self._is_closed)
 
     def wait_for_batches(
         self,
@@ -267,13 +269,15 @@ class RunflowSession:
         earlier = parse_since_of_many(since)
         resumes = _one_of(bool(earlier), checkpoint)
         waits = BatchesWait(
-            lambda batch_id: self._make_wait(batch_id, options, earlier.get(batch_id), resumes),
+            lambda batch_id: self._make_run(batch_id, options, earlier.get(batch_id), resumes),
             self._lifetime.scope("the wait for batches"),
             2 * self._max_connections,
+            "wait_for_batches()",
+            self._is_closed,
         )
         for batch_id in asked:
             waits.add(batch_id)
-        return waits.expect_use("wait_for_batches()", self._is_closed)
+        return waits
 
     def _is_closed(self) -> bool:
         return self._lifetime.closed
@@ -299,12 +303,20 @@ class RunflowSession:
             max_retry_after=self._max_retry_after,
         )
 
-    def _make_wait(
-        self, batch_id: UUID, options: WaitOptions, since: Batch | None, checkpoint: Checkpoint | None = None
-    ) -> BatchWait:
-        wait = BatchWait(self._lifetime, self._transport, batch_id, options, since=since, checkpoint=checkpoint)
-        self._registry.add(wait)
-        return wait
+    def _make_run(
+        self, batch_id: UUID, options: WaitOptions, since: Batch | None, checkpoint: Checkpoint | None
+    ) -> Run:
+        run = Run(
+            self._lifetime,
+            partial(self._transport.get, batch_path(batch_id)),
+            batch_id,
+            options,
+            request_timeout=self._transport.request_timeout,
+            since=since,
+            checkpoint=checkpoint,
+        )
+        self._registry.add(run)
+        return run
 
     def nudge(self, batch_id: UUID | str) -> bool:
         """Poll a batch now, because something indicates that it has changed.
@@ -318,7 +330,7 @@ class RunflowSession:
         asked = parse_batch_id(batch_id)
         self._lifetime.check_open()
         self._lifetime.check_loop()
-        nudged = [wait.nudge() for wait in self._registry.waits(asked)]
+        nudged = [run.nudge() for run in self._registry.runs(asked)]
         return any(nudged)
 
 

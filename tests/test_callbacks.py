@@ -208,7 +208,7 @@ class TestApplication:
         await anext(wait)
         body = callback(batch_id)
         nudged = []
-        wait.watch(lambda: nudged.append(batch_id))
+        wait._run.watch(lambda: nudged.append(batch_id))
         async with receiving(session) as receiver:
             assert [await receiver.post(body, sign(body)) for _ in range(3)] == [200] * 3
         assert nudged == [batch_id]
@@ -218,7 +218,7 @@ class TestApplication:
         wait = session.wait_for_batch(batch_id, expect_callback=True)
         await anext(wait)
         nudged = []
-        wait.watch(lambda: nudged.append(batch_id))
+        wait._run.watch(lambda: nudged.append(batch_id))
         body = callback(batch_id)
         async with receiving(session) as receiver:
             assert [await receiver.post(body, s) for s in (None, "x", sign(body, "guess"))] == [401] * 3

@@ -20,12 +20,13 @@ from runflow_async import (
     WaitTimeoutError,
 )
 from runflow_async._arguments import parse_batch_id
-from runflow_async._waits.many import BatchesWait
+from runflow_async._waits.fleet import BatchesWait
 from tests.test_fleet import IDS, FleetTransport
 from tests.virtual import BATCH_ID, perform
 
 if TYPE_CHECKING:
     from runflow_async._waits.one import BatchWait
+    from runflow_async._waits.run import Run
 
 pytestmark = pytest.mark.looptime
 
@@ -57,8 +58,8 @@ def waiting(memory: Memory, transport=None, **keywords) -> BatchWait:
 
 
 def many(memory: Memory, transport: FleetTransport, **keywords) -> BatchesWait:
-    def make(batch_id: UUID | str) -> BatchWait:
-        return transport.wait(parse_batch_id(batch_id), interval=0.5, checkpoint=memory, **keywords)
+    def make(batch_id: UUID | str) -> Run:
+        return transport.run(parse_batch_id(batch_id), interval=0.5, checkpoint=memory, **keywords)
 
     waits = BatchesWait(make, transport.lifetime.scope("the wait for batches"), 4)
     for batch_id in IDS:

@@ -13,7 +13,7 @@ import pytest
 from runflow_async import AuthenticationError, ServerError, SessionClosedError, WaitClosedError
 from runflow_async._arguments import parse_batch_id
 from runflow_async._http.replies import Reply
-from runflow_async._waits.many import BatchesWait
+from runflow_async._waits.fleet import BatchesWait
 from tests.rig import eventually
 from tests.virtual import VirtualTransport, body, line, status_at
 
@@ -64,7 +64,7 @@ class FleetTransport(VirtualTransport):
 
     def fleet(self, ids=IDS, max_flights=200, **keywords) -> BatchesWait:
         def make(batch_id):
-            return self.wait(parse_batch_id(batch_id), **keywords)
+            return self.run(parse_batch_id(batch_id), **keywords)
 
         fleet = BatchesWait(make, self.lifetime.scope("the wait for batches"), max_flights)
         for batch_id in ids:

@@ -130,8 +130,8 @@ class TestAMemberUsedElsewhere:
         pending = asyncio.ensure_future(fleet)
         await asyncio.sleep(6)
         wait = fleet.waits[IDS[0]]
-        wait._polling.agenda.due = asyncio.get_running_loop().time()  # as for a poll of its own
-        await wait.step()
+        wait._run.polling.agenda.due = asyncio.get_running_loop().time()  # as for a poll of its own
+        await wait._run.step()
         batches = await within(1, pending)
         assert batches == [wait.result()]
 

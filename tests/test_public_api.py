@@ -66,43 +66,29 @@ BatchStatus < StrEnum
     QUEUED = 'queued'
     RUNNING = 'running'
     SUCCEEDED = 'succeeded'
-BatchWait < WarnsIfUnused, Coroutine, AsyncIterator
+BatchWait < WarnsIfUnused, HasOutcome, Coroutine, AsyncIterator
     async aclose() -> None
     batch -> Batch | None
+    batch_id: UUID
     close() -> None
     deadline -> float
     delivered -> Batch
     done() -> bool
     exception() -> Exception | None
-    expect_use(call: str, is_moot: Callable[[], bool]) -> Self
-    hand_over() -> None
     has_pending -> bool
-    is_loaded -> bool
-    next_at -> float
     next_poll_at -> float
-    note_use() -> None
     nudge() -> bool
     outage -> OngoingOutage | None
-    postpone() -> None
-    record_taken() -> None
     result() -> Batch
     send(value: Any) -> Any
     stats -> WaitStats
-    async step() -> None
-    take_transition() -> ItemTransition | None
     throw(*error: Any) -> Any
-    was_closed -> bool
-    was_handed_over -> bool
-    watch(on_change: Callable[[], None]) -> None
 BatchWaitError(message: str, batch_id: UUID | None) < RunflowError
-BatchesWait < WarnsIfUnused, Awaitable, AsyncIterator
+BatchesWait < ManyWaits
     async aclose() -> None
     add(batch_id: UUID | str) -> BatchWait
-    as_completed() -> Completions[BatchWait]
-    expect_use(call: str, is_moot: Callable[[], bool]) -> Self
-    note_use() -> None
-    async settle(ended: int | None = None) -> None
-    waits -> Mapping[UUID, BatchWait]
+    as_completed() -> Completions[Wait]
+    waits -> Mapping[UUID, Wait]
 CertificateError < TransportError
     verdict = 'final'
 CheckpointError < RunflowError
@@ -195,22 +181,17 @@ SQLiteCheckpoints(path: str | os.PathLike[str])
     record(transition: ItemTransition) -> None
 """,
     "runflow_async.distributed": """
-DistributedWait < WarnsIfUnused, Awaitable, AsyncIterator
+DistributedWait < ManyWaits
     async aclose() -> None
-    as_completed() -> Completions[RemoteWait]
-    expect_use(call: str, is_moot: Callable[[], bool]) -> Self
-    note_use() -> None
-    async settle(ended: int | None = None) -> None
-    waits -> Mapping[UUID, RemoteWait]
-RemoteWait
+    as_completed() -> Completions[Wait]
+    waits -> Mapping[UUID, Wait]
+RemoteWait < HasOutcome
+    batch_id: UUID
     delivered -> Batch
     done() -> bool
-    end(ended: Ended) -> None
     exception() -> Exception | None
-    known(untold: Iterable[ItemTransition]) -> Known
     result() -> Batch
     stats -> WaitStats
-    take(transition: ItemTransition) -> None
 SessionConfig(*, api_key: Callable[[], str] | None = None, base_url: str | None = None,
         organization_id: UUID | str | None = None, request_timeout: float | timedelta = 30.0,
         max_connections: int = 100,

@@ -74,8 +74,6 @@ async def use(how: str, waits) -> None:
         case "iterated":
             async for _ in waits:
                 break
-        case "stepped":
-            await waits.step() if hasattr(waits, "step") else await waits.settle()
         case "closed":
             await waits.aclose()
         case "entered":
@@ -90,7 +88,7 @@ async def use(how: str, waits) -> None:
             waits.close()
 
 
-FLEETS_TOO = ["awaited", "iterated", "stepped", "closed", "entered"]
+FLEETS_TOO = ["awaited", "iterated", "closed", "entered"]
 
 
 @pytest.mark.parametrize("how", [*FLEETS_TOO, "cancelled before its first step", "closed as a coroutine"])

@@ -9,14 +9,15 @@ import pytest
 
 from runflow_async import Batch, SessionClosedError, WaitClosedError
 from runflow_async._arguments import parse_batch_id
-from runflow_async._waits.many import BatchesWait
+from runflow_async._waits.fleet import BatchesWait
 from tests.virtual import BATCH_ID, body, perform, play
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from uuid import UUID
 
-    from runflow_async import BatchWait, ItemTransition
+    from runflow_async import ItemTransition
+    from runflow_async._waits.run import Run
 
 pytestmark = pytest.mark.looptime
 
@@ -59,7 +60,7 @@ def keywords_with(function: str, error: BaseException) -> dict[str, Any]:
     return {"interval": 1, "checkpoint": Failing(function, error)}
 
 
-def fleet_of(make: Callable[..., BatchWait], transport: Any) -> BatchesWait:
+def fleet_of(make: Callable[..., Run], transport: Any) -> BatchesWait:
     waits = BatchesWait(lambda _: make(), transport.lifetime.scope("the wait for batches"), 200)
     waits.add(BATCH_ID)
     return waits
@@ -110,17 +111,17 @@ class TestEveryErrorOfEveryFunctionComesOut:
 
     async def test_of_a_fleets_await(self, function, original):
         transport = perform(SCRIPT)
-        waits = fleet_of(lambda: transport.wait(**keywords_with(function, original)), transport)
+        waits = fleet_of(lambda: transport.run(**keywords_with(function, original)), transport)
         assert_came_out(await raised_by(waits), original)
 
     async def test_of_a_fleets_iteration(self, function, original):
         transport = perform(SCRIPT)
-        waits = fleet_of(lambda: transport.wait(**keywords_with(function, original)), transport)
+        waits = fleet_of(lambda: transport.run(**keywords_with(function, original)), transport)
         assert_came_out(await raised_by(iterate(waits)), original)
 
     async def test_of_a_fleet_as_completed(self, function, original):
         transport = perform(SCRIPT)
-        waits = fleet_of(lambda: transport.wait(**keywords_with(function, original)), transport)
+        waits = fleet_of(lambda: transport.run(**keywords_with(function, original)), transport)
         assert_came_out(await raised_by(take_results(waits)), original)
 
 

@@ -7,17 +7,19 @@ import json
 import math
 import pickle
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
 import msgspec
 
+from runflow_async._http.protocol import batch_path
 from runflow_async._http.replies import Reply
 from runflow_async._lifetime import Lifetime
 from runflow_async._waits.one import BatchWait
 from runflow_async._waits.options import WaitOptions
 from runflow_async._waits.retries import RetryPolicy
+from runflow_async._waits.run import Run
 from runflow_async.errors import BatchFailedError, RunflowError
 from runflow_async.schedules import check_strategy
 
@@ -73,7 +75,6 @@ class VirtualTransport:
         self.roundtrip = roundtrip
         self.polled_at: list[float] = []
         self.lifetime = Lifetime()
-        self.request_timeout = 30.0
         self._origin: float | None = None
 
     async def get(self, path: str, *, sent: Callable[[], None], limit: float, longest: float, deadline: float) -> Reply:
@@ -89,6 +90,10 @@ class VirtualTransport:
 
     def wait(self, batch_id: UUID = BATCH_ID, **keywords: Any) -> BatchWait:
         """A wait on this transport, with the defaults of `wait_for_batch`."""
+        return BatchWait(self.run(batch_id, **keywords))
+
+    def run(self, batch_id: UUID = BATCH_ID, **keywords: Any) -> Run:
+        """The same, to be driven step by step."""
         options = {
             "timeout": 3600.0,
             "max_outage": 300.0,
@@ -100,12 +105,13 @@ class VirtualTransport:
         strategy = check_strategy(keywords.pop("interval", None))
         options |= {"strategy": strategy} | keywords
         options["timeout"] = math.inf if options["timeout"] is None else options["timeout"]
-        return BatchWait(self.lifetime, self, batch_id, WaitOptions(**options), **resuming)  # type: ignore[arg-type]
+        fetch = partial(self.get, batch_path(batch_id))
+        return Run(self.lifetime, fetch, batch_id, WaitOptions(**options), request_timeout=30.0, **resuming)  # type: ignore[arg-type]
 
 
 def look_at_everything(wait: BatchWait) -> None:
     """Whatever a consumer can look at, also as UTF-8, through JSON and through pickle; nothing of it may raise."""
-    for value in (wait.batch, wait.delivered, wait.stats, *iter(wait.take_transition, None)):
+    for value in (wait.batch, wait.delivered, wait.stats, *iter(wait._run.next_transition, None)):
         _go_round(value)
         msgspec.json.encode(value)
     for batch in (wait.batch, wait.delivered):

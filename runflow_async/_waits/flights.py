@@ -14,7 +14,7 @@ from weakref import WeakMethod
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runflow_async._waits.one import BatchWait
+    from runflow_async._waits.run import Run
 
 __all__ = ["Flights"]
 
@@ -28,34 +28,34 @@ class Flights:
         landed: a method of the fleet; called with the wait, and what its step raised or None, when a step is over.
     """
 
-    def __init__(self, most: int, landed: Callable[[BatchWait, BaseException | None], None]) -> None:
+    def __init__(self, most: int, landed: Callable[[Run, BaseException | None], None]) -> None:
         self._most = most
         self._landed = WeakMethod(landed)
-        self._tasks: dict[BatchWait, asyncio.Task[None]] = {}
-        self._loading: set[BatchWait] = set()
+        self._tasks: dict[Run, asyncio.Task[None]] = {}
+        self._loading: set[Run] = set()
 
-    def __contains__(self, wait: BatchWait) -> bool:
-        return wait in self._tasks
+    def __contains__(self, run: Run) -> bool:
+        return run in self._tasks
 
     @property
     def has_room(self) -> bool:
         """Whether one more may start."""
         return len(self._tasks) - len(self._loading) < self._most
 
-    def start(self, wait: BatchWait) -> None:
+    def start(self, run: Run) -> None:
         """Take the next step of a wait."""
-        if not wait.is_loaded:
-            self._loading.add(wait)
-        self._tasks[wait] = task = asyncio.create_task(wait.step())
-        task.add_done_callback(partial(self._land, wait))
+        if not run.is_loaded:
+            self._loading.add(run)
+        self._tasks[run] = task = asyncio.create_task(run.step())
+        task.add_done_callback(partial(self._land, run))
 
-    def _land(self, wait: BatchWait, task: asyncio.Task[None]) -> None:
-        del self._tasks[wait]
-        self._loading.discard(wait)
+    def _land(self, run: Run, task: asyncio.Task[None]) -> None:
+        del self._tasks[run]
+        self._loading.discard(run)
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         landed = self._landed()
         if landed is not None:
-            landed(wait, error)
+            landed(run, error)
 
     async def stop(self) -> None:
         """Cancel all; they have left when this returns."""

@@ -8,7 +8,7 @@ from weakref import ref
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from runflow_async._waits.one import BatchWait
+    from runflow_async._waits.run import Run
 
 __all__ = ["Registry"]
 
@@ -19,19 +19,19 @@ class Registry:
     def __init__(self) -> None:
         self._entries: dict[UUID, set[_Entry]] = {}
 
-    def add(self, wait: BatchWait) -> None:
+    def add(self, run: Run) -> None:
         """Know a wait for as long as it lives."""
-        entry = _Entry(wait, self._forget)
-        entry.batch_id = wait.batch_id
+        entry = _Entry(run, self._forget)
+        entry.batch_id = run.batch_id
         # The collector may forget another one at any moment: an empty set is never the one that is kept.
-        entries = self._entries.get(wait.batch_id, set())
+        entries = self._entries.get(run.batch_id, set())
         entries.add(entry)
-        self._entries[wait.batch_id] = entries
+        self._entries[run.batch_id] = entries
 
-    def waits(self, batch_id: UUID) -> list[BatchWait]:
+    def runs(self, batch_id: UUID) -> list[Run]:
         """Every wait for a batch that is alive."""
         found = [entry() for entry in tuple(self._entries.get(batch_id, ()))]  # a copy: the same may happen meanwhile
-        return [wait for wait in found if wait is not None]
+        return [run for run in found if run is not None]
 
     def _forget(self, entry: _Entry) -> None:
         entries = self._entries[entry.batch_id]
@@ -40,7 +40,7 @@ class Registry:
             del self._entries[entry.batch_id]
 
 
-class _Entry(ref["BatchWait"]):
+class _Entry(ref["Run"]):
     """A weak reference that knows where it is kept."""
 
     __slots__ = ("batch_id",)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from runflow_async._waits.timetable import Timetable
 
 if TYPE_CHECKING:
-    from runflow_async._waits.one import BatchWait
+    from collections.abc import Callable
+
+    from runflow_async._waits.run import Run
 
 __all__ = ["Rota"]
 
@@ -24,54 +26,58 @@ class Rota:
     """The waits that are not in flight, by the instants of their polls and of their deadlines.
 
     A wait whose deadline comes while its poll has not had its turn ends without a poll.
+
+    Args:
+        draw: a random number between two, for the instants of the first polls.
     """
 
-    def __init__(self) -> None:
-        self._new: dict[BatchWait, None] = {}  # in the order of adding; none has an instant yet
-        self._polls: Timetable[BatchWait] = Timetable()
-        self._deadlines: Timetable[BatchWait] = Timetable()  # also of those in flight, or held up by the consumer
+    def __init__(self, draw: Callable[[float, float], float] = random.uniform) -> None:
+        self._draw = draw
+        self._new: dict[Run, None] = {}  # in the order of adding; none has an instant yet
+        self._polls: Timetable[Run] = Timetable()
+        self._deadlines: Timetable[Run] = Timetable()  # also of those in flight, or held up by the consumer
 
-    def add(self, wait: BatchWait) -> None:
+    def add(self, run: Run) -> None:
         """Take in a wait that has made no step."""
-        self._new[wait] = None
+        self._new[run] = None
 
     def spread_new(self, now: float) -> None:
         """Set the instants of the first steps of all that were added since."""
         span = min(WIDEST, SPREAD * len(self._new))
-        for number, wait in enumerate(self._new):
-            late = 0.0 if number < PROMPT else random.uniform(0, span)  # noqa: S311  # spreads, hides nothing
-            self._polls.enter(wait, now + late)
+        for number, run in enumerate(self._new):
+            late = 0.0 if number < PROMPT else self._draw(0.0, span)
+            self._polls.enter(run, now + late)
         self._new.clear()
 
-    def schedule(self, wait: BatchWait) -> None:
+    def schedule(self, run: Run) -> None:
         """Let a wait have its next step when it says."""
-        self._new.pop(wait, None)
-        self._polls.enter(wait, wait.next_at)
-        self._deadlines.enter(wait, wait.deadline)
+        self._new.pop(run, None)
+        self._polls.enter(run, run.next_at)
+        self._deadlines.enter(run, run.deadline)
 
-    def hold(self, wait: BatchWait) -> None:
+    def hold(self, run: Run) -> None:
         """Let a wait have no step for now."""
-        self._new.pop(wait, None)
-        self._polls.discard(wait)
+        self._new.pop(run, None)
+        self._polls.discard(run)
 
-    def remove(self, wait: BatchWait) -> None:
+    def remove(self, run: Run) -> None:
         """Forget a wait that has ended."""
-        self.hold(wait)
-        self._deadlines.discard(wait)
+        self.hold(run)
+        self._deadlines.discard(run)
 
     def next_at(self, *, has_room: bool) -> float:
         """The instant of the next deadline, or, if there is room for one, poll; infinite without any."""
         return min(self._deadlines.next_at, self._polls.next_at) if has_room else self._deadlines.next_at
 
-    def take_late(self, reached: float) -> BatchWait | None:
+    def take_late(self, reached: float) -> Run | None:
         """Remove one whose deadline is reached and that is not held; it ends without a poll, and so needs no room."""
         while self._deadlines.next_at <= reached:
-            wait = self._deadlines.pop()
-            if wait in self._polls:
-                self._polls.discard(wait)
-                return wait
+            run = self._deadlines.pop()
+            if run in self._polls:
+                self._polls.discard(run)
+                return run
         return None
 
-    def take_due(self, reached: float) -> BatchWait | None:
+    def take_due(self, reached: float) -> Run | None:
         """Remove the one whose poll is due first; None if none is due."""
         return self._polls.pop() if self._polls.next_at <= reached else None

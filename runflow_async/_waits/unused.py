@@ -1,9 +1,9 @@
-"""What a forgotten `await` looks like: a wait that is dropped before anybody used it says so, as a coroutine does."""
+"""A wait that is dropped before anybody used it says so, as a coroutine does: most often an `await` was forgotten."""
 
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -12,24 +12,18 @@ __all__ = ["WarnsIfUnused"]
 
 
 class WarnsIfUnused:
-    """Base of the objects that do nothing until they are awaited or iterated."""
+    """Base of the objects that do nothing until they are awaited or iterated.
 
-    _call: str | None = None
-    _is_moot: Callable[[], bool]
+    Args:
+        call: the call that made it, for the warning; None if dropping it is no mistake.
+        is_moot: whether using it has become impossible meanwhile, so that there is nothing to warn of.
+    """
 
-    def expect_use(self, call: str, is_moot: Callable[[], bool]) -> Self:
-        """Warn when this is dropped before `note_use`.
-
-        Args:
-            call: the call that made it, for the warning.
-            is_moot: whether using it has become impossible meanwhile, so that there is nothing to warn of.
-        """
+    def __init__(self, call: str | None, is_moot: Callable[[], bool]) -> None:
         self._call = call
         self._is_moot = is_moot
-        return self
 
-    def note_use(self) -> None:
-        """There is nothing to warn of any more."""
+    def _note_use(self) -> None:
         self._call = None
 
     def __del__(self, warn: Callable[..., None] = warnings.warn) -> None:

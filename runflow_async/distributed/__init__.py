@@ -108,8 +108,7 @@ def wait_for_batches(
         max_rate=rate,
     )
     earlier = parse_since_of_many(since)
-    waits = DistributedWait(client, plan, order, _count_shards(shards, len(set(order)), rate), earlier)
-    return waits.expect_use("wait_for_batches()", lambda: client.status == "closed")
+    return DistributedWait(client, plan, order, _count_shards(shards, len(set(order)), rate), earlier)
 
 
 def _count_shards(asked: int | None, batches: int, max_rate: float | None) -> int:

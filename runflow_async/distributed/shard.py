@@ -37,7 +37,7 @@ from runflow_async.models import Batch
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from runflow_async._waits.many import BatchesWait
+    from runflow_async._waits.fleet import BatchesWait
     from runflow_async._waits.one import BatchWait
     from runflow_async.distributed.config import SessionConfig, ShardSession
     from runflow_async.models import ItemTransition
@@ -46,7 +46,7 @@ __all__ = ["Shard", "WaitKeywords", "run_shard"]
 
 GATHERING = 0.05
 """Shortest time between two frames, in seconds."""
-MOST_UNTOLD = 2_000
+MOST_PENDING = 2_000
 """Number of unsent transitions at which polling stops."""
 PATIENCE = 30.0
 """Seconds without a message from the consumer after which it counts as gone."""
@@ -191,7 +191,7 @@ class Shard:
                 with suppress(ExceptionGroup):  # each wait reports its own error
                     async for transition in waits:
                         self._transitions.append(transition)
-                        if len(self._transitions) >= MOST_UNTOLD:
+                        if len(self._transitions) >= MOST_PENDING:
                             self._has_room.clear()
                             await self._has_room.wait()
                 await sending
@@ -201,19 +201,19 @@ class Shard:
 
     async def _send(self, waits: BatchesWait) -> None:
         """Send news from time to time, until all waits have ended and this was reported."""
-        told = sent_grant = 0
-        untold: list[BatchWait] = []
+        seen = sent_grant = 0
+        unreported: list[BatchWait] = []
         while True:
             await asyncio.sleep(GATHERING)
-            untold += waits.ended[told:]
-            told = len(waits.ended)
-            ended = [wait for wait in untold if not wait.has_pending]
-            untold = [wait for wait in untold if wait.has_pending]
+            unreported += waits.ended[seen:]
+            seen = len(waits.ended)
+            ended = [wait for wait in unreported if not wait.has_pending]
+            unreported = [wait for wait in unreported if wait.has_pending]
             transitions, self._transitions = self._transitions, []
             self._has_room.set()
             if transitions or ended or self._grant != sent_grant:
                 sent_grant = self._grant
                 news = News(self._number, self._life, sent_grant, transitions, [tell_ended(wait) for wait in ended])
                 await self._put(encode(news))
-            if told == len(waits.waits) and not untold and not self._transitions:
+            if seen == len(waits.waits) and not unreported and not self._transitions:
                 return

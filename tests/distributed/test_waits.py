@@ -425,14 +425,14 @@ async def test_two_tasks_cannot_use_it_at_the_same_time(client, emulator):
 @pytest.mark.slow
 async def test_a_slow_consumer_slows_the_polls(client, emulator, monkeypatch):
     for module in (shard, waits):
-        monkeypatch.setattr(module, "MOST_UNTOLD", 20)
+        monkeypatch.setattr(module, "MOST_PENDING", 20)
     lively = [[(0.0, "queued"), *((n / 50, f"step {n}") for n in range(1, 500))]] * 10
     batch_id = emulator.create_scripted_batch(lively)
     async with wait_for_batches(client, [batch_id], interval=0.02) as waiting:
         taken = [await anext(waiting)]
-        await eventually(lambda: len(waiting._untold) > 20)
+        await eventually(lambda: len(waiting._pending) > 20)
         await no_requests_come(emulator)
-        assert len(waiting._untold) < 200
+        assert len(waiting._pending) < 200
         taken += [await anext(waiting) for _ in range(400)]
     assert len(chained(taken)) == 10
 

@@ -1,0 +1,194 @@
+"""Many waits in one task: which is polled next, and what is delivered.
+
+The caller's task keeps the timetable, so that nothing is polled once nobody iterates any more; only the requests in
+flight are tasks. Whoever polls, nudges or closes a wait, the fleet looks at it again and puts it where it belongs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from functools import partial
+from typing import TYPE_CHECKING
+from weakref import WeakMethod, finalize
+
+from runflow_async._arguments import parse_batch_id
+from runflow_async._waits.agenda import SLACK
+from runflow_async._waits.alarm import Alarm
+from runflow_async._waits.flights import Flights
+from runflow_async._waits.many import ManyWaits
+from runflow_async._waits.one import BatchWait
+from runflow_async._waits.rota import Rota
+from runflow_async.errors import WaitClosedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from uuid import UUID
+
+    from runflow_async._lifetime import Scope
+    from runflow_async._waits.run import Run
+    from runflow_async.models import ItemTransition
+
+__all__ = ["BatchesWait"]
+
+
+class BatchesWait(ManyWaits[BatchWait]):
+    """Many batches, awaited or iterated; made by `RunflowSession.wait_for_batches`.
+
+    Iterated, it yields the transitions of all batches as they come, those of one answer in `sequence_index` order.
+    Awaited, it returns the last batches in input order. Polls are made only while somebody awaits or iterates: after a
+    `break` those in flight end, and no further ones start. A cancelled `anext` leaves it whole. A slow consumer slows
+    the polls; at most one answer per batch is pending.
+
+    When all have ended and some failed, both raise an `ExceptionGroup` of the failures, each with its `batch_id`; what
+    succeeded stays readable in `waits`. Closed before that, it raises `WaitClosedError` when awaited; an iteration is
+    over. A wait that another task uses at the same time is a `RuntimeError`.
+
+    Attributes:
+        ended: the waits that have ended, in the order in which they did.
+    """
+
+    def __init__(
+        self,
+        make_run: Callable[[UUID], Run],
+        scope: Scope,
+        max_flights: int,
+        call: str | None = None,
+        is_moot: Callable[[], bool] = bool,
+    ) -> None:
+        super().__init__(scope, call, is_moot)
+        self._make_run = make_run
+        self._runs: dict[UUID, Run] = {}
+        self._unfinished: set[Run] = set()
+        self._rota = Rota()
+        self._flights = Flights(max_flights, self._landed)
+        finalize(self, self._flights.abandon).atexit = False
+        self._weakly_changed = WeakMethod(self._changed)
+        self._pending: OrderedDict[Run, None] = OrderedDict()  # only while somebody iterates
+        self._is_iterated = False
+        self._delivered_from: Run | None = None
+        self._faults: list[BaseException] = []
+        self._alarm = Alarm()
+
+    def add(self, batch_id: UUID | str) -> BatchWait:
+        """Wait for one more batch, also while this runs; a batch that is here already keeps its wait.
+
+        Raises:
+            ConfigurationError: if `batch_id` is no UUID.
+            WaitClosedError: if this was closed.
+        """
+        parsed = parse_batch_id(batch_id)
+        if self._closed:
+            raise WaitClosedError
+        self._order.append(parsed)
+        if parsed not in self._waits:
+            self._runs[parsed] = run = self._make_run(parsed)
+            self._waits[parsed] = BatchWait(run)
+            self._unfinished.add(run)
+            self._rota.add(run)
+            run.watch(partial(_call_alive, self._weakly_changed, run.batch_id))
+            self._alarm.ring()
+        return self._waits[parsed]
+
+    async def aclose(self) -> None:
+        """End it for good: polls in flight are cancelled and have left when this returns."""
+        await super().aclose()
+        for run in self._runs.values():
+            await run.close()
+
+    def _deliver(self) -> None:
+        if not self._is_iterated:
+            self._is_iterated = True
+            for run in self._runs.values():  # what came in while nobody iterated
+                if run.has_pending and run not in self._flights:
+                    self._place(run)
+        self._record()
+
+    def _hold_back(self) -> None:
+        self._record()
+        self._is_iterated = False
+        for run in tuple(self._pending):
+            self._place(run)
+
+    def _record(self) -> None:
+        if self._delivered_from is not None:
+            self._delivered_from.record()
+            self._delivered_from = None
+
+    def _next_transition(self) -> ItemTransition | None:
+        while self._pending:
+            run = next(iter(self._pending))
+            transition = run.next_transition()
+            if transition is not None:
+                self._delivered_from = run
+                return transition
+            self._place(run)
+        return None
+
+    def _hand_over(self, wait: BatchWait) -> None:
+        self._runs[wait.batch_id].hand_over()
+
+    def _was_handed_over(self, wait: BatchWait) -> bool:
+        return self._runs[wait.batch_id].was_handed_over
+
+    def _raise_failures(self) -> None:
+        if self._runs and all(run.was_closed for run in self._runs.values()):
+            raise WaitClosedError
+        super()._raise_failures()
+
+    async def _until_news(self) -> None:
+        """Start the polls that are due, and return when one was answered or something changed."""
+        self._faults.clear()
+        now = asyncio.get_running_loop().time()
+        self._rota.spread_new(now)
+        self._start_due(now + SLACK)
+        await self._alarm.sleep_until(self._rota.next_at(has_room=self._flights.has_room))
+        if self._faults:
+            raise self._faults.pop()
+
+    async def _halt(self) -> None:
+        await self._flights.stop()
+
+    def _start_due(self, reached: float) -> None:
+        while (run := self._rota.take_late(reached)) is not None:
+            self._flights.start(run)
+        while self._flights.has_room and (run := self._rota.take_due(reached)) is not None:
+            self._flights.start(run)
+
+    def _landed(self, run: Run, error: BaseException | None) -> None:
+        if error is not None and not run.is_done:  # it is not what the wait ended with
+            self._faults.append(error)
+        self._place(run)
+
+    def _changed(self, batch_id: UUID) -> None:
+        run = self._runs[batch_id]
+        if run not in self._flights:
+            self._place(run)
+
+    def _place(self, run: Run) -> None:
+        """Put a wait that is not in flight where it belongs now, whoever polled, nudged or closed it."""
+        if self._closed:
+            return
+        if run.is_done and run in self._unfinished:
+            self._unfinished.remove(run)
+            self.ended.append(self._waits[run.batch_id])
+        is_pending = self._is_iterated and run.has_pending
+        if is_pending:
+            self._pending[run] = None
+        else:
+            self._pending.pop(run, None)
+            run.postpone()
+        if run.is_done:
+            self._rota.remove(run)
+        elif is_pending:
+            self._rota.hold(run)
+        else:
+            self._rota.schedule(run)
+        self._alarm.ring()
+
+
+def _call_alive(method: Callable[[], Callable[[UUID], None] | None], batch_id: UUID) -> None:
+    # Held by the waits, which their fleet holds: with a strong reference only the cycle collector would free them.
+    alive = method()
+    if alive is not None:
+        alive(batch_id)

@@ -1,0 +1,234 @@
+"""One wait as it is driven: step by step, by its own face, a fleet, or both in turn.
+
+Decides what a step is, how a wait ends and what is recorded. Which step comes next is up to whoever drives it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from runflow_async._waits.polling import Polling
+from runflow_async._waits.recording import Recording
+from runflow_async.errors import RunflowError, WaitClosedError, WaitTimeoutError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from uuid import UUID
+
+    from runflow_async._lifetime import Lifetime
+    from runflow_async._waits.options import WaitOptions
+    from runflow_async._waits.polling import Fetch
+    from runflow_async.checkpoints import Checkpoint
+    from runflow_async.models import Batch, ItemTransition
+
+__all__ = ["Run"]
+
+
+class Run:
+    """The course of one wait. One task at a time takes its steps; a cancelled step changes nothing.
+
+    Args:
+        lifetime: the session's, which can end this.
+        fetch: one GET of the batch.
+        batch_id: the batch.
+        options: what to do.
+        request_timeout: seconds; how long loading may take if the wait's `timeout` is 0, as its one poll may.
+        since: what was delivered earlier.
+        checkpoint: knows what was delivered earlier, and records what will be.
+
+    Attributes:
+        batch_id: the batch.
+        purpose: names the wait in errors.
+        polling: the polls; its `ledger` has what they said.
+        error: what ended the wait; None while it runs and if it ended well.
+        traceback: of that error, at the moment when it ended the wait.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_closed",
+        "_lifetime",
+        "_load_timeout",
+        "_on_change",
+        "_recording",
+        "_scope",
+        "batch_id",
+        "error",
+        "polling",
+        "purpose",
+        "traceback",
+    )
+
+    def __init__(
+        self,
+        lifetime: Lifetime,
+        fetch: Fetch,
+        batch_id: UUID,
+        options: WaitOptions,
+        *,
+        request_timeout: float,
+        since: Batch | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
+        self.batch_id = batch_id
+        self.purpose = f"the wait for batch {batch_id}"
+        self.polling = Polling(fetch, batch_id, options, since)
+        self.error: Exception | None = None
+        self.traceback: TracebackType | None = None
+        self._lifetime = lifetime
+        self._scope = lifetime.scope(self.purpose)
+        self._recording = Recording(checkpoint)
+        self._load_timeout = request_timeout if options.timeout == 0 else options.timeout
+        self._closed: WaitClosedError | None = None
+        self._on_change: Callable[[], None] | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the wait has ended, well or badly; transitions may still be pending."""
+        return self.polling.ended
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether there is a transition to deliver."""
+        return self.polling.ledger.has_pending
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the next step polls; with a checkpoint, the first one loads what was recorded."""
+        return self._recording.is_loaded
+
+    @property
+    def next_at(self) -> float:
+        """The instant at which the next step has something to do: to poll, or to end the wait."""
+        return self.polling.agenda.next_at
+
+    @property
+    def deadline(self) -> float:
+        """The instant at which `timeout` ends the wait without another poll; infinite while it cannot."""
+        return self.polling.agenda.expires_at
+
+    @property
+    def was_closed(self) -> bool:
+        """Whether `close` ended it before its batch did."""
+        return self.error is not None and self.is_own_close(self.error)
+
+    @property
+    def was_handed_over(self) -> bool:
+        """Whether it ended well, and an earlier run delivered that very end: all items had ended, and none differs."""
+        is_news = self.polling.costs.transitions > 0 or self.has_pending
+        return self._recording.knows_the_end and self.is_done and self.error is None and not is_news
+
+    def watch(self, on_change: Callable[[], None]) -> None:
+        """Have a function called after every step, nudge and close, whoever made it."""
+        self._on_change = on_change
+
+    def _notify(self) -> None:
+        if self._on_change is not None:
+            self._on_change()
+
+    def check_free(self) -> None:
+        """Raise RuntimeError if another task, or another event loop, is in here."""
+        self._scope.check_free()
+
+    async def step(self) -> None:
+        """Wait until it is time and poll once; with a checkpoint, the first step loads instead.
+
+        Raises:
+            Exception: what ends the wait.
+        """
+        self._scope.check_free()
+        try:
+            self._lifetime.check_open()
+            with self._scope:
+                if self.is_loaded:
+                    await self.polling.step()
+                else:
+                    await self._load()
+        except Exception as error:
+            self._end(error)
+            raise
+        finally:
+            self._notify()
+
+    async def _load(self) -> None:
+        started, allowed = self.polling.start(), self._load_timeout
+        bound = asyncio.timeout_at(started + allowed)
+        try:
+            async with bound:
+                earlier = await self._recording.load(self.batch_id)
+        except Exception as error:
+            if not bound.expired():
+                raise
+            raise WaitTimeoutError(self.batch_id, allowed, reason="checkpoint.load did not return") from error
+        self.polling.ledger.resume(earlier)
+
+    def _end(self, error: Exception) -> None:
+        if not self.is_done:
+            self.polling.end()
+            self.error, self.traceback = error, error.__traceback__
+        # Where `close` cuts a poll it comes twice, and the cut is counted in between.
+        # One of another wait may have come out of a function of the user's.
+        if error is self.error and isinstance(error, RunflowError) and error.batch_id in (None, self.batch_id):
+            error.batch_id = self.batch_id
+            error.batch = self.polling.ledger.batch
+            error.stats = self.polling.stats
+
+    def nudge(self) -> bool:
+        """Poll as soon as the server allows; whether there still was something to poll for."""
+        if self.is_done:
+            return False
+        if self.polling.nudge():
+            self._notify()
+        return True
+
+    def next_transition(self) -> ItemTransition | None:
+        """Deliver the next transition that is pending, or None."""
+        transition = self.polling.ledger.next_transition()
+        if transition is not None:
+            self.polling.costs.transitions += 1
+            self._recording.take(transition)
+        return transition
+
+    def postpone(self) -> None:
+        """Let go of worked-out transitions while nobody wants them; none is lost."""
+        self.polling.ledger.postpone()
+
+    def record(self) -> None:
+        """Record the transition delivered last: its consumer has come back for more.
+
+        Raises:
+            Exception: of the checkpoint; the record is tried again with the next call.
+        """
+        self._recording.record()
+
+    def hand_over(self) -> None:
+        """Record all that is still pending of a wait that ended well: its consumer has the last batch.
+
+        Raises:
+            Exception: of the checkpoint; the rest is recorded with the next call.
+        """
+        self.record()
+        if self._recording.is_on and self.is_done and self.error is None:
+            while (transition := self.polling.ledger.next_transition()) is not None:
+                self._recording.take(transition)
+                self.record()
+
+    async def close(self) -> None:
+        """End the wait for good; a task that is in a step has left when this returns."""
+        self._lifetime.check_loop()
+        if self._closed is None:
+            self._closed = WaitClosedError(self.batch_id)
+        self._end(self._closed)
+        self._notify()
+        await self._scope.interrupt(self._closed)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called, be it before or after the end."""
+        return self._closed is not None
+
+    def is_own_close(self, error: Exception) -> bool:
+        """Whether an error is the one of `close`; by identity, for a function of the user may raise another wait's."""
+        return error is self._closed
