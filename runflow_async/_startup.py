@@ -1,7 +1,7 @@
-"""Signals while the command line is still being imported: it ends at once, with the usual status and no traceback.
+"""End the command line at once if a signal arrives during its imports, with the usual status and no traceback.
 
-Imported before everything else, because most of the time until a command runs goes into imports. In any other program
-it changes nothing.
+This module is imported first, because imports take most of the time until a command runs. It does nothing in any other
+program.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ MODULE = "runflow_async"
 
 
 def is_command(argv: list[str], original: list[str]) -> bool:
-    """Whether this process is the command line, by `sys.argv` and `sys.orig_argv` while the package is imported."""
-    if not argv or argv[0] != "-m":  # which stands there until Python has found the module
+    """Whether this process is the command line, given `sys.argv` and `sys.orig_argv` during the import."""
+    if not argv or argv[0] != "-m":  # Python's placeholder until it has found the module
         return bool(argv) and Path(argv[0]).stem == PROGRAM
     return f"-m{MODULE}" in original or ("-m", MODULE) in pairwise(original)
 
 
 def restore_interrupts() -> None:
-    """Let Ctrl-C raise `KeyboardInterrupt` again: from here on somebody catches it."""
+    """Let Ctrl-C raise `KeyboardInterrupt` again, once there is code that catches it."""
     if signal.getsignal(signal.SIGINT) is _leave:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -42,7 +42,7 @@ def _leave(number: int, _frame: FrameType | None) -> None:
 def _leave_quietly() -> None:
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
-        # What the parent has ignored, as nohup does, stays ignored.
+        # A signal that the parent has ignored stays ignored, as nohup wants it.
         if number is not None and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _leave)
 

@@ -1,4 +1,4 @@
-"""Text that people will read: secrets are masked, invisible characters are escaped."""
+"""Make text safe to show: secrets are masked, invisible characters escaped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The API's objects as frozen msgspec structs. Their fields follow the contract one by one."""
+"""The API's objects as frozen msgspec structs, with the fields of the contract, and what their statuses mean."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class BatchStatus(StrEnum):
 
 
 class Phase(Enum):
-    """The meaning of a status, of an item or a batch, apart from its spelling."""
+    """What the status of an item or a batch means, apart from its spelling."""
 
     WAITING = auto()
     RUNNING = auto()
@@ -68,7 +68,7 @@ _phases: dict[str | None, Phase] = {
 
 
 def phase_of(status: str | None) -> Phase:
-    """Return the phase of a status as the server spells it."""
+    """Return the phase of a status, in any spelling of the server."""
     return _phases.get(status, Phase.UNKNOWN)
 
 
@@ -100,13 +100,13 @@ class BatchItemHandle(Struct, frozen=True, gc=False):
 
 
 class ItemTransition(Struct, frozen=True):
-    """One item went from one status to another; encodes to JSON as it is.
+    """One item changed from one status to another. Encodes to JSON as it is.
 
     Attributes:
         batch_id: the item's batch.
         item: the item after the change.
-        previous: its status before; None when it is seen for the first time.
-        observed_at: when the answer that showed it arrived (UTC), not when it happened.
+        previous: its status before; None if the item is seen for the first time.
+        observed_at: when the response that showed the change arrived (UTC), not when the change happened.
     """
 
     batch_id: UUID
@@ -121,7 +121,7 @@ class ItemTransition(Struct, frozen=True):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the item has ended with this."""
+        """Whether the item has ended with this change."""
         return self.item.is_terminal
 
 
@@ -232,7 +232,7 @@ class WaitStats(Struct, frozen=True, kw_only=True):
         failures: requests that failed: an error, no response in time, or a response that was rejected.
         repeats: requests that found their idle connection closed and were sent again at once on another one.
         cut: requests that were in flight when their wait was cancelled or closed.
-        transitions: transitions yielded.
+        transitions: transitions delivered.
         elapsed: seconds since the wait's first step.
     """
 

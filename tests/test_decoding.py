@@ -112,7 +112,7 @@ def test_an_unusable_count_is_none_with_a_warning(caplog, name, count):
         caplog.clear()
         assert getattr(decode(answer), name) is None
         (record,) = caplog.records
-        assert f"$.{name} cannot be used and is taken as None" in record.getMessage()
+        assert f"$.{name} is unusable and becomes None" in record.getMessage()
 
 
 @pytest.mark.parametrize("count", [0, 1, 2**53 - 1])

@@ -224,7 +224,7 @@ class TestItems:
         assert len(items) == 6
         half, cost = warnings_in(caplog)
         assert "U+FFFD" in half
-        assert "$.items[0].cost cannot be used" in cost
+        assert "$.items[0].cost is unusable" in cost
 
     async def test_are_typed(self):
         full = item(

@@ -717,7 +717,7 @@ class TestOddAnswers:
     async def test_an_item_that_is_said_to_have_ended_twice_is_reported_once(self, caplog):
         said = [body(items=["succeeded", status]) for status in ("queued", "running", "succeeded")]
         await play(body(items=["failed", "queued"]), *said, body("succeeded", ["succeeded", "succeeded"])).wait()
-        (line,) = [record.getMessage() for record in caplog.records if "now said" in record.message]
+        (line,) = [record.getMessage() for record in caplog.records if "now reported" in record.message]
         assert str(BATCH_ID) in line
 
     async def test_counts_that_contradict_the_items_are_reported_once(self, caplog):

@@ -1,1 +1,1 @@
-"""What answers say: bytes into structs, what changed, and what a wait knows of its batch."""
+"""Understand answers: decode them, compare them, and remember what a wait has seen and delivered."""

@@ -1,6 +1,6 @@
-"""Bytes into structs: strictly what a poll needs, leniently what only a reader of the snapshot needs.
+"""Decode bytes into structs: strict where a wait depends on the value, lenient everywhere else.
 
-Of a value that no wait depends on, an odd one becomes None, with a warning, instead of ending hours of waiting.
+An unusable value that no wait depends on becomes None, with a warning, instead of ending hours of waiting.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ logger = logging.getLogger("runflow_async")
 
 
 class ItemLine(Struct, frozen=True, gc=False):
-    """An item as a poll reads it: ids stay text, for turning 200 texts into UUIDs costs more than the rest."""
+    """An item as a poll reads it. Its ids stay text, because parsing 200 UUIDs would cost more than everything else."""
 
     id: str
     sequence_index: Whole
@@ -61,12 +61,12 @@ class PollAnswer(Struct, frozen=True, gc=False):
 
     @property
     def is_terminal(self) -> bool:
-        """As `Batch.is_terminal`."""
+        """Whether the batch has ended, as in `Batch.is_terminal`."""
         return self.status_code in TERMINAL_STATUSES or self.completed_at is not None
 
     @property
     def items_ended(self) -> int:
-        """How many items the batch's own counts say have ended."""
+        """The number of items that have ended, by the batch's own counts."""
         return (self.items_succeeded or 0) + (self.items_failed or 0) + (self.items_cancelled or 0)
 
 
@@ -75,10 +75,10 @@ class ItemsPage(Struct, frozen=True, gc=False):
 
     Attributes:
         items: the items.
-        next_pq: the cursor of the next page, as the guide of the API has it.
-        next: the same as its reference has it: a cursor, a query or a URL.
-        items_total: how many items there are on all pages, if the page says so.
-        total: the same.
+        next_pq: the cursor of the next page, by the API's guide.
+        next: the next page by the API's reference: a cursor, a query or a URL.
+        items_total: the number of items on all pages.
+        total: another name for it.
     """
 
     items: list[BatchItem]
@@ -88,7 +88,7 @@ class ItemsPage(Struct, frozen=True, gc=False):
     total: Count | None = None
 
 
-# What decides when a wait ends and what is yielded. Counts only help the schedule.
+# These decide when a wait ends and what it delivers. Counts only help the schedule.
 _decisive = ("id", "status_code", "items")
 _line_fields = ItemLine.__struct_fields__
 _lines = Lenient(ItemLine, essential=_line_fields, readers={"sequence_index": read_index})
@@ -113,37 +113,33 @@ def decode_poll(body: bytes, warn: Warn = logger.warning) -> PollAnswer:
     """Decode what a poll needs.
 
     Raises:
-        MalformedResponseError: with the path of the first wrong value in the ids, statuses or items; transient if
-            the body was cut short.
+        MalformedResponseError: with the path of the first invalid id, status or item. Transient if the body was cut
+            short.
     """
     return _polls.decode(body, warn)
 
 
 def decode_batch(body: bytes, warn: Warn = logger.warning) -> Batch:
-    """Decode a whole batch; it takes whatever `decode_poll` takes.
+    """Decode a whole batch. Accepts every body that `decode_poll` accepts.
 
     Raises:
-        MalformedResponseError: as `decode_poll`.
+        MalformedResponseError: as for `decode_poll`.
     """
     return _batches.decode(body, warn)
 
 
 def decode_items(body: bytes, warn: Warn = logger.warning) -> ItemsPage:
-    """Decode one page of items, of which only the ids and the place of the next page are essential.
+    """Decode one page of items. Only the ids and the next page are essential.
 
     Raises:
-        MalformedResponseError: as `decode_poll`.
+        MalformedResponseError: as for `decode_poll`.
     """
     return _pages.decode(body, warn)
 
 
 def decode_error(body: bytes) -> ErrorDetail | None:
-    """Decode the error envelope; None if the body is none (an HTML page of a proxy, say)."""
+    """Decode the error envelope. None if the body is something else, such as a proxy's HTML page."""
     try:
-        return _errors.decode(body, _unsaid)
+        return _errors.decode(body, lambda *_: None)  # no warning: the error shows its texts
     except MalformedResponseError:
         return None
-
-
-def _unsaid(_text: str, *_details: object) -> None:
-    """The error itself shows what has become of its texts."""

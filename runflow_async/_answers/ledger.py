@@ -1,18 +1,18 @@
-"""What one wait knows of its batch, and what of it the consumer has.
+"""Remember what a wait has seen of its batch, and what was delivered to the consumer.
 
-Pure: answers go in; transitions, snapshots and a resumable record of what was delivered come out.
+No I/O and no clock: answers go in; transitions, snapshots and a resumable record of what was delivered come out.
 
-Theory of operation. `_seen` is always current: the last known status of every item ever listed. The newest answer is
-kept as bytes and decoded whole only when somebody looks at a snapshot, so that thousands of waits cost little more than
-their last bodies. The consumer is in one of three states:
+Theory of operation. `_seen` is always current: the last status of every item ever listed. The newest answer is kept as
+bytes and decoded whole only when somebody looks at a snapshot, so that a wait costs little more than its last body. The
+consumer is in one of three states:
 
-    up to date   `_pending` is None: whatever was seen has been delivered
-    queued       `_pending.queue` holds every change that is left, in order
-    behind       `_pending.queue` is None: it takes a comparison to say what is left
+    up to date   `_pending` is None: everything that was seen is delivered
+    queued       `_pending.queue` holds the changes that are left, in order
+    behind       `_pending.queue` is None: a comparison finds the changes that are left
 
-A change moves "up to date" to "queued", and "queued" to "behind", because it may undo or continue a queued one.
-Delivering moves "behind" to "queued", and after the last change to "up to date". So a slow consumer never queues more
-than one transition for each item.
+A change moves "up to date" to "queued", and "queued" to "behind", because it may undo or continue a queued change. The
+next delivery moves "behind" to "queued"; the last one moves "queued" to "up to date". So there is never more than one
+pending transition for each item, however slow the consumer is.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ SETTLING_DELAYS = (0.25, 1.0, 3.0)
 
 @dataclass(slots=True)
 class Pending:
-    """What the consumer does not have yet.
+    """How the consumer differs from what was seen.
 
     Attributes:
-        delivered: status by item, as the consumer knows them.
+        delivered: the last delivered status of each item.
         observed_at: when the newest change was seen.
-        queue: the changes left, never empty; None if they have to be worked out.
+        queue: the changes that are left, never empty; None if a comparison has to find them.
     """
 
     delivered: dict[str, str]
@@ -65,7 +65,7 @@ class Ledger:
 
     Attributes:
         batch_id: the batch that the answers are about.
-        is_terminal: whether the batch has ended. Never undone.
+        is_terminal: whether the batch has ended. Stays true once it is.
         tally: how far the items are; None before the first answer.
         warn: logs a warning about the batch, each kind once.
     """
@@ -95,16 +95,16 @@ class Ledger:
         self.resume(since)
 
     def resume(self, since: Batch | None) -> None:
-        """Before the first answer: count an earlier snapshot as delivered."""
+        """Count an earlier snapshot as delivered. Only before the first answer."""
         self._batch: Batch | None = _named(since or Batch(items=[]), self.batch_id)
         self._seen = {key: item.status_code for key, item in self._items().items()}
 
     def is_unchanged(self, body: bytes) -> bool:
-        """Whether the answer is byte for byte the newest one, so that there is no need to decode it."""
+        """Whether the answer equals the newest one byte for byte, so that it need not be decoded."""
         return body == self._body != b""
 
     def take(self, body: bytes, answer: PollAnswer, observed_at: datetime) -> None:
-        """Take in a changed answer, whole or, if it raises, not at all. A stale one, from before the end, is ignored.
+        """Take in a changed answer, completely or, if this raises, not at all. A stale answer is ignored.
 
         Raises:
             MalformedResponseError: if an item's id is no UUID.
@@ -127,7 +127,7 @@ class Ledger:
         self.is_terminal = answer.is_terminal
         self.tally = count_statuses(self._seen.values()) if self._seen else read_counts(answer)
         if phase_of(answer.status_code) is Phase.UNKNOWN:
-            self.warn("the unknown status %r is taken as not terminal", answer.status_code)
+            self.warn("unknown status %r: treated as not terminal", answer.status_code)
 
     def _note(self, changes: list[ItemChange], observed_at: datetime) -> None:
         if self._pending is None:
@@ -135,7 +135,7 @@ class Ledger:
         else:
             self._pending.observed_at = observed_at
             self._pending.queue = None
-        # Interned: a hundred items mostly share one status, and each answer brings texts of its own.
+        # Interned, because most items share a status, and every answer brings copies of its own.
         self._seen = self._seen | {change.key: intern(change.item.status_code) for change in changes}
 
     @property
@@ -150,7 +150,7 @@ class Ledger:
             return None
         if pending.queue is None:
             pending.queue = deque(self._compare(pending.delivered))
-        if not pending.queue:  # changed and changed back while nobody asked
+        if not pending.queue:  # changed and changed back in the meantime
             self._pending = None
             return None
         change = pending.queue.popleft()
@@ -160,7 +160,7 @@ class Ledger:
         return ItemTransition(self.batch_id, handle_of(change.item), change.previous, pending.observed_at)
 
     def postpone(self) -> None:
-        """Drop the queue while nobody iterates, to save its memory. Nothing is lost: it is worked out again."""
+        """Free the queue's memory while nobody iterates. Nothing is lost: a comparison finds the changes again."""
         if self._pending is not None:
             self._pending.queue = None
 
@@ -175,17 +175,17 @@ class Ledger:
 
     @property
     def delivered(self) -> Batch:
-        """What the consumer has, item by item, in the form that `since=` takes."""
+        """The items at their last delivered status, in the form that `since=` takes."""
         newest = self._snapshot()
         if self._pending is None or newest.items is None:
             return newest
         return replace(newest, items=_at(self._pending.delivered, newest.items))
 
     def next_settling_delay(self) -> float | None:
-        """Use up one of the few polls for items that lag behind their terminal batch.
+        """Claim one of the few polls for items that lag behind their terminal batch.
 
         Returns:
-            seconds until that poll; None if every item has ended, or no such poll is left.
+            seconds until that poll; None if every item has ended or no such poll is left.
         """
         if self._settling == len(SETTLING_DELAYS) or TERMINAL_STATUSES.issuperset(self._seen.values()):
             return None
@@ -196,7 +196,7 @@ class Ledger:
         """Log the items that the newest answer left out."""
         if self._unlisted:
             some = ", ".join(sorted(self._unlisted)[:5])
-            text = "batch %s: %d item(s) known from earlier answers are missing in the last one: %s"
+            text = "batch %s: %d item(s) of earlier answers are missing from the last one: %s"
             logger.warning(text, self.batch_id, len(self._unlisted), some)
 
     def _snapshot(self) -> Batch:
@@ -211,8 +211,8 @@ class Ledger:
     def _decode(self) -> Batch:
         try:
             return decode_batch(self._body, self.warn)
-        except (MalformedResponseError, RecursionError):  # a poll took it, with more room left on the stack
-            self.warn("looked at deep in the stack, what is nested deeply is taken as None")
+        except (MalformedResponseError, RecursionError):  # a poll decoded it with more room left on the stack
+            self.warn("the stack has no room for deeply nested values, which become None")
             return decode_batch(without_depths(self._body), self.warn)
 
     def _items(self) -> dict[str, BatchItemHandle]:
@@ -220,21 +220,21 @@ class Ledger:
 
     def _report(self, contradictions: list[ItemChange]) -> None:
         for change in contradictions:
-            key, item, previous = change
+            details = change.key, change.previous, change.item.status_code
             if change.is_second_end:
-                self.warn("item %s was %r and is now said to be %r; the first stays", key, previous, item.status_code)
+                self.warn("item %s ended as %r and is now reported as %r; the first end stays", *details)
             else:
-                logger.debug("item %s is %r; a stale answer says %r", key, previous, item.status_code)
+                logger.debug("item %s ended as %r; a stale answer says %r", *details)
 
     def _check_counts(self, answer: PollAnswer, listed: int) -> None:
         total, ended = answer.items_total, answer.items_ended
         if total is not None and (total != listed or ended > total):
             counts = total, listed, ended
-            self.warn("items_total is %d, but %d are listed and %d counted as ended; the list is used", *counts)
+            self.warn("items_total is %d, but %d items are listed and %d counted as ended; the list is used", *counts)
 
 
 def _named(batch: Batch, batch_id: UUID) -> Batch:
-    """The batch with an id; the contract lets an answer do without."""
+    """The batch with an id, which the contract lets an answer omit."""
     return batch if batch.id is not None else replace(batch, id=batch_id)
 
 
@@ -243,6 +243,6 @@ def _by_id(batch: Batch) -> dict[str, BatchItemHandle]:
 
 
 def _at(statuses: Mapping[str, str], items: Iterable[BatchItemHandle]) -> list[BatchItemHandle]:
-    """The items at these statuses; those without one are left out."""
+    """The items at these statuses, without those that have none."""
     known = ((item, statuses.get(str(item.id))) for item in items)
     return [item if s == item.status_code else replace(item, status_code=s) for item, s in known if s is not None]

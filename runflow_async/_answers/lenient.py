@@ -1,7 +1,7 @@
-"""One lenient decoder for all that comes in: strict at first, then field by field, keeping whatever can be read.
+"""One lenient decoder for every body: strict at first, then field by field, keeping whatever can be read.
 
-Knows no field's meaning. A text that holds half of a surrogate pair gets U+FFFD for it; a value that nothing depends
-on becomes None where it cannot be used. Both are reported to the caller's `warn`, none ends anything.
+Does not know what a field means. A lone surrogate becomes U+FFFD, and an unusable value that nothing depends on becomes
+None. Both are reported to the caller's `warn`.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ logger = logging.getLogger("runflow_async")
 S = TypeVar("S", bound=Struct)
 
 Warn = Callable[..., None]
-"""Takes a text and its details, as `Logger.warning` does; the text alone names the kind of what is reported."""
+"""Takes a text and its details, like `Logger.warning`. The text alone identifies the kind of warning."""
 
 Reader = Callable[[bytes, str, Warn], Any]
 """Reads the JSON of one field, given its path."""
 
 LARGEST_INDEX = Decimal(2**63 - 1)
 DEEPEST = 8
-"""Levels that `without_depths` leaves; the deepest essential value, a field of an item, is on the third."""
+"""Levels that `without_depths` keeps. The deepest essential value, a field of an item, is on the third."""
 
 
 class WarnOnce:
-    """Logs a warning about its subject, each kind once.
+    """Logs warnings about a subject, each kind once.
 
     Args:
-        subject: what every text is about, such as `batch 8c1f…`.
+        subject: the beginning of every line, such as `batch 8c1f…`.
     """
 
     __slots__ = ("_known", "_subject")
@@ -50,7 +50,7 @@ class WarnOnce:
         self._known: frozenset[str] = frozenset()  # costs nothing as long as nothing is wrong
 
     def __call__(self, text: str, *details: object) -> None:
-        """Log the text, unless that was done before."""
+        """Log the text, unless it was logged before."""
         if text not in self._known:
             self._known |= {text}
             logger.warning("%s: %s", self._subject, text % details)
@@ -61,8 +61,8 @@ class Lenient(Generic[S]):
 
     Args:
         kind: the struct.
-        essential: fields without which it would be wrong; every other one becomes None where it cannot be used.
-        readers: how fields are read for which their type alone is too strict.
+        essential: fields whose value must be valid. Any other field becomes None if its value cannot be used.
+        readers: functions for fields whose type alone is too strict.
     """
 
     def __init__(
@@ -77,11 +77,11 @@ class Lenient(Generic[S]):
         self._types: dict[str, Any] = get_type_hints(kind, include_extras=True)
 
     def decode(self, body: bytes, warn: Warn) -> S:
-        """Decode a whole body. Where a JSON key stands twice, the last one counts.
+        """Decode a whole body. Of a repeated JSON key, the last value counts.
 
         Raises:
-            MalformedResponseError: with the path of the first essential value that is wrong; transient if the body
-                was cut short.
+            MalformedResponseError: with the path of the first invalid essential value. Transient if the body was cut
+                short.
         """
         body = body.removeprefix(b"\xef\xbb\xbf")
         try:
@@ -90,7 +90,7 @@ class Lenient(Generic[S]):
             return self.read(_repaired(body, warn), "$", warn)
 
     def read(self, text: bytes, where: str, warn: Warn) -> S:
-        """Read field by field, as part of a larger document whose texts are in order."""
+        """Read field by field, as part of a larger document in which lone surrogates were replaced."""
         try:
             loose = self._loose.decode(text)
         except (ValueError, RecursionError) as error:
@@ -109,13 +109,13 @@ class Lenient(Generic[S]):
             if name in self._essential:
                 raise _malformed(error, b"", path) from None
             if isinstance(error, UnicodeDecodeError):
-                warn(f"%s.{name} is not UTF-8; U+FFFD stands for what cannot be read", where)
+                warn(f"%s.{name} is not UTF-8; invalid bytes were replaced by U+FFFD", where)
                 return self._read_field(name, text.decode(errors="replace").encode(), where, warn)
-            warn(f"%s.{name} cannot be used and is taken as None: %s", where, error)
+            warn(f"%s.{name} is unusable and becomes None: %s", where, error)
             return None
 
     def read_list(self, text: bytes, where: str, warn: Warn) -> list[S] | None:
-        """Read an array of them, or null; one by one if they cannot be read all at once."""
+        """Read an array of structs, or null; one by one if they cannot be read all at once."""
         try:
             return self._list.decode(text)
         except (ValueError, RecursionError):
@@ -127,21 +127,18 @@ _elements = msgspec.json.Decoder(list[Raw] | None)
 
 
 def read_index(text: bytes, where: str, warn: Warn) -> int:
-    """Read a whole number of any size and spelling; what 64 bits do not hold becomes the nearest that they do.
-
-    That is enough for a number which only gives an order.
-    """
+    """Read a whole number of any size and spelling, limited to 64 bits. That is enough for an order."""
     number = msgspec.json.decode(text, type=Decimal) if text[:1] != b'"' else None
     if number is None or number != number.to_integral_value():
         raise ValidationError("Expected `int`")
     nearest = max(-LARGEST_INDEX, min(number, LARGEST_INDEX))
     if nearest != number:
-        warn("%s is beyond 64 bits; the nearest number stands for it", where.partition("[")[0])
+        warn("%s exceeds 64 bits; it becomes the nearest number that fits", where.partition("[")[0])
     return int(nearest)
 
 
 def _loosened(kind: type[Struct]) -> type[Struct]:
-    """The struct with its fields left as JSON; what may be missing counts as null."""
+    """The struct with every field left as JSON. A missing optional field counts as null."""
     absent = Raw(b"null")
     fields = [
         (field.encode_name, Raw) if field.required else (field.encode_name, Raw, absent)
@@ -158,7 +155,7 @@ def _convert(text: bytes, kind: Any, *, is_instant: bool) -> Any:
         return value
     value = msgspec.json.decode(text)
     if isinstance(value, str):
-        # RFC 3339 has leap seconds, which datetime has not; without an offset UTC is the only sensible reading.
+        # RFC 3339 allows leap seconds, datetime does not. Without an offset, UTC is the only sensible reading.
         value = _leap_second.sub(r"\g<1>59", value)
         value = value if _offset.search(value) else value + "Z"
     return msgspec.convert(value, kind)
@@ -168,7 +165,7 @@ _leap_second = re.compile(r"(T\d\d:\d\d:)60", re.IGNORECASE)
 _offset = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$", re.IGNORECASE)
 
 _NON_NUMBER = b"[1e999]"
-"""Stands for what cannot be read: legal JSON that no type accepts, so that only its own field is lost."""
+"""Valid JSON that no type accepts. It replaces what cannot be read, so that only its own field is lost."""
 _HALF = rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
 _half_pair = re.compile(
     rb"(?:[^\\]++|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?!"
@@ -182,15 +179,15 @@ _non_number = re.compile(rb'(?:[^"NI-]++|"(?:[^"\\]++|\\.)*+"|-(?!Infinity))*+(N
 
 
 def _repaired(body: bytes, warn: Warn) -> bytes:
-    """The body without what many JSON writers send and no strict reader takes, even in a field that it skips."""
+    """Replace what many JSON writers send and a strict reader refuses even in a field that it skips."""
     whole = _replaced(_half_pair, body, rb"\ufffd") if b"\\u" in body else body
     if whole is not body:
-        warn("half of a surrogate pair in a text; U+FFFD stands for it")
+        warn("a lone surrogate was replaced by U+FFFD")
     return _replaced(_non_number, whole, _NON_NUMBER) if b"NaN" in whole or b"Infinity" in whole else whole
 
 
 def _replaced(pattern: re.Pattern[bytes], body: bytes, substitute: bytes) -> bytes:
-    """Put the substitute for each first group; the patterns consume all before it, which keeps this linear."""
+    """Replace each first group. The patterns consume everything before it, which keeps this linear."""
     parts: list[bytes] = []
     start = 0
     while found := pattern.match(body, start):
@@ -203,10 +200,10 @@ _token = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
 
 
 def without_depths(body: bytes) -> bytes:
-    """The body without what is nested more deeply than `DEEPEST`, so that only the field which holds it is lost.
+    """Drop whatever is nested more deeply than `DEEPEST`, so that only the field around it is lost.
 
-    Recursion is bounded by the room that the caller's stack has left, so a body that could be decoded once cannot be
-    decoded everywhere.
+    The decoder recurses as far as the caller's stack has room, so a body that was decoded in one place may be too deep
+    in another.
     """
     parts: list[bytes] = []
     start = depth = 0

@@ -1,4 +1,4 @@
-"""How far the items of a batch are, as three numbers: all that a schedule needs to know of them."""
+"""Count how far the items of a batch are, which is all that a schedule needs to know about them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Tally(NamedTuple):
 
 
 def count_statuses(statuses: Iterable[str]) -> Tally:
-    """The tally of items that are listed one by one. An unknown status counts as running."""
+    """Tally items that are listed one by one. An unknown status counts as running."""
     counts = Counter(statuses)
     waiting = sum(counts[status] for status in counts if phase_of(status) is Phase.WAITING)
     finished = sum(counts[status] for status in counts if status in TERMINAL_STATUSES)
@@ -32,8 +32,10 @@ def count_statuses(statuses: Iterable[str]) -> Tally:
 
 
 def read_counts(answer: PollAnswer) -> Tally:
-    """The tally of a batch whose answer lists no items."""
-    # The batch's own counts have to do. They do not tell how many have begun; the batch's status does.
+    """Tally a batch whose answer lists no items, from its own counts.
+
+    The counts do not say how many have begun, so its status decides.
+    """
     left = max(0, (answer.items_total or 0) - answer.items_ended)
     if phase_of(answer.status_code) is Phase.WAITING:
         return Tally(left, 0, answer.items_ended)

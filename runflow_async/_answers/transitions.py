@@ -1,6 +1,6 @@
-"""What changed between two looks at the items of a batch.
+"""Compare the items of an answer with what was known of them.
 
-Pure: identity is the item's id, a terminal status stays, and the order is `sequence_index`.
+Pure. Items are identified by id and ordered by `sequence_index`. A terminal status never changes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class ItemChange(NamedTuple):
 
     Attributes:
         key: its canonical id.
-        item: as the answer has it; it is made a handle when somebody is told of it.
+        item: the item as the answer lists it; converted to a handle when the change is delivered.
         previous: the status known before, or None.
     """
 
@@ -37,18 +37,18 @@ class ItemChange(NamedTuple):
 
     @property
     def is_second_end(self) -> bool:
-        """Whether an item that has ended is said to have ended otherwise, not only in another spelling."""
+        """Whether an item that has ended now has a different end, and not just a different spelling."""
         ends = {self.previous, self.item.status_code}
         return ends <= TERMINAL_STATUSES and len({phase_of(end) for end in ends}) > 1
 
 
 class ItemDiff(NamedTuple):
-    """What an answer says of the items, beside what was known.
+    """The items of an answer, compared with what was known.
 
     Attributes:
-        listed: the answer's lines by canonical item id; where an id stands twice, the last one counts.
-        changes: the items whose status differs from the known one, in `sequence_index` order.
-        contradictions: likewise, of items that had ended; their known status stays.
+        listed: the answer's lines by canonical item id. Of a repeated id, the last line counts.
+        changes: new items and items with a new status, in `sequence_index` order.
+        contradictions: items that had ended, with another status now. The known one stays.
     """
 
     listed: dict[str, ItemLine]
@@ -64,7 +64,7 @@ def diff_items(known: Mapping[str, str], lines: Sequence[ItemLine]) -> ItemDiff:
         lines: the items as the answer lists them, in any order.
 
     Raises:
-        MalformedResponseError: if an id is no UUID, with its path; nothing of the answer may be used then.
+        MalformedResponseError: with the path of the first id that is no UUID.
     """
     _check_ids(known, lines)
     listed = {line.id if line.id in known else _canonical(line.id): line for line in lines}
@@ -93,8 +93,7 @@ def _check_ids(known: Mapping[str, str], lines: Sequence[ItemLine]) -> None:
 def are_canonical(texts: Sequence[str]) -> bool:
     """Whether all are UUIDs in their usual form: 36 characters with hyphens.
 
-    It looks at all of them at once, in columns, for a regular expression over each would cost more than all else
-    that a poll does with its answer.
+    Checks all of them at once, column by column: a regular expression for each would cost more than the rest of a poll.
     """
     count = len(texts)
     joined = ",".join(texts) + ","
@@ -111,7 +110,7 @@ def _canonical(text: str) -> str:
 
 
 def handle_of(item: ItemLine | BatchItemHandle) -> BatchItemHandle:
-    """The item with its ids as UUIDs."""
+    """Convert the ids of an item to UUIDs."""
     if isinstance(item, BatchItemHandle):
         return item
     return BatchItemHandle(UUID(item.id), item.sequence_index, UUID(item.run_id), item.status_code, item.client_ref)

@@ -1,4 +1,4 @@
-"""Everything recorded that is not in the file yet."""
+"""Keep what was recorded until it is in the file."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ class Backlog:
             del self.rows[key]
 
     def clear(self) -> None:
-        """Note that all of it is in the file."""
+        """Drop everything, because it is in the file."""
         self.rows.clear()
         self.forgotten.clear()
 
     def overlay(self, batch_id: UUID, stored: Iterable[Row]) -> Batch | None:
-        """Return a batch as it will be in the file, given its rows that are there now.
+        """Return a batch as it will be in the file, given the rows that are in it now.
 
         Raises:
             msgspec.ValidationError: if a row is not a valid item.

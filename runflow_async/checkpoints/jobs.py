@@ -1,4 +1,4 @@
-"""Calls to the thread, and its answers."""
+"""Calls to the thread, each with a future for its answer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Kind(Enum):
 
 @dataclass(slots=True)
 class Job:
-    """One call to the thread. The caller waits for the answer to every kind but the last."""
+    """One call to the thread. The caller waits for its answer, except to `STOP`."""
 
     kind: Kind
     batch_id: UUID
