@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 import xml.etree.ElementTree as ET
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -247,14 +248,16 @@ def test_a_file_without_an_event_is_refused_with_how_to_get_some(lines):
 async def test_a_real_watch_is_told_whole(emulator, session):
     ids = [emulator.create_batch(items=12, duration=0.5, fail=0.25, cancel=0.25), emulator.create_batch(2, 0.3)]
     waits = session.wait_for_batches(ids, interval=0.02)
+    began = time.monotonic()
     lines = [encode(transition) async for transition in waits]
+    took = time.monotonic() - began
     lifelines = read_lifelines(lines)
     for batch in lifelines.batches:
         ended = {item.id: item.status_code for item in waits.waits[batch.batch_id].result().items}
         assert {item.item_id: item.outcome for item in batch.items} == ended
-        assert 0 < batch.median_run < 0.6
+        assert 0 <= batch.median_run <= lifelines.duration
     assert {batch.batch_id for batch in lifelines.batches} == set(ids)
-    assert 0.4 < lifelines.duration < 5
+    assert 0 < lifelines.duration <= took
 
 
 # Where things go

@@ -350,7 +350,7 @@ class TestStopped:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(after):
                 await waiting
-        assert loop.time() - began < 3
+        assert loop.time() - began < 20  # nothing of Dask times out in less than 30
         await eventually(lambda: not cluster.scheduler.tasks)
         await eventually(lambda: not cluster.scheduler.extensions["queues"].queues)
         assert await busy_for(emulator, 0.2) == 0
