@@ -7,6 +7,7 @@ task, as `asyncio.timeout` does, and then withdraws its cancellation.
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
 from runflow_async.errors import SessionClosedError
@@ -58,6 +59,10 @@ class Lifetime:
     def now(self) -> float:
         """Seconds on the clock of its event loop, even after that was closed; 0.0 before the first use."""
         return 0.0 if self._loop is None else self._loop.time()
+
+    def utc_now(self) -> datetime:
+        """The wall clock, for what servers write and people read; it may jump, and nothing waits by it."""
+        return datetime.now(UTC)
 
     def scope(self, purpose: str) -> Scope:
         """A scope that ends when this is closed; see `Scope`."""

@@ -151,7 +151,7 @@ class Transport:
         async with asyncio.timeout_at(deadline):
             response = await http.get(url, **self._options)
         try:
-            asked = retry_after(response)
+            asked = retry_after(response, self._lifetime.utc_now())
             if response.status != HTTPStatus.OK:
                 self._heed(response.status, asked, started)
                 body = await self._read_error(response, deadline)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakSet
 
@@ -24,6 +23,7 @@ from runflow_async.errors import (
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Iterator, Mapping
+    from datetime import datetime
 
     from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
     from aiohttp.client_proto import ResponseHandler
@@ -150,9 +150,9 @@ def let_go(response: aiohttp.ClientResponse) -> None:
         wire.abort()
 
 
-def retry_after(response: aiohttp.ClientResponse) -> float | None:
+def retry_after(response: aiohttp.ClientResponse, now: datetime) -> float | None:
     """Seconds that the response asks to wait, or None."""
     values = response.headers.getall(hdrs.RETRY_AFTER, ())
     if not values:
         return None
-    return parse_retry_after(values, response.headers.get(hdrs.DATE), datetime.now(UTC))
+    return parse_retry_after(values, response.headers.get(hdrs.DATE), now)

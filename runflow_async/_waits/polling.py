@@ -5,10 +5,8 @@ Knows nothing of HTTP but "get bytes or raise", and nothing of items but what th
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from runflow_async._answers.decoding import decode_poll
@@ -25,6 +23,7 @@ from runflow_async.schedules import PollState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
     from uuid import UUID
 
     from runflow_async._http.replies import Reply
@@ -49,25 +48,43 @@ class Fetch(Protocol):
 class Polling:
     """The polls of one wait, one `step` after the other, in whoever's task takes the steps.
 
+    Args:
+        fetch: one GET of the batch.
+        batch_id: the batch.
+        options: what to do.
+        clock: the event loop's; every instant in here is on it.
+        utc_now: the wall clock, for the instants at which transitions were observed.
+        since: what was delivered earlier.
+
     Attributes:
         ledger: what the answers said.
         costs: what was counted; transitions are counted by whoever yields them.
         agenda: when to poll next, and when to end. A cancelled step leaves it as it was.
     """
 
-    def __init__(self, fetch: Fetch, batch_id: UUID, options: WaitOptions, since: Batch | None = None) -> None:
-        self.ledger = Ledger(batch_id, since)
+    def __init__(
+        self,
+        fetch: Fetch,
+        batch_id: UUID,
+        options: WaitOptions,
+        *,
+        clock: Callable[[], float],
+        utc_now: Callable[[], datetime],
+        since: Batch | None = None,
+    ) -> None:
+        self.ledger = ledger = Ledger(batch_id, since)
         self.costs = Costs()
         self.agenda = Agenda(options.timeout, options.max_outage)
         self._fetch = fetch
         self._options = options
-        ledger = self.ledger  # not self: a cycle would keep a dropped wait until the collector comes
-        self._state = PollState(lambda: ledger.batch)  # what the strategy sees; fed with every good answer
+        self._clock = clock
+        self._utc_now = utc_now
+        # The state has the ledger, not this: a cycle would keep a dropped wait until the collector comes.
+        self._state = PollState(lambda: ledger.batch)  # what the strategy sees; fed with every valid response
         self._strategy = options.patience or options.strategy  # after a nudge, always the latter
         self._alarm = Alarm()  # rung by a nudge; nothing else ends a pause early
         self._nudged = False  # since the latest poll began
-        self._outage: Outage | None = None  # from the first failure to the next good answer
-        self._loop: asyncio.AbstractEventLoop | None = None  # whose clock counts, from the first step on
+        self._outage: Outage | None = None  # from the first failure to the next valid response
 
     @property
     def ended(self) -> bool:
@@ -77,7 +94,7 @@ class Polling:
     @property
     def stats(self) -> WaitStats:
         """What the wait has cost so far."""
-        return self.costs.stats(self.agenda.elapsed(self._now()))
+        return self.costs.stats(self.agenda.elapsed(self._clock()))
 
     @property
     def outage(self) -> OngoingOutage | None:
@@ -93,20 +110,19 @@ class Polling:
             return False
         self._nudged = True
         self._strategy = self._options.strategy
-        self.agenda.hurry(self._now())
+        self.agenda.hurry(self._clock())
         self._alarm.ring()
         return True
 
     def end(self) -> None:
         """Poll no more."""
-        self.agenda.ended = self._now()
+        self.agenda.ended = self._clock()
         self.ledger.report_missing()
 
     def start(self) -> float:
         """Start the clock of the wait, unless it runs; the instant at which it was started."""
         if self.agenda.started is None:
-            self._loop = asyncio.get_running_loop()
-            self._state.start_time = self._now()
+            self._state.start_time = self._clock()
             self.agenda.start(self._state.start_time)
         return self._state.start_time
 
@@ -132,28 +148,25 @@ class Polling:
         else:
             self._after_answer(reply)
         if self._nudged:
-            self.agenda.hurry(self._now())
-
-    def _now(self) -> float:
-        return 0.0 if self._loop is None else self._loop.time()
+            self.agenda.hurry(self._clock())
 
     async def _sleep_until_due(self) -> None:
         agenda = self.agenda
-        while not agenda.is_over(self._now()):
-            if agenda.is_due(self._now()):
+        while not agenda.is_over(self._clock()):
+            if agenda.is_due(self._clock()):
                 return
             await self._alarm.sleep_until(agenda.next_at)
         if self.ledger.is_terminal:
             self.end()
-        elif not agenda.is_due(self._now()) or agenda.deadline <= self._now() + SLACK:
+        elif not agenda.is_due(self._clock()) or agenda.deadline <= self._clock() + SLACK:
             raise self._limit_error() from self._last_error
 
     async def _poll(self) -> Reply:
         # If nobody stepped while the outage's limit went by, the attempt that was due is made all the same.
         agenda = self.agenda
         return await self._fetch(
-            sent=lambda: self.costs.count_request(self._now()),
-            limit=agenda.deadline if agenda.is_over(self._now()) else agenda.limit,
+            sent=lambda: self.costs.count_request(self._clock()),
+            limit=agenda.deadline if agenda.is_over(self._clock()) else agenda.limit,
             longest=self._options.max_outage,
             deadline=agenda.deadline,
         )
@@ -161,16 +174,16 @@ class Polling:
     def _take(self, reply: Reply) -> None:
         if self.ledger.is_unchanged(reply.body):
             return
-        began = self._now()
+        began = self._clock()
         answer = decode_poll(reply.body, self.ledger.warn)
         reply.require_batch(self.ledger.batch_id, answer.id, self.ledger.warn)
-        self.ledger.take(reply.body, answer, datetime.now(UTC))
+        self.ledger.take(reply.body, answer, self._utc_now())
         if len(reply.body) > LARGE_BODY:
-            stalled = 1000 * (self._now() - began)
+            stalled = 1000 * (self._clock() - began)
             logger.debug("taking in %d bytes held the event loop for %.0f ms", len(reply.body), stalled)
 
     def _after_answer(self, reply: Reply) -> None:
-        now = self._now()
+        now = self._clock()
         if self._outage is not None:
             self._outage.recovered(now)
         self._outage = None
@@ -194,7 +207,7 @@ class Polling:
             self.end()
 
     def _after_failure(self, error: RunflowError) -> None:
-        now = self._now()
+        now = self._clock()
         if self.ledger.is_terminal:
             self._after_settling_failure(error, now)
             return

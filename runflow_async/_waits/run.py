@@ -74,7 +74,7 @@ class Run:
     ) -> None:
         self.batch_id = batch_id
         self.purpose = f"the wait for batch {batch_id}"
-        self.polling = Polling(fetch, batch_id, options, since)
+        self.polling = Polling(fetch, batch_id, options, clock=lifetime.now, utc_now=lifetime.utc_now, since=since)
         self.error: Exception | None = None
         self.traceback: TracebackType | None = None
         self._lifetime = lifetime

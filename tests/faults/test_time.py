@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import socket
-import sys
 import threading
 import time
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -28,6 +27,7 @@ from runflow_async import (
     WaitTimeoutError,
     wait_adaptive,
 )
+from runflow_async._lifetime import Lifetime
 from tests.faults.tables import BATCH_ID, GOOD, RUNNING
 from tests.rig import (
     Ending,
@@ -423,16 +423,8 @@ def skew(monkeypatch) -> Callable[[float], None]:
     """Moves the wall clock of this process by that many seconds; the monotonic one goes on as it did."""
     moved = [0.0]
     wall = time.time
-
-    class Skewed(datetime):
-        @classmethod
-        def now(cls, tz: Any = None) -> datetime:
-            return datetime.now(tz) + timedelta(seconds=moved[0])
-
     monkeypatch.setattr(time, "time", lambda: wall() + moved[0])
-    for name, module in tuple(sys.modules.items()):
-        if name.startswith("runflow_async.") and getattr(module, "datetime", None) is datetime:
-            monkeypatch.setattr(module, "datetime", Skewed)
+    monkeypatch.setattr(Lifetime, "utc_now", lambda _: datetime.now(UTC) + timedelta(seconds=moved[0]))
 
     def by(seconds: float) -> None:
         moved[0] = seconds
