@@ -78,7 +78,7 @@ class Outage:
         if not self._is_reported and lasted >= LASTING:
             self._is_reported = True
             logger.warning("%s: no valid response for %.0f s (%s); still trying", self._subject, lasted, error)
-        log_failure(self._subject, self._state.attempt_number - 1, error, delay)
+        log_failure(logger, self._subject, self._state.attempt_number - 1, error, delay)
 
     def recovered(self, now: float) -> None:
         """A valid response has ended it."""

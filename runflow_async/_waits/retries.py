@@ -100,7 +100,9 @@ def _error_of(retry_state: RetryCallState) -> BaseException | None:
     return retry_state.outcome.exception() if retry_state.outcome else None
 
 
-def log_failure(subject: str, attempt: int, error: BaseException | None, delay: float) -> None:
+def log_failure(
+    logger: logging.Logger, subject: str, attempt: int, error: BaseException | None, delay: float
+) -> None:
     """Log that an attempt failed; the next one comes in `delay` seconds, or not at all if that is infinite."""
     upcoming = f"next one in {delay:.2f} s" if delay < math.inf else "no further one would be in time"
     logger.info("%s: attempt %d failed (%s); %s", subject, attempt, error, upcoming)
@@ -116,7 +118,7 @@ def retrying(policy: RetryPolicy, *, subject: str, max_retry_after: float) -> As
     """
 
     def log(state: RetryCallState) -> None:
-        log_failure(subject, state.attempt_number, _error_of(state), state.upcoming_sleep)
+        log_failure(logger, subject, state.attempt_number, _error_of(state), state.upcoming_sleep)
 
     return AsyncRetrying(
         stop=tenacity.stop_after_attempt(policy.attempts),

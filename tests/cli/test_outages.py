@@ -106,12 +106,19 @@ async def test_every_command_that_waits_says_so_on_standard_error(emulator, run,
     assert ran.status == 0
     assert seen.count("no valid response for") == 1
     assert seen.count("valid responses again, after") == 1
-    assert not any("attempt" in line and "batch " not in line for line in seen.splitlines())
+    assert len(seen.splitlines()) == 2  # no line for each failed attempt
+
+
+async def test_with_the_debug_option_each_failed_attempt_is_shown_too(emulator, run, monkeypatch):
+    monkeypatch.setattr(connecting, "RunflowSession", quick_session)
+    emulator.faults.append(faults.status(503, times=2))
+    ran = await run("watch", "--debug", emulator.create_scripted_batch(ENDED))
+    assert "attempt 2 failed (HTTP 503" in ran.err
 
 
 @pytest.mark.looptime
-async def test_the_librarys_own_words_on_an_outage_are_not_shown_beside_these(capsys):
-    """They come once for each batch; everything else that it logs is shown."""
+async def test_the_librarys_own_log_of_an_outage_is_not_shown_beside_these_lines(capsys):
+    """It has lines for each batch; everything else that the library logs is shown."""
     library = logging.getLogger("runflow_async")
     lines = NoteLines()
     library.addHandler(lines)
@@ -119,9 +126,8 @@ async def test_the_librarys_own_words_on_an_outage_are_not_shown_beside_these(ca
     try:
         with pytest.raises(WaitTimeoutError):
             await play(body(), *[ServerError(503)] * 3, body()).wait(timeout=60, interval=10)
+        library.info("something else")
     finally:
         library.removeHandler(lines)
         library.setLevel(logging.NOTSET)
-    shown = capsys.readouterr().err
-    assert "attempt 3 failed" in shown
-    assert "valid response again" not in shown
+    assert capsys.readouterr().err == "something else\n"
