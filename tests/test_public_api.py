@@ -215,8 +215,7 @@ BatchDetails < dict
 Emulator(*, seed: int = 0, host: str = '127.0.0.1', port: int = 0, api_key: str | None = None,
         organization_id: UUID | None = None, latency: float = 0.0, rate_limit: float | None = None,
         clock: Callable[[], float] | None = None, callback_secret: str | None = None,
-        listing: Listing = 'next_pq') < Api
-    answer(method: str, path: str, headers: Mapping[str, str]) -> Answer
+        listing: Listing = 'next_pq')
     async close() -> None
     create_batch(items: int = 24, duration: float = 10.0, fail: float = 0.0, cancel: float = 0.0, *, workers: int = 8,
         stragglers: int = 0, seed: int | None = None, **details: Unpack[BatchDetails]) -> UUID

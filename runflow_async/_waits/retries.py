@@ -100,9 +100,7 @@ def _error_of(retry_state: RetryCallState) -> BaseException | None:
     return retry_state.outcome.exception() if retry_state.outcome else None
 
 
-def log_failure(
-    logger: logging.Logger, subject: str, attempt: int, error: BaseException | None, delay: float
-) -> None:
+def log_failure(logger: logging.Logger, subject: str, attempt: int, error: BaseException | None, delay: float) -> None:
     """Log that an attempt failed; the next one comes in `delay` seconds, or not at all if that is infinite."""
     upcoming = f"next one in {delay:.2f} s" if delay < math.inf else "no further one would be in time"
     logger.info("%s: attempt %d failed (%s); %s", subject, attempt, error, upcoming)

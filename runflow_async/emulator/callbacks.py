@@ -29,11 +29,12 @@ __all__ = ["Deliveries", "SentCallback", "check_callback"]
 
 RETRY_DELAYS = (0.05, 0.1, 0.2, 0.4)
 """Delays in seconds before each further attempt."""
-PATIENCE = 5.0
-"""Seconds that a receiver has to answer."""
-LOOK = 0.02
-"""Seconds between two looks at a clock other than the loop's."""
-SHORTEST_SLEEP = 0.001
+RECEIVER_TIMEOUT_SECONDS = 5.0
+CLOCK_POLL_SECONDS = 0.02
+"""Time between two looks at a clock other than the loop's."""
+SHORTEST_SLEEP_SECONDS = 0.001
+ACCEPTED = range(200, 300)
+"""Statuses that end a delivery."""
 
 
 class SentCallback(Struct, frozen=True, kw_only=True):
@@ -89,7 +90,7 @@ class Deliveries:
         sent: every attempt, in the order in which they ended.
 
     Raises:
-            ValueError: if the secret is not a string, or is empty.
+        ValueError: if the secret is not a string, or is empty.
     """
 
     def __init__(self, secret: str | None, now: Callable[[], float], *, follows_loop: bool) -> None:
@@ -98,7 +99,7 @@ class Deliveries:
         self.sent: list[SentCallback] = []
         self._key = None if secret is None else secret.encode()
         self._now = now
-        self._longest_sleep = math.inf if follows_loop else LOOK
+        self._longest_sleep = math.inf if follows_loop else CLOCK_POLL_SECONDS
         self._owed: Counter[UUID] = Counter()
         self._batches: dict[UUID, ScriptedBatch] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -135,12 +136,14 @@ class Deliveries:
     async def _run(self, batch: ScriptedBatch) -> None:
         # The same subtraction as in the responses, so that no callback precedes a response that says the same.
         end = batch.ends()
-        while (left := end - (self._now() - batch.created)) > 0:  # noqa: ASYNC110  # a clock has no event
-            await asyncio.sleep(min(max(left, SHORTEST_SLEEP), self._longest_sleep))
+        left = end - (self._now() - batch.created)
+        while left > 0:
+            await asyncio.sleep(min(max(left, SHORTEST_SLEEP_SECONDS), self._longest_sleep))
+            left = end - (self._now() - batch.created)
         body = msgspec.json.encode(_document(batch.snapshot_after(end)))
         # One connection per attempt, no cookies, and no certificate checks, because loopback has no trusted ones.
         connector = aiohttp.TCPConnector(force_close=True, ssl=False)
-        jar, timeout = aiohttp.DummyCookieJar(), aiohttp.ClientTimeout(total=PATIENCE)
+        jar, timeout = aiohttp.DummyCookieJar(), aiohttp.ClientTimeout(total=RECEIVER_TIMEOUT_SECONDS)
         async with aiohttp.ClientSession(connector=connector, cookie_jar=jar, timeout=timeout) as http:
             while self._owed[batch.id]:
                 await self._deliver(http, batch, body)
@@ -154,7 +157,7 @@ class Deliveries:
             self.sent.append(
                 SentCallback(batch_id=batch.id, url=url, body=body, status=status, attempt=attempt),
             )
-            if delay is None or (status is not None and 200 <= status <= 299):  # noqa: PLR2004  # 2xx
+            if delay is None or status in ACCEPTED:
                 return
             await asyncio.sleep(delay)
 

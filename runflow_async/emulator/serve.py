@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+from functools import partial
 from typing import TYPE_CHECKING
 
 from runflow_async.emulator.server import Emulator
@@ -14,10 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["serve"]
 
-
-def print_at_once(line: str) -> None:
-    """Print a line and flush it, so that a pipe does not hold it back."""
-    print(line, flush=True)  # noqa: T201  # what the command is for
+print_at_once = partial(print, flush=True)  # a pipe would hold it back
 
 
 async def serve(
