@@ -11,7 +11,6 @@ from runflow_async._answers.decoding import decode_batch, decode_items
 from runflow_async._answers.lenient import WarnOnce
 from runflow_async._http.paging import iter_pages
 from runflow_async._http.protocol import batch_path, items_path
-from runflow_async._waits.retries import retrying
 from runflow_async.errors import RunflowError
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from runflow_async._answers.decoding import ItemsPage
     from runflow_async._http.transport import Transport
     from runflow_async._lifetime import Lifetime
-    from runflow_async._waits.retries import RetryPolicy
+    from runflow_async._waits.retries import Retries
     from runflow_async.models import Batch, BatchItem
 
 __all__ = ["Reads"]
@@ -35,17 +34,15 @@ class Reads:
     Args:
         lifetime: of the session.
         transport: sends the requests.
-        retry: attempts and backoff.
-        max_retry_after: seconds; a longer `Retry-After` is capped at this.
+        retries: what happens after a failure.
     """
 
-    __slots__ = ("_lifetime", "_max_retry_after", "_retry", "_transport")
+    __slots__ = ("_lifetime", "_retries", "_transport")
 
-    def __init__(self, lifetime: Lifetime, transport: Transport, retry: RetryPolicy, max_retry_after: float) -> None:
+    def __init__(self, lifetime: Lifetime, transport: Transport, retries: Retries) -> None:
         self._lifetime = lifetime
         self._transport = transport
-        self._retry = retry
-        self._max_retry_after = max_retry_after
+        self._retries = retries
 
     async def batch(self, batch_id: UUID) -> Batch:
         """Fetch a batch.
@@ -88,7 +85,7 @@ class Reads:
         return iter_pages(fetch_retrying, known_total, warn)
 
     async def _retrying(self, purpose: str, batch_id: UUID, fetch: Callable[[], Awaitable[T]]) -> T:
-        engine = retrying(self._retry, subject=f"batch {batch_id}", max_retry_after=self._max_retry_after)
+        engine = self._retries.engine(f"batch {batch_id}")
         try:
             with self._lifetime.scope(purpose):
                 return await engine(fetch)

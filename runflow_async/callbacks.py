@@ -10,7 +10,6 @@ import hmac
 import logging
 import re
 from collections import OrderedDict
-from collections.abc import Iterable
 from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,10 +19,10 @@ from aiohttp import web
 from msgspec import Meta, Struct
 
 from runflow_async._answers.lenient import Lenient, WarnOnce
-from runflow_async._arguments import check_count
-from runflow_async._text import Secret, printable
+from runflow_async._arguments.connection import parse_secrets
+from runflow_async._arguments.values import check_count
+from runflow_async._text import printable
 from runflow_async.errors import (
-    ConfigurationError,
     InvalidSignatureError,
     MalformedResponseError,
     SessionClosedError,
@@ -33,6 +32,7 @@ from runflow_async.models import TERMINAL_STATUSES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from runflow_async._text import Secret
     from runflow_async.session import RunflowSession
 
 __all__ = ["BatchCallback", "callback_application", "parse_callback", "verify_signature"]
@@ -43,7 +43,6 @@ REMEMBERED = 10_000
 """How many callbacks are remembered to recognise duplicates."""
 
 _signature = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_surrogate = re.compile("[\ud800-\udfff]")
 
 
 class BatchCallback(Struct, frozen=True, kw_only=True):
@@ -80,20 +79,12 @@ def verify_signature(secrets: str | Sequence[str], body: bytes, signature: str |
             comparison takes constant time.
         ConfigurationError: if there is no secret, or an empty one.
     """
-    keys = _check_secrets(secrets)
+    keys = parse_secrets(secrets)
     if not isinstance(signature, str) or not _signature.fullmatch(signature):
         raise InvalidSignatureError("the callback's Runflow-Signature is missing or not 64 lowercase hex digits")
     matches = [hmac.compare_digest(hmac.new(key.encode(), body, sha256).hexdigest(), signature) for key in keys]
     if not any(matches):
         raise InvalidSignatureError("the callback's signature was not made with any of the secrets")
-
-
-def _check_secrets(secrets: str | Sequence[str]) -> tuple[Secret, ...]:
-    several = not isinstance(secrets, str) and isinstance(secrets, Iterable)
-    texts = tuple(secrets) if several else (secrets,)
-    if not texts or not all(isinstance(text, str) and text and not _surrogate.search(text) for text in texts):
-        raise ConfigurationError("the callback secret must be a non-empty string, or several of them")
-    return tuple(Secret(text) for text in texts)
 
 
 def parse_callback(body: bytes) -> BatchCallback:
@@ -126,7 +117,7 @@ def callback_application(
     """
     max_body = check_count("max_body", max_body)
     application = web.Application()
-    application.router.add_post(path, _Receiver(session, _check_secrets(secrets), max_body).receive)
+    application.router.add_post(path, _Receiver(session, parse_secrets(secrets), max_body).receive)
     return application
 
 

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import os
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from tenacity import wait_random
-
-from runflow_async._arguments import (
-    DEFAULT_BASE_URL,
+from runflow_async._arguments.batches import (
     check_checkpoint,
-    check_count,
-    check_function,
-    check_number,
-    check_seconds,
-    check_type,
-    parse_api_key,
-    parse_base_url,
     parse_batch_id,
     parse_batch_ids,
-    parse_organization_id,
     parse_since,
     parse_since_of_many,
 )
+from runflow_async._arguments.connection import (
+    DEFAULT_BASE_URL,
+    parse_api_key,
+    parse_base_url,
+    parse_organization_id,
+)
+from runflow_async._arguments.values import check_count, check_rate, check_seconds, check_type
 from runflow_async._http.protocol import batch_path, request_headers
 from runflow_async._http.throttle import Throttle
 from runflow_async._http.transport import Transport
@@ -34,10 +29,8 @@ from runflow_async._waits.fleet import BatchesWait
 from runflow_async._waits.one import BatchWait
 from runflow_async._waits.options import WaitOptions
 from runflow_async._waits.registry import Registry
-from runflow_async._waits.retries import RetryPolicy
+from runflow_async._waits.retries import Retries, RetryPolicy
 from runflow_async._waits.run import Run
-from runflow_async.errors import ConfigurationError
-from runflow_async.schedules import check_strategy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -54,8 +47,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RunflowSession"]
 
-CALLBACK_PATIENCE = wait_random(162.0, 180.0)
-"""Seconds between polls while a callback is expected."""
 LARGEST_PAGE = 500
 """The largest page of items that the server returns."""
 
@@ -100,27 +91,25 @@ class RunflowSession:
         max_retry_after: float | timedelta = 120.0,
         retry: RetryPolicy = RetryPolicy(),
     ) -> None:
-        key = api_key if api_key is not None else os.environ.get("RUNFLOW_API_KEY")
-        if key is None:
-            raise ConfigurationError("no API key: pass api_key or set the environment variable RUNFLOW_API_KEY")
+        key = parse_api_key(os.environ.get("RUNFLOW_API_KEY") if api_key is None else api_key)
         organization = organization_id or os.environ.get("RUNFLOW_ORGANIZATION_ID") or None
         self._base_url = parse_base_url(base_url or os.environ.get("RUNFLOW_BASE_URL") or DEFAULT_BASE_URL)
-        self._retry = check_type("retry", retry, RetryPolicy)
-        self._max_retry_after = check_seconds("max_retry_after", max_retry_after)
+        longest_hold = check_seconds("max_retry_after", max_retry_after)
+        self._retries = Retries(check_type("retry", retry, RetryPolicy), longest_hold)
         self._max_connections = check_count("max_connections", max_connections)
         self._lifetime = Lifetime()
-        self._throttle = Throttle(_rate(max_rate), self._max_retry_after)
+        self._throttle = Throttle(check_rate(max_rate), longest_hold)
         self._transport = Transport(
             self._lifetime,
             self._throttle,
             base_url=self._base_url,
-            headers=request_headers(parse_api_key(key), parse_organization_id(organization)),
+            headers=request_headers(key, parse_organization_id(organization)),
             http=http,
             request_timeout=check_seconds("request_timeout", request_timeout),
             max_connections=self._max_connections,
             max_response_bytes=check_count("max_response_bytes", max_response_bytes),
         )
-        self._reads = Reads(self._lifetime, self._transport, self._retry, self._max_retry_after)
+        self._reads = Reads(self._lifetime, self._transport, self._retries)
         self._registry = Registry()
 
     def __repr__(self) -> str:
@@ -168,8 +157,7 @@ class RunflowSession:
               yielded remain valid.
         """
         asked = parse_batch_id(batch_id)
-        if check_count("page_size", page_size) > LARGEST_PAGE:
-            raise ConfigurationError(f"page_size must be at most {LARGEST_PAGE}, not {page_size}")
+        page_size = check_count("page_size", page_size, most=LARGEST_PAGE)
         self._lifetime.check_open()
         return self._reads.items(asked, page_size, lambda: self._items_total(asked))
 
@@ -226,9 +214,12 @@ class RunflowSession:
         """
         asked = parse_batch_id(batch_id)
         earlier = parse_since(since, asked)
-        resumes = _one_of(earlier is not None, checkpoint)
-        options = self._options(timeout, interval, max_outage, until, expect_callback)
-        run = self._make_run(asked, options, earlier, resumes)
+        checkpoint = check_checkpoint(checkpoint, has_since=earlier is not None)
+        options = WaitOptions.check(
+            timeout=timeout, interval=interval, max_outage=max_outage, until=until, expect_callback=expect_callback
+        )
+        self._lifetime.check_open()
+        run = self._make_run(asked, options, earlier, checkpoint)
         return BatchWait(run, f"wait_for_batch({asked})", self._is_closed)
 
     def wait_for_batches(
@@ -264,12 +255,15 @@ class RunflowSession:
 
         If any wait failed, awaiting or iterating it to the end raises an `ExceptionGroup` of their errors.
         """
-        options = self._options(timeout, interval, max_outage, until, expect_callback)
+        options = WaitOptions.check(
+            timeout=timeout, interval=interval, max_outage=max_outage, until=until, expect_callback=expect_callback
+        )
+        self._lifetime.check_open()
         asked = parse_batch_ids(batch_ids)
         earlier = parse_since_of_many(since)
-        resumes = _one_of(bool(earlier), checkpoint)
+        checkpoint = check_checkpoint(checkpoint, has_since=bool(earlier))
         waits = BatchesWait(
-            lambda batch_id: self._make_run(batch_id, options, earlier.get(batch_id), resumes),
+            lambda batch_id: self._make_run(batch_id, options, earlier.get(batch_id), checkpoint),
             self._lifetime.scope("the wait for batches"),
             2 * self._max_connections,
             "wait_for_batches()",
@@ -282,27 +276,6 @@ class RunflowSession:
     def _is_closed(self) -> bool:
         return self._lifetime.closed
 
-    def _options(
-        self,
-        timeout: float | timedelta | None,
-        interval: float | timedelta | wait_base | Callable[[RetryCallState], float] | None,
-        max_outage: float | timedelta,
-        until: Callable[[Batch], bool] | None,
-        expect_callback: bool,
-    ) -> WaitOptions:
-        self._lifetime.check_open()
-        if check_type("expect_callback", expect_callback, bool) and interval is not None:
-            raise ConfigurationError("expect_callback and interval both set how often to poll: pass only one of them")
-        return WaitOptions(
-            patience=CALLBACK_PATIENCE if expect_callback else None,
-            timeout=math.inf if timeout is None else check_seconds("timeout", timeout, zero=True),
-            strategy=check_strategy(interval),
-            max_outage=check_seconds("max_outage", max_outage),
-            until=check_function("until", until, "a function of a Batch"),
-            retry=self._retry,
-            max_retry_after=self._max_retry_after,
-        )
-
     def _make_run(
         self, batch_id: UUID, options: WaitOptions, since: Batch | None, checkpoint: Checkpoint | None
     ) -> Run:
@@ -311,6 +284,7 @@ class RunflowSession:
             partial(self._transport.get, batch_path(batch_id)),
             batch_id,
             options,
+            self._retries,
             request_timeout=self._transport.request_timeout,
             since=since,
             checkpoint=checkpoint,
@@ -332,13 +306,3 @@ class RunflowSession:
         self._lifetime.check_loop()
         nudged = [run.nudge() for run in self._registry.runs(asked)]
         return any(nudged)
-
-
-def _rate(value: float | None) -> float | None:
-    return None if value is None else check_number("max_rate", value, unit="number of requests per second")
-
-
-def _one_of(has_since: bool, checkpoint: Checkpoint | None) -> Checkpoint | None:
-    if has_since and checkpoint is not None:
-        raise ConfigurationError("since and checkpoint both set where to resume: pass only one of them")
-    return check_checkpoint(checkpoint)

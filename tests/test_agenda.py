@@ -53,7 +53,7 @@ def test_a_poll_that_would_be_late_is_drawn_forward_by_a_roundtrip_once():
 def test_what_the_server_asked_for_is_not_drawn_forward():
     agenda = started()
     agenda.answered(0.1)
-    agenda.plan(1050.0, 1.0, asked=60.0)
+    agenda.plan(1050.0, 1.0, retry_after=60.0)
     assert agenda.due == math.inf
 
 
@@ -62,7 +62,7 @@ def test_hurry_polls_now_but_not_before_the_server_allows():
     agenda.plan(1001.0, 50.0)
     agenda.hurry(1002.0)
     assert agenda.due == 1002.0
-    agenda.plan(1002.0, 20.0, asked=10.0)
+    agenda.plan(1002.0, 20.0, retry_after=10.0)
     agenda.hurry(1003.0)
     assert agenda.due == 1012.0
 

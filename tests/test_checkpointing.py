@@ -19,7 +19,7 @@ from runflow_async import (
     SessionClosedError,
     WaitTimeoutError,
 )
-from runflow_async._arguments import parse_batch_id
+from runflow_async._arguments.batches import parse_batch_id
 from runflow_async._waits.fleet import BatchesWait
 from tests.test_fleet import IDS, FleetTransport
 from tests.virtual import BATCH_ID, perform
@@ -299,7 +299,7 @@ class TestLoading:
         started = asyncio.get_running_loop().time()
         transport = perform(SCRIPT)
         wait = waiting(Hanging(), transport, timeout=5)
-        with pytest.raises(WaitTimeoutError, match=r"in 5 s \(checkpoint\.load did not return\)") as caught:
+        with pytest.raises(WaitTimeoutError, match=r"in 5\.0 s \(checkpoint\.load did not return\)") as caught:
             await wait
         assert asyncio.get_running_loop().time() - started == pytest.approx(5, abs=0.01)
         assert (caught.value.batch_id, caught.value.batch, transport.polled_at) == (BATCH_ID, None, [])

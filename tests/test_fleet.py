@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from runflow_async import AuthenticationError, ServerError, SessionClosedError, WaitClosedError
-from runflow_async._arguments import parse_batch_id
+from runflow_async._arguments.batches import parse_batch_id
 from runflow_async._http.replies import Reply
 from runflow_async._waits.fleet import BatchesWait
 from tests.rig import eventually

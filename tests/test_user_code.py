@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from runflow_async import Batch, SessionClosedError, WaitClosedError
-from runflow_async._arguments import parse_batch_id
+from runflow_async._arguments.batches import parse_batch_id
 from runflow_async._waits.fleet import BatchesWait
 from tests.virtual import BATCH_ID, body, perform, play
 

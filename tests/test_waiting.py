@@ -34,7 +34,6 @@ from runflow_async import (
 from runflow_async._answers.lenient import Lenient
 from runflow_async._http.replies import Reply
 from runflow_async._verdict import Verdict
-from runflow_async.session import CALLBACK_PATIENCE
 from tests.virtual import BATCH_ID, body, item_id, line, perform, play
 
 pytestmark = pytest.mark.looptime
@@ -743,7 +742,7 @@ class TestOddAnswers:
 
 class TestExpectingACallback:
     def wait(self, transport, **keywords):
-        return transport.wait(patience=CALLBACK_PATIENCE, **keywords)
+        return transport.wait(expect_callback=True, **keywords)
 
     async def test_polls_rarely_until_it_is_nudged_and_then_as_usual(self):
         transport = perform([[(0.0, "running"), (400.5, "succeeded")]])

@@ -12,9 +12,10 @@ import pytest
 import tenacity
 
 from runflow_async import ConfigurationError, RateLimitError, RetryPolicy, ServerError, wait_adaptive
+from runflow_async._arguments.strategies import parse_interval
 from runflow_async._progress import FIRST_INTERVAL
-from runflow_async._waits.retries import retrying
-from runflow_async.schedules import PollState, check_strategy
+from runflow_async._waits.retries import Retries
+from runflow_async.schedules import PollState
 
 
 def state_after(answers: int) -> PollState:
@@ -79,7 +80,7 @@ needs_wait_exception = pytest.mark.skipif(
 def test_a_strategy_that_looks_at_an_exception_is_refused_because_there_is_none(combine):
     strategy = combine(tenacity.wait_exception(lambda _: 1.0))
     with pytest.raises(ConfigurationError, match="wait_exception finds no exception: pass a strategy of time"):
-        check_strategy(strategy)
+        parse_interval(strategy)
 
 
 async def _late(_: tenacity.RetryCallState) -> float:
@@ -88,7 +89,7 @@ async def _late(_: tenacity.RetryCallState) -> float:
 
 def test_an_async_function_inside_a_combined_strategy_is_refused():
     with pytest.raises(ConfigurationError, match="and a plain `def`"):
-        check_strategy(tenacity.wait_fixed(1) + _late)
+        parse_interval(tenacity.wait_fixed(1) + _late)
 
 
 @pytest.mark.parametrize(
@@ -101,16 +102,16 @@ def test_a_strategy_may_answer_with_any_length_of_time(delay):
 
 
 def test_a_number_is_a_fixed_interval_and_none_the_adaptive_one():
-    assert check_strategy(3)(state_after(7)) == 3.0
-    assert isinstance(check_strategy(None), wait_adaptive)
+    assert parse_interval(3)(state_after(7)) == 3.0
+    assert parse_interval(None) is None
     mine = tenacity.wait_chain(tenacity.wait_fixed(1))
-    assert check_strategy(mine) is mine
+    assert parse_interval(mine) is mine
 
 
 @pytest.mark.parametrize("interval", [0, -1, float("inf"), True, "2", tenacity.wait_fixed, object()])
 def test_anything_else_is_refused(interval):
     with pytest.raises(ConfigurationError, match="interval"):
-        check_strategy(interval)
+        parse_interval(interval)
 
 
 @pytest.mark.parametrize("answer", [-1.0, float("nan"), float("inf"), None, "1"])
@@ -141,7 +142,7 @@ async def delays_of(error: Exception, policy: RetryPolicy) -> list[float]:
         raise error
 
     with pytest.raises(type(error)):
-        await retrying(policy, subject="it", max_retry_after=120.0).copy(sleep=note)(fail)
+        await Retries(policy, 120.0).engine("it").copy(sleep=note)(fail)
     return delays
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import pickle
 from contextlib import suppress
 from functools import cache, partial
@@ -18,10 +17,9 @@ from runflow_async._http.replies import Reply
 from runflow_async._lifetime import Lifetime
 from runflow_async._waits.one import BatchWait
 from runflow_async._waits.options import WaitOptions
-from runflow_async._waits.retries import RetryPolicy
+from runflow_async._waits.retries import Retries, RetryPolicy
 from runflow_async._waits.run import Run
 from runflow_async.errors import BatchFailedError, RunflowError
-from runflow_async.schedules import check_strategy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -94,19 +92,12 @@ class VirtualTransport:
 
     def run(self, batch_id: UUID = BATCH_ID, **keywords: Any) -> Run:
         """The same, to be driven step by step."""
-        options = {
-            "timeout": 3600.0,
-            "max_outage": 300.0,
-            "until": None,
-            "retry": RetryPolicy(),
-            "max_retry_after": 120.0,
-        }
+        keywords = {"timeout": 3600.0, "interval": None, "max_outage": 300.0, "until": None} | keywords
         resuming = {name: keywords.pop(name, None) for name in ("since", "checkpoint")}
-        strategy = check_strategy(keywords.pop("interval", None))
-        options |= {"strategy": strategy} | keywords
-        options["timeout"] = math.inf if options["timeout"] is None else options["timeout"]
+        retries = Retries(keywords.pop("retry", RetryPolicy()), keywords.pop("max_retry_after", 120.0))
+        options = WaitOptions.check(**keywords)
         fetch = partial(self.get, batch_path(batch_id))
-        return Run(self.lifetime, fetch, batch_id, WaitOptions(**options), request_timeout=30.0, **resuming)  # type: ignore[arg-type]
+        return Run(self.lifetime, fetch, batch_id, options, retries, request_timeout=30.0, **resuming)  # type: ignore[arg-type]
 
 
 def look_at_everything(wait: BatchWait) -> None:

@@ -114,16 +114,16 @@ class Agenda:
         if self.outage_started is None:
             self.outage_started = sent_at
 
-    def plan(self, now: float, delay: float, *, asked: float = 0.0) -> None:
+    def plan(self, now: float, delay: float, *, retry_after: float = 0.0) -> None:
         """Set the next poll `delay` seconds from now, drawn forward where its answer would miss the limit.
 
         Args:
             now: this instant.
             delay: seconds.
-            asked: seconds that the server asked for, which nothing may undercut.
+            retry_after: seconds that the server asked for; no poll is earlier.
         """
-        self.due = now + max(delay, asked)
-        self._held_until = now + asked
+        self.due = now + max(delay, retry_after)
+        self._held_until = now + retry_after
         limit = self.limit
         latest = limit - 1.5 * self._roundtrip - MARGIN
         if self.due <= latest:

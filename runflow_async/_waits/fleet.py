@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakMethod, finalize
 
-from runflow_async._arguments import parse_batch_id
+from runflow_async._arguments.batches import parse_batch_id
 from runflow_async._waits.agenda import SLACK
 from runflow_async._waits.alarm import Alarm
 from runflow_async._waits.flights import Flights

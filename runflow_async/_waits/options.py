@@ -1,44 +1,89 @@
-"""What a wait is to do, checked by whoever makes it."""
+"""The keywords of a wait, checked at the call and handed on as one value."""
 
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from msgspec import Struct
-from tenacity import RetryCallState
+from tenacity import RetryCallState, wait_random
 
+from runflow_async._arguments.strategies import parse_interval
+from runflow_async._arguments.values import check_function, check_only_one, check_seconds, check_type
 from runflow_async._usercode import UserCode
-from runflow_async._waits.retries import RetryPolicy
 from runflow_async.errors import ConfigurationError
 from runflow_async.models import Batch
+from runflow_async.schedules import wait_adaptive
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from runflow_async._answers.ledger import Ledger
 
 __all__ = ["WaitOptions"]
 
+DEFAULT_STRATEGY = wait_adaptive()
+CALLBACK_STRATEGY = wait_random(162.0, 180.0)
+"""Seconds between polls while a callback is expected."""
+
 
 class WaitOptions(Struct, frozen=True, kw_only=True):
-    """The checked keywords of a wait; `RunflowSession.wait_for_batch` says what each one means."""
+    """The keywords of a wait; `RunflowSession.wait_for_batch` says what each one means.
+
+    Attributes:
+        timeout: seconds; infinite without a limit.
+        interval: a strategy; None stands for the default.
+    """
 
     timeout: float
-    """Seconds; infinite without a limit."""
-    strategy: Callable[[RetryCallState], float]
-    patience: Callable[[RetryCallState], float] | None = None
-    """Stands in for the strategy until somebody nudges."""
+    interval: Callable[[RetryCallState], float] | None
     max_outage: float
     until: Callable[[Batch], bool] | None
-    retry: RetryPolicy
-    max_retry_after: float
+    expect_callback: bool
+
+    @classmethod
+    def check(
+        cls,
+        *,
+        timeout: float | timedelta | None,
+        interval: float | timedelta | Callable[[RetryCallState], float] | None,
+        max_outage: float | timedelta,
+        until: Callable[[Batch], bool] | None,
+        expect_callback: bool = False,
+    ) -> Self:
+        """Make options of keywords as users pass them.
+
+        Raises:
+            ConfigurationError: if one of them is invalid, or two contradict each other.
+        """
+        check_type("expect_callback", expect_callback, bool)
+        check_only_one("how often to poll", expect_callback=expect_callback, interval=interval is not None)
+        return cls(
+            timeout=math.inf if timeout is None else check_seconds("timeout", timeout, zero=True),
+            interval=parse_interval(interval),
+            max_outage=check_seconds("max_outage", max_outage),
+            until=check_function("until", until, "a function of a Batch"),
+            expect_callback=expect_callback,
+        )
+
+    @property
+    def strategy(self) -> Callable[[RetryCallState], float]:
+        """The strategy that spaces the polls; after a nudge, always."""
+        return DEFAULT_STRATEGY if self.interval is None else self.interval
+
+    @property
+    def strategy_until_nudged(self) -> Callable[[RetryCallState], float]:
+        """The strategy until the first nudge."""
+        return CALLBACK_STRATEGY if self.expect_callback else self.strategy
 
     def ends_early(self, ledger: Ledger) -> bool:
         """Whether `until` holds for the latest snapshot, which is decoded only if there is an `until`.
 
         Raises:
-            ConfigurationError: if it answers with an awaitable.
-            Exception: what it raises.
+            ConfigurationError: if `until` returns an awaitable.
+            Exception: what `until` raises.
         """
         if self.until is None or (batch := ledger.batch) is None:
             return False

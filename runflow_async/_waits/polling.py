@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from runflow_async._http.replies import Reply
     from runflow_async._waits.options import WaitOptions
+    from runflow_async._waits.retries import Retries
     from runflow_async.models import Batch, WaitStats
 
 __all__ = ["Fetch", "Polling"]
@@ -52,6 +53,7 @@ class Polling:
         fetch: one GET of the batch.
         batch_id: the batch.
         options: what to do.
+        retries: what happens after a failure.
         clock: the event loop's; every instant in here is on it.
         utc_now: the wall clock, for the instants at which transitions were observed.
         since: what was delivered earlier.
@@ -67,6 +69,7 @@ class Polling:
         fetch: Fetch,
         batch_id: UUID,
         options: WaitOptions,
+        retries: Retries,
         *,
         clock: Callable[[], float],
         utc_now: Callable[[], datetime],
@@ -77,11 +80,12 @@ class Polling:
         self.agenda = Agenda(options.timeout, options.max_outage)
         self._fetch = fetch
         self._options = options
+        self._retries = retries
         self._clock = clock
         self._utc_now = utc_now
         # The state has the ledger, not this: a cycle would keep a dropped wait until the collector comes.
         self._state = PollState(lambda: ledger.batch)  # what the strategy sees; fed with every valid response
-        self._strategy = options.patience or options.strategy  # after a nudge, always the latter
+        self._strategy = options.strategy_until_nudged
         self._alarm = Alarm()  # rung by a nudge; nothing else ends a pause early
         self._nudged = False  # since the latest poll began
         self._outage: Outage | None = None  # from the first failure to the next valid response
@@ -196,8 +200,7 @@ class Polling:
         else:
             with UserCode("the interval strategy"):
                 delay = self._state.delay(self._strategy)
-            asked = min(reply.retry_after or 0.0, self._options.max_retry_after)
-            self.agenda.plan(now, delay, asked=asked)
+            self.agenda.plan(now, delay, retry_after=self._retries.cap(reply.retry_after))
 
     def _settle(self, now: float) -> None:
         delay = self.ledger.next_settling_delay()
@@ -214,7 +217,7 @@ class Polling:
         age = self.costs.age(now)
         sent_at = self.costs.sent_at
         self.agenda.failed(sent_at)
-        self._outage = outage = self._outage or Outage(now, f"batch {self.ledger.batch_id}", self._options)
+        self._outage = outage = self._outage or Outage(now, f"batch {self.ledger.batch_id}", self._retries)
         delay = outage.failed(error, verdict_of(error, self.costs.polls, age), was_sent=sent_at is not None)
         asked = error.retry_after
         if delay is None or (asked is not None and now + asked > self.agenda.deadline):
@@ -224,7 +227,7 @@ class Polling:
         self.costs.retries += 1
         if asked is None and isinstance(error, NotFoundError) and not self.costs.polls:
             delay = min(delay, JUST_CREATED_SECONDS - age)  # the last of them is made just before it counts
-        self.agenda.plan(now, delay, asked=0.0 if asked is None else delay)
+        self.agenda.plan(now, delay, retry_after=0.0 if asked is None else delay)
         outage.report(error, now, self.agenda.next_poll_at - now)
 
     def _after_settling_failure(self, error: RunflowError, now: float) -> None:

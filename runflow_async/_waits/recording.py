@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runflow_async._arguments import check_type
+from runflow_async._arguments.values import check_type
 from runflow_async._usercode import UserCode
 from runflow_async.models import TERMINAL_STATUSES, Batch
 

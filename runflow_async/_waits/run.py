@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from runflow_async._lifetime import Lifetime
     from runflow_async._waits.options import WaitOptions
     from runflow_async._waits.polling import Fetch
+    from runflow_async._waits.retries import Retries
     from runflow_async.checkpoints import Checkpoint
     from runflow_async.models import Batch, ItemTransition
 
@@ -34,6 +35,7 @@ class Run:
         fetch: one GET of the batch.
         batch_id: the batch.
         options: what to do.
+        retries: what happens after a failure.
         request_timeout: seconds; how long loading may take if the wait's `timeout` is 0, as its one poll may.
         since: what was delivered earlier.
         checkpoint: knows what was delivered earlier, and records what will be.
@@ -67,6 +69,7 @@ class Run:
         fetch: Fetch,
         batch_id: UUID,
         options: WaitOptions,
+        retries: Retries,
         *,
         request_timeout: float,
         since: Batch | None = None,
@@ -74,7 +77,9 @@ class Run:
     ) -> None:
         self.batch_id = batch_id
         self.purpose = f"the wait for batch {batch_id}"
-        self.polling = Polling(fetch, batch_id, options, clock=lifetime.now, utc_now=lifetime.utc_now, since=since)
+        self.polling = Polling(
+            fetch, batch_id, options, retries, clock=lifetime.now, utc_now=lifetime.utc_now, since=since
+        )
         self.error: Exception | None = None
         self.traceback: TracebackType | None = None
         self._lifetime = lifetime

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from typing import TYPE_CHECKING, Protocol, Self
 from uuid import UUID
 
-from runflow_async._arguments import check_type
+from runflow_async._arguments.values import check_type, parse_path
 from runflow_async.checkpoints.jobs import Kind
 from runflow_async.checkpoints.writer import Writer
-from runflow_async.errors import CheckpointError, ConfigurationError
+from runflow_async.errors import CheckpointError
 
 if TYPE_CHECKING:
+    import os
     from types import TracebackType
 
     from runflow_async.models import Batch, ItemTransition
@@ -59,7 +59,7 @@ class SQLiteCheckpoints:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = _parse_path(path)
+        self._path = parse_path(path)
         self._thread: Writer | None = None
 
     async def __aenter__(self) -> Self:
@@ -196,23 +196,3 @@ async def _stop(thread: Writer, cancelled: asyncio.CancelledError | None = None)
         raise cancelled
     if error is not None:
         raise error
-
-
-def _parse_path(path: str | os.PathLike[str]) -> str:
-    """Return the path as text.
-
-    Raises:
-        ConfigurationError: if it can never be the path of a file.
-    """
-    text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else path
-    if not isinstance(text, str):
-        raise ConfigurationError(f"path must be the path of a file, not {type(path).__name__}")
-    if not text or text.startswith((":memory:", "file:")):
-        raise ConfigurationError(f"path must be the path of a file, not {text!r}: only a file survives the process")
-    try:
-        is_possible = b"\0" not in os.fsencode(text)
-    except UnicodeEncodeError:
-        is_possible = False
-    if not is_possible:
-        raise ConfigurationError(f"path {text!r} contains a character that no file name can have")
-    return text

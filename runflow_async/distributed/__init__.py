@@ -14,29 +14,20 @@ a worker dies, Dask runs its shards elsewhere, and they continue from what their
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from distributed import Client
 from distributed.protocol import pickle
 
-from runflow_async._arguments import (
-    check_count,
-    check_function,
-    check_number,
-    check_seconds,
-    check_type,
-    parse_batch_ids,
-    parse_since_of_many,
-)
+from runflow_async._arguments.batches import parse_batch_ids, parse_since_of_many
+from runflow_async._arguments.values import check_count, check_rate, check_type
+from runflow_async._waits.options import WaitOptions
 from runflow_async.distributed.budget import LEAST_RATE
 from runflow_async.distributed.config import SessionConfig
 from runflow_async.distributed.records import ShardPlan
 from runflow_async.distributed.remote import RemoteWait
-from runflow_async.distributed.shard import WaitKeywords
 from runflow_async.distributed.waits import DistributedWait
 from runflow_async.errors import ConfigurationError
-from runflow_async.schedules import check_strategy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -95,33 +86,25 @@ def wait_for_batches(
         raise ConfigurationError("client must be a dask.distributed.Client made with asynchronous=True")
     if client.status not in ("running", "connecting"):
         raise ConfigurationError(f"the client is {client.status}: use a connected one, with `async with Client(...)`")
-    check_type("session", session, SessionConfig)
-    check_function("until", until, "a function of a Batch")
-    order = parse_batch_ids(batch_ids)
-    rate = None if max_rate is None else check_number("max_rate", max_rate, unit="number of requests per second")
-    check_strategy(interval)
+    options = WaitOptions.check(timeout=timeout, interval=interval, max_outage=max_outage, until=until)
     _check_pickles(interval=interval, until=until)
-    plan = ShardPlan(
-        config=session,
-        keywords=WaitKeywords(interval=interval, max_outage=check_seconds("max_outage", max_outage), until=until),
-        timeout=math.inf if timeout is None else check_seconds("timeout", timeout, zero=True),
-        max_rate=rate,
-    )
+    plan = ShardPlan(check_type("session", session, SessionConfig), options, check_rate(max_rate))
+    order = parse_batch_ids(batch_ids)
     earlier = parse_since_of_many(since)
-    return DistributedWait(client, plan, order, _count_shards(shards, len(set(order)), rate), earlier)
+    return DistributedWait(client, plan, order, _count_shards(shards, len(set(order)), plan.max_rate), earlier)
 
 
-def _count_shards(asked: int | None, batches: int, max_rate: float | None) -> int:
-    if asked is None:
+def _count_shards(wanted: int | None, batches: int, max_rate: float | None) -> int:
+    if wanted is None:
         affordable = DEFAULT_SHARDS if max_rate is None else int(max_rate / (2 * LEAST_RATE))
         return max(1, min(DEFAULT_SHARDS, batches, affordable))
-    asked = check_count("shards", asked)
-    if max_rate is not None and max_rate < LEAST_RATE * asked:
+    wanted = check_count("shards", wanted)
+    if max_rate is not None and max_rate < LEAST_RATE * wanted:
         raise ConfigurationError(
-            f"max_rate={max_rate:g} is too small for {asked} shards, which need {LEAST_RATE:g} requests per second "
+            f"max_rate={max_rate:g} is too small for {wanted} shards, which need {LEAST_RATE:g} requests per second "
             "each: pass fewer shards"
         )
-    return asked
+    return wanted
 
 
 def _check_pickles(**arguments: object) -> None:

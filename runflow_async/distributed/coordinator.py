@@ -172,7 +172,7 @@ class Coordinator:
             shard.number,
             key,
             self._plan.config,
-            self._plan.keywords,
+            self._plan.options,
             paced=self._budget is not None,
             key=key,
             pure=False,
@@ -264,7 +264,9 @@ class Coordinator:
                 await self._take(News(shard.number, "", 0, [], ended))
 
     def _tell_timeout(self, batch_id: UUID) -> Ended:
-        error = WaitTimeoutError(batch_id, self._plan.timeout, reason="no worker was waiting for it: add workers")
+        error = WaitTimeoutError(
+            batch_id, self._plan.options.timeout, reason="no worker was waiting for it: add workers"
+        )
         return tell_error(batch_id, error, WaitStats())
 
     async def _spread(self, workers: Sequence[str]) -> None:

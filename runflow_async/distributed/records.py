@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from runflow_async._waits.options import WaitOptions
 from runflow_async.distributed.config import SessionConfig
 from runflow_async.distributed.messages import Stop, encode
-from runflow_async.distributed.shard import WaitKeywords
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,19 +21,17 @@ if TYPE_CHECKING:
 __all__ = ["ShardPlan", "ShardRecord", "choose_moves"]
 
 
-class ShardPlan(Struct, frozen=True, kw_only=True):
+class ShardPlan(Struct, frozen=True):
     """The settings that all shards share.
 
     Attributes:
         config: creates their sessions.
-        keywords: keywords of their waits.
-        timeout: seconds of each wait; infinite without a limit.
+        options: of their waits.
         max_rate: requests per second of all shards together, or None.
     """
 
     config: SessionConfig
-    keywords: WaitKeywords
-    timeout: float
+    options: WaitOptions
     max_rate: float | None
 
 

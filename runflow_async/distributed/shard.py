@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from distributed import get_worker
 from distributed.worker_state_machine import SecedeEvent
-from msgspec import Struct
+from msgspec.structs import asdict
 
 from runflow_async.distributed.channels import WorkerChannel
 from runflow_async.distributed.config import open_session
@@ -35,14 +34,15 @@ from runflow_async.distributed.messages import (
 from runflow_async.models import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from runflow_async._waits.fleet import BatchesWait
     from runflow_async._waits.one import BatchWait
+    from runflow_async._waits.options import WaitOptions
     from runflow_async.distributed.config import SessionConfig, ShardSession
     from runflow_async.models import ItemTransition
 
-__all__ = ["Shard", "WaitKeywords", "run_shard"]
+__all__ = ["Shard", "run_shard"]
 
 GATHERING = 0.05
 """Shortest time between two frames, in seconds."""
@@ -54,16 +54,8 @@ REFUSAL_PAUSE = 0.5
 """Seconds between two reports of a 429; one that follows sooner is the same refusal."""
 
 
-class WaitKeywords(Struct, frozen=True, kw_only=True):
-    """The keywords of the waits that all shards share; see `wait_for_batches`."""
-
-    interval: Any
-    max_outage: float
-    until: Callable[[Batch], bool] | None
-
-
 async def run_shard(
-    run: str, number: int, key: str, config: SessionConfig, keywords: WaitKeywords, *, paced: bool
+    run: str, number: int, key: str, config: SessionConfig, options: WaitOptions, *, paced: bool
 ) -> None:
     """Run a shard as a Dask task: connect it to its consumer and start it.
 
@@ -72,7 +64,7 @@ async def run_shard(
         number: number of the shard.
         key: key of this task.
         config: creates the session.
-        keywords: keywords of the waits.
+        options: options of the waits.
         paced: whether polling has to wait for a grant.
     """
     worker: Any = get_worker()
@@ -85,7 +77,7 @@ async def run_shard(
     async with open_session(config) as session:
         if paced:
             session.throttle.grant(1.0, until=-math.inf)
-        await Shard(number, life, session, keywords, put=frames.put, get=orders.get).run()
+        await Shard(number, life, session, options, put=frames.put, get=orders.get).run()
 
 
 class Shard:
@@ -95,7 +87,7 @@ class Shard:
         number: number of the shard.
         life: identifies this run of it.
         session: sends the polls.
-        keywords: keywords of the waits.
+        options: options of the waits.
         put: sends a frame; returns once there was room for it.
         get: returns the next order.
     """
@@ -105,7 +97,7 @@ class Shard:
         number: int,
         life: str,
         session: ShardSession,
-        keywords: WaitKeywords,
+        options: WaitOptions,
         *,
         put: Callable[[bytes], Awaitable[None]],
         get: Callable[[], Awaitable[bytes]],
@@ -113,7 +105,7 @@ class Shard:
         self._number = number
         self._life = life
         self._session = session
-        self._keywords = keywords
+        self._options = options
         self._put = put
         self._get = get
         self._grant = 0
@@ -179,10 +171,7 @@ class Shard:
         order = await self._assigned
         waits = self._session.wait_for_batches(
             [known.batch_id for known in order.batches],
-            timeout=order.timeout,
-            interval=self._keywords.interval,
-            max_outage=self._keywords.max_outage,
-            until=self._keywords.until,
+            **asdict(self._options) | {"timeout": order.timeout},
             since=[Batch(id=known.batch_id, items=known.items) for known in order.batches if known.items],
         )
         async with waits:

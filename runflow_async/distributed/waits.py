@@ -119,7 +119,7 @@ class DistributedWait(ManyWaits[RemoteWait]):
         await self._halt()
         self._error = None
         if self._deadline is None:
-            self._deadline = asyncio.get_running_loop().time() + self._plan.timeout
+            self._deadline = asyncio.get_running_loop().time() + self._plan.options.timeout
         self._coordinator = Coordinator(
             self._client,
             self._plan,

@@ -1,0 +1,1 @@
+"""All argument checks: what is accepted, what it is converted to, and an error that says what to pass instead."""

@@ -1,0 +1,114 @@
+"""Checks of batch ids, and of what says where to resume."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterable, Iterable, Mapping
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from runflow_async._answers.transitions import UUID_TEXT
+from runflow_async._arguments.values import check_function, check_only_one, check_type, describe
+from runflow_async._text import printable
+from runflow_async.errors import ConfigurationError
+from runflow_async.models import Batch
+
+if TYPE_CHECKING:
+    from runflow_async.checkpoints import Checkpoint
+
+__all__ = ["check_checkpoint", "parse_batch_id", "parse_batch_ids", "parse_since", "parse_since_of_many"]
+
+
+def parse_batch_id(value: UUID | str) -> UUID:
+    """Return the batch id as a UUID, so that it cannot alter the path of a request.
+
+    White space around the text is ignored, because ids are often read from files.
+
+    Raises:
+        ConfigurationError: if `value` is neither a UUID nor the text of one.
+    """
+    if isinstance(value, UUID):
+        return value
+    if isinstance(value, str) and UUID_TEXT.fullmatch(text := value.strip()):
+        return UUID(text)
+    if isinstance(value, Batch):
+        raise ConfigurationError("batch_id must be a UUID or its text, not a Batch: pass its `id`")
+    shown = f"'{printable(value, 60)}'" if isinstance(value, str) else describe(value)
+    raise ConfigurationError(f"batch_id must be a UUID or its text, not {shown}")
+
+
+def parse_batch_ids(values: Iterable[UUID | str]) -> list[UUID]:
+    """Return several batch ids as UUIDs, in their order.
+
+    Raises:
+        ConfigurationError: if `values` is not an iterable of ids; a single id, a string and a `Batch` are not.
+    """
+    if isinstance(values, (str, bytes, bytearray, UUID, Batch)):
+        raise ConfigurationError(
+            f"batch_ids must be several ids, such as a list, not {describe(values)}: pass [batch_id]"
+        )
+    _check_iterable("batch_ids", values, "ids")
+    return [parse_batch_id(value) for value in values]
+
+
+def parse_since(value: Batch | None, batch_id: UUID) -> Batch | None:
+    """Return an earlier snapshot of a batch, or None.
+
+    Raises:
+        ConfigurationError: if it is not a `Batch`, or belongs to another batch.
+    """
+    if value is not None and check_type("since", value, Batch).id not in (None, batch_id):
+        raise ConfigurationError(f"since must be a snapshot of batch {batch_id}, not of {value.id}")
+    return value
+
+
+def parse_since_of_many(values: Iterable[Batch]) -> dict[UUID, Batch]:
+    """Return earlier snapshots, by batch id.
+
+    Raises:
+        ConfigurationError: if `values` is not an iterable of `Batch`, or one of them has no id.
+    """
+    if isinstance(values, Batch):
+        raise ConfigurationError("since must be several snapshots, such as a list, not a Batch: pass [batch]")
+    if isinstance(values, Mapping):
+        raise ConfigurationError("since must be snapshots, not a mapping: pass its `values()`")
+    _check_iterable("since", values, "snapshots")
+    earlier: dict[UUID, Batch] = {}
+    for batch in values:
+        batch_id = check_type("each of since", batch, Batch).id
+        if batch_id is None:
+            raise ConfigurationError("since must hold snapshots with their ids, such as `delivered` of each wait")
+        earlier[batch_id] = batch
+    return earlier
+
+
+def check_checkpoint(value: Checkpoint | None, *, has_since: bool) -> Checkpoint | None:
+    """Return a checkpoint, or None.
+
+    Raises:
+        ConfigurationError: if it lacks an `async def load` or a plain `def record`, or `since` is given too.
+        CheckpointError: if it reports that it is not open.
+    """
+    check_only_one("where to resume", since=has_since, checkpoint=value is not None)
+    if value is None:
+        return None
+    load, record = getattr(value, "load", None), getattr(value, "record", None)
+    if isinstance(value, type) or not (callable(load) and callable(record)):
+        raise ConfigurationError(
+            "checkpoint must be an object with `async def load` and `def record`, such as the one from "
+            f"`async with SQLiteCheckpoints(path) as checkpoint`, not {describe(value)}"
+        )
+    if inspect.isroutine(load) and not inspect.iscoroutinefunction(inspect.unwrap(load)):
+        raise ConfigurationError("checkpoint.load must be an `async def`, because it is awaited")
+    check_function("checkpoint.record", record, "a function of an ItemTransition")
+    check_open = getattr(value, "check_open", None)
+    if check_open is not None:
+        check_open()
+    return value
+
+
+def _check_iterable(name: str, values: object, what: str) -> None:
+    if isinstance(values, AsyncIterable):
+        raise ConfigurationError(f"{name} must be an iterable of {what}, not an async one: pass [x async for x in it]")
+    if not isinstance(values, Iterable):
+        raise ConfigurationError(f"{name} must be an iterable of {what}, such as a list, not {describe(values)}")

@@ -1,0 +1,55 @@
+"""Checks of `interval=`: seconds, or a tenacity wait strategy that needs nothing but time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import tenacity
+from tenacity.wait import wait_chain, wait_combine, wait_fixed
+
+from runflow_async._arguments.values import check_function, check_seconds
+from runflow_async.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import timedelta
+
+    from tenacity import RetryCallState
+
+__all__ = ["parse_interval"]
+
+NEEDS_ERRORS: tuple[type, ...] = (tenacity.wait_exception,) if hasattr(tenacity, "wait_exception") else ()
+"""Strategies that look at an exception; tenacity 9.0 has none."""
+
+
+def parse_interval(
+    value: float | timedelta | Callable[[RetryCallState], float] | None,
+) -> Callable[[RetryCallState], float] | None:
+    """Return the strategy that `interval=` stands for: a number is a fixed interval, None remains None.
+
+    Raises:
+        ConfigurationError: if it is neither a duration nor a function, or a strategy, alone or combined with others,
+            that looks at an exception.
+    """
+    if value is None:
+        return None
+    if not callable(value):
+        return wait_fixed(check_seconds("interval", value))
+    for part in _parts(value):
+        check_function("interval", part, "seconds or an instance of a wait strategy")
+        if isinstance(part, NEEDS_ERRORS):
+            raise ConfigurationError(
+                f"interval is called after valid responses, where {type(part).__name__} finds no exception: "
+                "pass a strategy of time, such as wait_fixed(2); `retry` spaces failed requests"
+            )
+    return value
+
+
+def _parts(strategy: Callable[[RetryCallState], float]) -> Iterator[Callable[[RetryCallState], float]]:
+    yield strategy
+    if isinstance(strategy, wait_combine):
+        parts: tuple[Callable[[RetryCallState], float], ...] = strategy.wait_funcs
+    else:
+        parts = strategy.strategies if isinstance(strategy, wait_chain) else ()
+    for part in parts:
+        yield from _parts(part)
