@@ -5,7 +5,6 @@ An unusable value that no wait depends on becomes None, with a warning, instead 
 
 from __future__ import annotations
 
-import logging
 from typing import Annotated
 from uuid import UUID
 
@@ -33,8 +32,6 @@ __all__ = [
     "decode_items",
     "decode_poll",
 ]
-
-logger = logging.getLogger("runflow_async")
 
 
 class ItemLine(Struct, frozen=True, gc=False):
@@ -93,9 +90,8 @@ _decisive = ("id", "status_code", "items")
 _line_fields = ItemLine.__struct_fields__
 _lines = Lenient(ItemLine, essential=_line_fields, readers={"sequence_index": read_index})
 _handles = Lenient(BatchItemHandle, essential=_line_fields, readers={"sequence_index": read_index})
-_polls = Lenient(PollAnswer, essential=_decisive, readers={"items": _lines.read_list})
-_batches = Lenient(Batch, essential=_decisive, readers={"items": _handles.read_list})
 _items = Lenient(BatchItem, essential=("id",))
+_errors = Lenient(ErrorDetail, essential=("code", "message"))
 
 
 def _read_page_items(text: bytes, where: str, warn: Warn) -> list[BatchItem]:
@@ -105,36 +101,12 @@ def _read_page_items(text: bytes, where: str, warn: Warn) -> list[BatchItem]:
     return items
 
 
-_pages = Lenient(ItemsPage, essential=("items", "next_pq", "next"), readers={"items": _read_page_items})
-_errors = Lenient(ErrorDetail, essential=("code", "message"))
-
-
-def decode_poll(body: bytes, warn: Warn = logger.warning) -> PollAnswer:
-    """Decode what a poll needs.
-
-    Raises:
-        MalformedResponseError: with the path of the first invalid id, status or item. Transient if the body was cut
-            short.
-    """
-    return _polls.decode(body, warn)
-
-
-def decode_batch(body: bytes, warn: Warn = logger.warning) -> Batch:
-    """Decode a whole batch. Accepts every body that `decode_poll` accepts.
-
-    Raises:
-        MalformedResponseError: as for `decode_poll`.
-    """
-    return _batches.decode(body, warn)
-
-
-def decode_items(body: bytes, warn: Warn = logger.warning) -> ItemsPage:
-    """Decode one page of items. Only the ids and the next page are essential.
-
-    Raises:
-        MalformedResponseError: as for `decode_poll`.
-    """
-    return _pages.decode(body, warn)
+decode_poll = Lenient(PollAnswer, essential=_decisive, readers={"items": _lines.read_list}).decode
+"""Decode what a poll needs."""
+decode_batch = Lenient(Batch, essential=_decisive, readers={"items": _handles.read_list}).decode
+"""Decode a whole batch. Accepts every body that `decode_poll` accepts."""
+decode_items = Lenient(ItemsPage, essential=("items", "next_pq", "next"), readers={"items": _read_page_items}).decode
+"""Decode one page of items. Only their ids and the next page are essential."""
 
 
 def decode_error(body: bytes) -> ErrorDetail | None:

@@ -76,7 +76,7 @@ class Lenient(Generic[S]):
         self._loose = msgspec.json.Decoder(_loosened(kind))
         self._types: dict[str, Any] = get_type_hints(kind, include_extras=True)
 
-    def decode(self, body: bytes, warn: Warn) -> S:
+    def decode(self, body: bytes, warn: Warn = logger.warning) -> S:
         """Decode a whole body. Of a repeated JSON key, the last value counts.
 
         Raises:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from runflow_async._arguments.values import check_type
 from runflow_async._usercode import UserCode
-from runflow_async.models import TERMINAL_STATUSES, Batch
+from runflow_async.models import Batch
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -47,7 +47,7 @@ class Recording:
         if earlier is not None:
             check_type("what checkpoint.load returns", earlier, Batch)
             items = earlier.items or ()
-            self.knows_the_end = bool(items) and all(item.status_code in TERMINAL_STATUSES for item in items)
+            self.knows_the_end = bool(items) and all(item.is_terminal for item in items)
         self.is_loaded = True
         return earlier
 
