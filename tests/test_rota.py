@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from runflow_async._waits.rota import PROMPT, WIDEST, Rota
+from runflow_async._waits.rota import FIRST_POLLS_AT_ONCE, LONGEST_SPREAD_SECONDS, Rota
 
 
 def waits(count: int, next_at: float = 5.0, deadline: float = math.inf) -> list:
@@ -30,9 +30,9 @@ def test_the_first_few_are_due_at_once_and_the_others_spread():
         rota.add(wait)
     assert rota.next_at(has_room=True) == math.inf
     rota.spread_new(7.0)
-    assert taken(rota, 7.0) == crowd[:PROMPT]
-    assert len(taken(rota, 7.0 + WIDEST / 2)) == pytest.approx(5_000, rel=0.1)
-    assert len(taken(rota, 7.0 + WIDEST)) > 0
+    assert taken(rota, 7.0) == crowd[:FIRST_POLLS_AT_ONCE]
+    assert len(taken(rota, 7.0 + LONGEST_SPREAD_SECONDS / 2)) == pytest.approx(5_000, rel=0.1)
+    assert len(taken(rota, 7.0 + LONGEST_SPREAD_SECONDS)) > 0
     assert rota.take_due(1e9) is None
 
 

@@ -9,7 +9,7 @@ __all__ = ["Alarm"]
 
 
 class Alarm:
-    """Wakes the one task that sleeps by it; rung while nobody sleeps, it does nothing."""
+    """Wakes the one task that sleeps on it. If nobody sleeps, a ring is lost."""
 
     __slots__ = ("_sleeper",)
 
@@ -17,7 +17,7 @@ class Alarm:
         self._sleeper: asyncio.Future[None] | None = None
 
     async def sleep_until(self, instant: float) -> None:
-        """Return at an instant on the loop's clock, or when it is rung; infinity waits for the ring alone."""
+        """Return at an instant on the event loop's clock, or at a ring; an infinite instant waits for a ring alone."""
         loop = asyncio.get_running_loop()
         self._sleeper = sleeper = loop.create_future()
         timer = loop.call_at(instant, self.ring) if instant < math.inf else None
@@ -29,6 +29,6 @@ class Alarm:
                 timer.cancel()
 
     def ring(self) -> None:
-        """Wake whoever sleeps."""
+        """Wake the task that sleeps."""
         if self._sleeper is not None and not self._sleeper.done():
             self._sleeper.set_result(None)

@@ -1,4 +1,4 @@
-"""Many waits one after the other, as they end."""
+"""Many waits, one after the other, as they end."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ Wait = TypeVar("Wait")
 
 
 class Completions(AsyncIterator[Wait]):
-    """The waits of many in the order in which they end.
+    """Many waits in the order in which they end.
 
     Args:
-        ended: those that have ended; it grows.
-        settle: returns once so many have ended, or all.
-        hand_over: called with a wait once the consumer has come back for the next one.
-        is_old: whether a wait is not to be given, because an earlier run has given it.
+        ended: the waits that have ended so far; it grows.
+        settle: returns once this many have ended, or all.
+        hand_over: called with a wait when the consumer comes back for the next one.
+        is_old: whether to skip a wait, because an earlier process has handed it over.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""An awaitable as the very coroutine of a task, which asyncio drives with `send` and `throw`."""
+"""An awaitable that can itself be the coroutine of a task, which asyncio drives with `send` and `throw`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 
 
 class Drive(Generic[Result]):
-    """One run at a time, in one task. Whoever owns this hands in how a run begins, so that it does not refer back.
+    """One coroutine at a time, in one task. Its owner passes in how it begins, so that this does not refer back to it.
 
     Args:
         purpose: names the owner in the error that a second task gets.
@@ -24,11 +24,11 @@ class Drive(Generic[Result]):
 
     def __init__(self, purpose: str) -> None:
         self._purpose = purpose
-        self._coroutine: Coroutine[Any, Any, Result] | None = None  # None between two runs
-        self._task: asyncio.Task[Any] | None = None  # the one that began the run
+        self._coroutine: Coroutine[Any, Any, Result] | None = None  # None while none has begun
+        self._task: asyncio.Task[Any] | None = None  # the one that began it
 
     def send(self, begin: Callable[[], Coroutine[Any, Any, Result]], value: Any) -> Any:
-        """Run on, from the beginning if there is no run."""
+        """Resume the coroutine, or begin one."""
         coroutine = self._current(begin)
         if coroutine is None:
             raise RuntimeError(f"{self._purpose} is used by two tasks at the same time")
@@ -39,10 +39,10 @@ class Drive(Generic[Result]):
             raise
 
     def throw(self, begin: Callable[[], Coroutine[Any, Any, Result]], *error: Any) -> Any:
-        """Raise inside of the run."""
+        """Raise inside the coroutine."""
         coroutine = self._current(begin)
         if coroutine is None:
-            raise error[0]  # of a task that never got to drive
+            raise error[0]  # the task is not the one that drives
         try:
             return coroutine.throw(*error)
         except BaseException:
@@ -50,13 +50,13 @@ class Drive(Generic[Result]):
             raise
 
     def close(self) -> None:
-        """Give up the run, if there is one."""
+        """Close the coroutine, if one has begun."""
         if self._coroutine is not None:
             self._coroutine.close()
             self._coroutine = None
 
     def _current(self, begin: Callable[[], Coroutine[Any, Any, Result]]) -> Coroutine[Any, Any, Result] | None:
-        """The run, begun if there is none; None if it is another task's."""
+        """Return the coroutine, begun if necessary; None if it belongs to another task."""
         if self._coroutine is None:
             self._coroutine, self._task = begin(), asyncio.current_task()
         return self._coroutine if self._task is asyncio.current_task() else None

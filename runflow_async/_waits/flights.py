@@ -1,6 +1,6 @@
-"""The polls of many waits that are under way, each a task of its own.
+"""The polls in flight, each in a task of its own.
 
-Decides how many there are at a time; which wait is next, and what follows from its poll, is for the fleet to say.
+Decides how many there may be. Which wait is next, and what follows from its poll, is up to the fleet.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ __all__ = ["Flights"]
 
 
 class Flights:
-    """The steps under way, which do not keep their fleet alive.
+    """The steps in flight. They do not keep their fleet alive.
 
     Args:
-        most: how many polls there are at the same time; steps that load from a checkpoint do not count, because one
-            that hangs there must not hold up the others.
-        landed: a method of the fleet; called with the wait, and what its step raised or None, when a step is over.
+        most: number of polls in flight. Steps that load from a checkpoint do not count, because one that hangs must
+            not hold up the others.
+        landed: a method of the fleet, called at the end of each step with the run and what the step raised, or None.
     """
 
     def __init__(self, most: int, landed: Callable[[Run, BaseException | None], None]) -> None:
@@ -43,7 +43,7 @@ class Flights:
         return len(self._tasks) - len(self._loading) < self._most
 
     def start(self, run: Run) -> None:
-        """Take the next step of a wait."""
+        """Start the next step of a wait."""
         if not run.is_loaded:
             self._loading.add(run)
         self._tasks[run] = task = asyncio.create_task(run.step())
@@ -58,13 +58,13 @@ class Flights:
             landed(run, error)
 
     async def stop(self) -> None:
-        """Cancel all; they have left when this returns."""
+        """Cancel all of them, and return when they have ended."""
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     def abandon(self) -> None:
-        """Cancel all, from whichever thread the collector runs in: their fleet was dropped."""
+        """Cancel all of them, because their fleet was dropped; called in the thread of the garbage collector."""
         for task in tuple(self._tasks.values()):
-            with suppress(RuntimeError):  # the loop is closed, and they went with it
+            with suppress(RuntimeError):  # the event loop is closed, and its tasks are gone
                 task.get_loop().call_soon_threadsafe(task.cancel)

@@ -18,32 +18,31 @@ __all__ = ["Recording"]
 
 
 class Recording:
-    """Without a checkpoint there is nothing to load, and nothing is recorded.
+    """What one wait loads and records. Without a checkpoint, nothing.
 
     Attributes:
-        is_loaded: whether there is nothing to load any more.
+        is_loaded: whether nothing is left to load.
         is_on: whether there is a checkpoint.
         knows_the_end: whether every item of what was loaded had ended.
     """
 
-    __slots__ = ("_checkpoint", "_taken", "is_loaded", "is_on", "knows_the_end")
+    __slots__ = ("_checkpoint", "_unrecorded", "is_loaded", "is_on", "knows_the_end")
 
     def __init__(self, checkpoint: Checkpoint | None) -> None:
         self._checkpoint = checkpoint
-        self._taken: ItemTransition | None = None
+        self._unrecorded: ItemTransition | None = None
         self.is_on = checkpoint is not None
         self.is_loaded = checkpoint is None
         self.knows_the_end = False
 
     async def load(self, batch_id: UUID) -> Batch | None:
-        """What earlier runs recorded of a batch; a load that was cut or failed can be made again.
+        """Return what was recorded of a batch earlier. If it was cancelled or failed, it can be called again.
 
         Raises:
-            ConfigurationError: if the checkpoint answers with anything but a `Batch` or None.
+            ConfigurationError: if the checkpoint returns anything but a `Batch` or None.
         """
-        assert self._checkpoint is not None  # noqa: S101  # else it is loaded from the start
         with UserCode("checkpoint.load"):
-            earlier = await self._checkpoint.load(batch_id)
+            earlier = None if self._checkpoint is None else await self._checkpoint.load(batch_id)
         if earlier is not None:
             check_type("what checkpoint.load returns", earlier, Batch)
             items = earlier.items or ()
@@ -51,14 +50,14 @@ class Recording:
         self.is_loaded = True
         return earlier
 
-    def take(self, transition: ItemTransition) -> None:
-        """Note the transition to be recorded next."""
+    def deliver(self, transition: ItemTransition) -> None:
+        """Note the transition that the next `record` records."""
         if self.is_on:
-            self._taken = transition
+            self._unrecorded = transition
 
     def record(self) -> None:
-        """Record the transition that was noted, unless that is done; if it fails, the next call tries again."""
-        if self._checkpoint is not None and self._taken is not None:
+        """Record the transition that was noted, once. If that fails, the next call tries again."""
+        if self._checkpoint is not None and self._unrecorded is not None:
             with UserCode("checkpoint.record"):
-                self._checkpoint.record(self._taken)
-            self._taken = None
+                self._checkpoint.record(self._unrecorded)
+            self._unrecorded = None

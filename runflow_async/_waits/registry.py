@@ -1,4 +1,4 @@
-"""Which waits of a session are for which batch, as long as somebody else holds them."""
+"""The waits of a session by their batch, for as long as somebody else keeps them alive."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ __all__ = ["Registry"]
 
 
 class Registry:
-    """The waits by their batch. A wait that nobody else holds leaves nothing behind."""
+    """Weak references to waits, by batch. A wait that was freed leaves nothing behind."""
 
     def __init__(self) -> None:
         self._entries: dict[UUID, set[_Entry]] = {}
 
     def add(self, run: Run) -> None:
-        """Know a wait for as long as it lives."""
+        """Register a wait until it is freed."""
         entry = _Entry(run, self._forget)
         entry.batch_id = run.batch_id
-        # The collector may forget another one at any moment: an empty set is never the one that is kept.
+        # The collector may remove another entry at any moment, and with the last one the set: never keep an empty set.
         entries = self._entries.get(run.batch_id, set())
         entries.add(entry)
         self._entries[run.batch_id] = entries
 
     def runs(self, batch_id: UUID) -> list[Run]:
-        """Every wait for a batch that is alive."""
-        found = [entry() for entry in tuple(self._entries.get(batch_id, ()))]  # a copy: the same may happen meanwhile
+        """Return every wait for a batch that is alive."""
+        found = [entry() for entry in tuple(self._entries.get(batch_id, ()))]  # a copy, for the same reason
         return [run for run in found if run is not None]
 
     def _forget(self, entry: _Entry) -> None:
@@ -41,7 +41,7 @@ class Registry:
 
 
 class _Entry(ref["Run"]):
-    """A weak reference that knows where it is kept."""
+    """A weak reference that knows its batch."""
 
     __slots__ = ("batch_id",)
 

@@ -193,7 +193,7 @@ class Run:
         transition = self.polling.ledger.next_transition()
         if transition is not None:
             self.polling.costs.transitions += 1
-            self._recording.take(transition)
+            self._recording.deliver(transition)
         return transition
 
     def postpone(self) -> None:
@@ -217,7 +217,7 @@ class Run:
         self.record()
         if self._recording.is_on and self.is_done and self.error is None:
             while (transition := self.polling.ledger.next_transition()) is not None:
-                self._recording.take(transition)
+                self._recording.deliver(transition)
                 self.record()
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Who is to be polled when: the earliest entry of many, where every key has one entry at most."""
+"""The earliest of many instants, with at most one instant per key."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Timetable(Generic[Key]):
         return key in self._entries
 
     def enter(self, key: Key, instant: float) -> None:
-        """Set the instant of a key."""
+        """Set the instant of a key, instead of an earlier one."""
         current = self._entries.get(key)
         if current is None or current[0] != instant:
             self._entries[key] = entry = (instant, next(self._numbers), key)
@@ -36,7 +36,7 @@ class Timetable(Generic[Key]):
             self._sweep()
 
     def discard(self, key: Key) -> None:
-        """Remove the entry of a key, if there is one."""
+        """Remove a key, if it is in here."""
         if self._entries.pop(key, None) is not None:
             self._sweep()
 
@@ -48,7 +48,7 @@ class Timetable(Generic[Key]):
         return self._heap[0][0] if self._heap else math.inf
 
     def pop(self) -> Key:
-        """Remove the earliest entry, looked at with `next_at` before, and return its key."""
+        """Remove and return the key of the earliest instant. Call `next_at` first."""
         key = heapq.heappop(self._heap)[2]
         del self._entries[key]
         return key
