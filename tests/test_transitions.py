@@ -220,6 +220,14 @@ class TestASlowConsumer:
         assert drain(ledger) == [(0, "queued", "running"), (1, None, "running")]
         assert ledger.delivered == ledger.batch
 
+    def test_is_up_to_date_as_soon_as_the_last_change_is_delivered(self):
+        ledger = Ledger(BATCH_ID, None)
+        receive(ledger, "running", "queued", "queued")
+        assert len(drain(ledger, 1)) == 1
+        assert ledger.has_pending
+        assert len(drain(ledger, 1)) == 1
+        assert not ledger.has_pending
+
     def test_gets_nothing_of_a_change_that_was_undone(self):
         ledger = Ledger(BATCH_ID, None)
         receive(ledger, "running", "queued")

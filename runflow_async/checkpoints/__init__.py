@@ -31,7 +31,10 @@ MOST_PENDING = 1_000_000
 
 
 class Checkpoint(Protocol):
-    """What `checkpoint=` of a wait takes: a memory of the delivered transitions that survives restarts."""
+    """What `checkpoint=` of a wait takes: a memory of the delivered transitions that survives restarts.
+
+    If it has a method `check_open()`, that is called when the wait is made, so that it can raise early.
+    """
 
     async def load(self, batch_id: UUID) -> Batch | None:
         """Return what was recorded of a batch, in the form that `since=` takes; None if nothing was.

@@ -60,13 +60,13 @@ class Writer(threading.Thread):
         self.inode: Inode | None = None
         self.is_inherited = False
         self._path = path
-        self._hurry = threading.Event()
-        self._is_abandoned = False
-        self._is_stopping = False
-        self._has_failed = False
-        self._busy_since: float | None = None
-        self._loads: deque[Job] = deque()
-        self._writes: list[Job] = []
+        self._hurry = threading.Event()  # set by every call that waits, so that no group is collected first
+        self._is_abandoned = False  # set by `stop` at once: an attempt to open is the last one
+        self._is_stopping = False  # set once the thread has reached the job STOP
+        self._has_failed = False  # whether the latest write failed for good, and not on a short lock
+        self._busy_since: float | None = None  # when the lock that the latest write met was first met
+        self._loads: deque[Job] = deque()  # calls that are not answered yet
+        self._writes: list[Job] = []  # calls that wait until the backlog is written
 
     def submit(self, kind: Kind, batch_id: UUID = NO_BATCH) -> Future[Any]:
         """Hand over a call; the future receives its answer."""
