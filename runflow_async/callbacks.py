@@ -22,11 +22,7 @@ from runflow_async._answers.lenient import Lenient, WarnOnce
 from runflow_async._arguments.connection import parse_secrets
 from runflow_async._arguments.values import check_count
 from runflow_async._text import printable
-from runflow_async.errors import (
-    InvalidSignatureError,
-    MalformedResponseError,
-    SessionClosedError,
-)
+from runflow_async.errors import InvalidSignatureError, MalformedResponseError, SessionClosedError
 from runflow_async.models import TERMINAL_STATUSES
 
 if TYPE_CHECKING:
@@ -39,8 +35,8 @@ __all__ = ["BatchCallback", "callback_application", "parse_callback", "verify_si
 
 logger = logging.getLogger("runflow_async")
 
-REMEMBERED = 10_000
-"""How many callbacks are remembered to recognise duplicates."""
+MOST_REMEMBERED = 10_000
+"""Number of callbacks that are remembered to recognise duplicates."""
 
 _signature = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -167,5 +163,5 @@ class _Receiver:
         is_awaited = self._session.nudge(callback.batch_id)
         logger.debug("callback of batch %s, awaited: %s", callback.batch_id, is_awaited)
         self._known[seen] = None
-        if len(self._known) > REMEMBERED:
+        if len(self._known) > MOST_REMEMBERED:
             self._known.popitem(last=False)

@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runflow_async import ConfigurationError, InvalidSignatureError, MalformedResponseError, RunflowSession
-from runflow_async.callbacks import REMEMBERED, callback_application, parse_callback, verify_signature
+from runflow_async.callbacks import MOST_REMEMBERED, callback_application, parse_callback, verify_signature
 from tests.rig import eventually
 
 if TYPE_CHECKING:
@@ -305,10 +305,10 @@ class TestApplication:
         application = callback_application(session, SECRET)
         (route,) = application.router.routes()
         known = route.handler.__self__._known
-        known.update({(UUID(int=number), b""): None for number in range(REMEMBERED)})
+        known.update({(UUID(int=number), b""): None for number in range(MOST_REMEMBERED)})
         async with TestServer(application) as server, aiohttp.ClientSession() as http:
             body = callback(UUID(int=1), event="x" * 10**5)
             assert await Receiver(http, str(server.make_url("/"))).post(body, sign(body)) == 200
-        assert len(known) == REMEMBERED
+        assert len(known) == MOST_REMEMBERED
         assert (UUID(int=0), b"") not in known
         assert max(len(event) for _, event in known) == 32

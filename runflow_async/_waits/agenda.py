@@ -1,6 +1,6 @@
-"""When a wait polls next and when it must end: the deadline, the outage, and what the server asked for.
+"""When a wait polls next and when it ends: the deadline, the outage, and what the server asked for.
 
-Pure arithmetic on instants of a monotonic clock; it never looks at a clock itself.
+This is arithmetic on instants of a monotonic clock; it never reads a clock.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import math
 __all__ = ["SLACK", "Agenda"]
 
 SLACK = 0.001
-"""Seconds by which a timer may be early; closer than this counts as reached."""
+"""Seconds by which a timer may fire early; an instant that is closer than this counts as reached."""
 MARGIN = 0.01
-"""Seconds left beside the usual round-trip when the last poll is drawn forward."""
+"""Seconds that are left beside the usual round trip when the last poll is made earlier."""
 
 
 class Agenda:
@@ -26,13 +26,13 @@ class Agenda:
         started: instant of the wait's first step; None before it.
         ended: instant at which the wait ended; None before it.
         deadline: instant at which `timeout` is over.
-        due: instant of the next poll; infinite when no further one could be in time.
-        outage_started: instant from which on no valid response came; None after a good one.
+        due: instant of the next poll; infinite if no further one could be in time.
+        outage_started: instant since which no valid response arrived; None after one.
     """
 
     __slots__ = (
-        "_drawn_for",
         "_held_until",
+        "_hurried_for",
         "_max_outage",
         "_roundtrip",
         "_timeout",
@@ -49,38 +49,38 @@ class Agenda:
         self.ended: float | None = None
         self.deadline = math.inf
         self.due = -math.inf
-        self._timeout = timeout
-        self._unpolled = True
-        self._max_outage = max_outage
         self.outage_started: float | None = None
-        self._held_until = -math.inf
-        self._drawn_for: float | None = None
+        self._timeout = timeout
+        self._max_outage = max_outage
+        self._unpolled = True  # until the first poll has ended
+        self._held_until = -math.inf  # by the server's Retry-After
+        self._hurried_for: float | None = None  # the limit for which a poll was made earlier
         self._roundtrip = 0.0
 
     def start(self, now: float) -> None:
-        """The wait takes its first step now."""
+        """Set the deadline: the wait takes its first step now."""
         self.started = now
         self.deadline = now + self._timeout
 
     def elapsed(self, now: float) -> float:
-        """Seconds from the first step until now, or until the end."""
+        """Return the seconds from the first step until now, or until the end."""
         if self.started is None:
             return 0.0
         return (now if self.ended is None else self.ended) - self.started
 
     @property
     def expires_at(self) -> float:
-        """The deadline; infinite until the one poll of a `timeout` of 0 was made."""
+        """The deadline; with a `timeout` of 0, infinite until its one poll has ended."""
         return math.inf if self._unpolled and self._timeout == 0 else self.deadline
 
     @property
     def limit(self) -> float:
-        """The instant at which the wait ends if nothing good happens before."""
+        """The instant at which the wait ends: its deadline, or the limit of its outage."""
         return min(self.expires_at, self.outage_limit)
 
     @property
     def next_at(self) -> float:
-        """The instant at which there is something to do: to poll, or to end."""
+        """The instant at which there is something to do: to poll, or to end the wait."""
         return min(self.due, self.limit)
 
     @property
@@ -90,7 +90,7 @@ class Agenda:
 
     @property
     def outage_limit(self) -> float:
-        """The instant at which the outage has taken too long; infinite while there is none."""
+        """The instant at which the outage has lasted too long; infinite while there is none."""
         return math.inf if self.outage_started is None else self.outage_started + self._max_outage
 
     def is_over(self, now: float) -> bool:
@@ -102,20 +102,20 @@ class Agenda:
         return now >= self.due - SLACK
 
     def answered(self, roundtrip: float) -> None:
-        """A valid response came: any outage is over."""
+        """Note a valid response: any outage is over."""
         self._unpolled = False
         self.outage_started = None
-        # A peak that fades: one slow answer is remembered for a while, a quick one does not hide it.
+        # A fading maximum: one quick response does not hide that an earlier one was slow.
         self._roundtrip = max(roundtrip, 0.5 * self._roundtrip)
 
     def failed(self, sent_at: float | None) -> None:
-        """A poll failed; the first one in a row that was sent, and did not only queue, starts an outage."""
+        """Note a failed poll: the first one in a row that sent a request starts an outage."""
         self._unpolled = False
         if self.outage_started is None:
             self.outage_started = sent_at
 
     def plan(self, now: float, delay: float, *, retry_after: float = 0.0) -> None:
-        """Set the next poll `delay` seconds from now, drawn forward where its answer would miss the limit.
+        """Set the next poll `delay` seconds from now, or once earlier, if its response would miss the limit.
 
         Args:
             now: this instant.
@@ -128,12 +128,12 @@ class Agenda:
         latest = limit - 1.5 * self._roundtrip - MARGIN
         if self.due <= latest:
             return
-        if latest > now and latest >= self._held_until and self._drawn_for != limit:
+        if latest > now and latest >= self._held_until and self._hurried_for != limit:
             self.due = latest
-            self._drawn_for = limit
+            self._hurried_for = limit
         elif self.due >= limit:
             self.due = math.inf
 
     def hurry(self, now: float) -> None:
-        """Poll as soon as the server allows."""
+        """Move the next poll to the earliest instant that the server allows."""
         self.due = min(self.due, max(now, self._held_until))

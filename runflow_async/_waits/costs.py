@@ -1,4 +1,4 @@
-"""What one wait has cost, counted request by request."""
+"""Count the requests of one wait, and how each of them ended."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["Costs"]
 
 
 class Costs:
-    """The counts of a wait; a context around each poll, which is counted by the way it ends.
+    """The counts of a wait. Each poll runs in it as in a context, and is counted by how it ends.
 
     Attributes:
-        polls: valid responses.
-        retries: failed polls after which another one was planned.
-        transitions: those yielded.
-        sent_at: when the latest poll first sent a request; None if it has sent none.
+        polls: number of valid responses.
+        retries: number of failed polls after which another one was planned.
+        transitions: number of transitions delivered.
+        sent_at: instant at which the latest poll first sent a request; None if it has sent none.
     """
 
     __slots__ = (
@@ -56,7 +56,7 @@ class Costs:
                 self._cut += 1
 
     def count_request(self, now: float) -> None:
-        """The poll sends a request; if it has sent one before, that one found its connection closed."""
+        """Count a request that the poll sends; if it has sent one before, that one found its connection closed."""
         self._requests += 1
         if self.sent_at is None:
             self.sent_at = now
@@ -66,11 +66,11 @@ class Costs:
             self._first_sent_at = now
 
     def age(self, now: float) -> float:
-        """Seconds since the wait's first request; 0 before it."""
+        """Return the seconds since the wait's first request; 0 before it."""
         return 0.0 if self._first_sent_at is None else now - self._first_sent_at
 
     def stats(self, elapsed: float) -> WaitStats:
-        """The counts as the user sees them."""
+        """Return the counts as the user sees them."""
         return WaitStats(
             polls=self.polls,
             requests=self._requests,

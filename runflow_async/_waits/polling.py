@@ -42,7 +42,7 @@ class Fetch(Protocol):
     """One GET of a batch, bounded as `Transport.get` says."""
 
     async def __call__(self, *, sent: Callable[[], None], limit: float, longest: float, deadline: float) -> Reply:
-        """A good answer, or a RunflowError."""
+        """A valid response, or a RunflowError."""
         ...
 
 
@@ -102,7 +102,7 @@ class Polling:
 
     @property
     def outage(self) -> OngoingOutage | None:
-        """The failures in a row up to now; None after a good answer, and before the first one failed."""
+        """The failures in a row up to now; None after a valid response, and before the first one failed."""
         since, error = self.agenda.outage_started, self._last_error
         if since is None or error is None or self.ended:
             return None

@@ -1,12 +1,11 @@
 """The same waits on a Dask cluster, for more batches than one process can poll.
 
-from distributed import Client
-from distributed.protocol import pickle
-from runflow_async.distributed import SessionConfig, wait_for_batches
+    from distributed import Client
+    from runflow_async.distributed import SessionConfig, wait_for_batches
 
-async with Client("tcp://scheduler:8786", asynchronous=True) as client:
-    async for transition in wait_for_batches(client, batch_ids, max_rate=200.0):
-        ...
+    async with Client("tcp://scheduler:8786", asynchronous=True) as client:
+        async for transition in wait_for_batches(client, batch_ids, max_rate=200.0):
+            ...
 
 The batches are divided into shards, coroutine tasks on the workers' own event loops. Dask decides where they run. When
 a worker dies, Dask runs its shards elsewhere, and they continue from what their consumer knows.

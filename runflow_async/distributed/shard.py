@@ -48,8 +48,8 @@ GATHERING = 0.05
 """Shortest time between two frames, in seconds."""
 MOST_PENDING = 2_000
 """Number of unsent transitions at which polling stops."""
-PATIENCE = 30.0
-"""Seconds without a message from the consumer after which it counts as gone."""
+CONSUMER_TIMEOUT_SECONDS = 30.0
+"""Without a message from the consumer for this long, it counts as gone."""
 REFUSAL_PAUSE = 0.5
 """Seconds between two reports of a 429; one that follows sooner is the same refusal."""
 
@@ -155,7 +155,7 @@ class Shard:
 
     async def _watch(self) -> None:
         """Return once the consumer seems to be gone."""
-        while (left := self._heard_at + PATIENCE - self._now()) > 0:  # noqa: ASYNC110  # it moves on meanwhile
+        while (left := self._heard_at + CONSUMER_TIMEOUT_SECONDS - self._now()) > 0:  # noqa: ASYNC110  # it moves on meanwhile
             await asyncio.sleep(left)
 
     def _note_refusal(self, retry_after: float | None) -> None:

@@ -403,7 +403,7 @@ class TestStopped:
 
     @pytest.mark.slow
     async def test_by_a_consumer_that_is_gone_a_shard_ends_by_itself(self, client, emulator, monkeypatch):
-        monkeypatch.setattr(shard, "PATIENCE", 0.5)
+        monkeypatch.setattr(shard, "CONSUMER_TIMEOUT_SECONDS", 0.5)
         waiting = wait_for_batches(client, [emulator.create_scripted_batch(NEVER)], interval=0.05)
         await anext(waiting)
         for task in (waiting._coordinator._receiving, waiting._coordinator._keeping):
