@@ -166,12 +166,12 @@ _offset = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$", re.IGNORECASE)
 
 _NON_NUMBER = b"[1e999]"
 """Valid JSON that no type accepts. It replaces what cannot be read, so that only its own field is lost."""
-_HALF = rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
-_half_pair = re.compile(
+_LONE = rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
+_lone_surrogate = re.compile(
     rb"(?:[^\\]++|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?!"
-    + _HALF
+    + _LONE
     + rb")\\.)*+("
-    + _HALF
+    + _LONE
     + rb")",
     re.DOTALL,
 )
@@ -180,7 +180,7 @@ _non_number = re.compile(rb'(?:[^"NI-]++|"(?:[^"\\]++|\\.)*+"|-(?!Infinity))*+(N
 
 def _repaired(body: bytes, warn: Warn) -> bytes:
     """Replace what many JSON writers send and a strict reader refuses even in a field that it skips."""
-    whole = _replaced(_half_pair, body, rb"\ufffd") if b"\\u" in body else body
+    whole = _replaced(_lone_surrogate, body, rb"\ufffd") if b"\\u" in body else body
     if whole is not body:
         warn("a lone surrogate was replaced by U+FFFD")
     return _replaced(_non_number, whole, _NON_NUMBER) if b"NaN" in whole or b"Infinity" in whole else whole
