@@ -54,19 +54,18 @@ LARGEST_PAGE = 500
 class RunflowSession:
     """A connection pool, a key and a request rate, shared by all batches that are followed through it.
 
-    Use it as `async with RunflowSession() as session`, or call `close()`. It belongs to the event loop on which it is
-    first used. Nothing is sent before the first call.
+    Use it as `async with RunflowSession() as session`, or call `close()`. It belongs to the first event loop on which
+    it is used.
 
     Args:
         api_key: falls back to `RUNFLOW_API_KEY`.
         base_url: falls back to `RUNFLOW_BASE_URL`, then to the production API. Plain http only for loopback hosts.
         organization_id: sent as `X-Organization-Id`; falls back to `RUNFLOW_ORGANIZATION_ID`.
-        http: your own `aiohttp.ClientSession` (proxies, TLS, `trace_configs`); you close it yourself. Without it,
-            proxies, netrc and cookies from the environment are not used. Its `auth=` must be None, because every
-            request carries the key in its `Authorization` header. Exceptions from its middlewares and trace callbacks
-            propagate as those of `until` do; see `wait_for_batch`.
-        request_timeout: seconds for one whole request, including the body; waiting for a free connection of the
-            session does not count.
+        http: your own `aiohttp.ClientSession` (proxies, TLS, `trace_configs`); you close it yourself. Its `auth=` must
+            be None, because every request carries the key in its `Authorization` header. Exceptions from its
+            middlewares and trace callbacks propagate as those of `until` do; see `wait_for_batch`. Without your own
+            session, proxies, netrc and cookies from the environment are not used.
+        request_timeout: seconds for one request, including the body; waiting for a free connection does not count.
         max_connections: requests in flight at the same time.
         max_rate: requests per second of all waits together; None means no limit.
         max_response_bytes: largest body accepted, counted after decompression.
@@ -140,9 +139,8 @@ class RunflowSession:
     def iter_batch_items(self, batch_id: UUID | str, *, page_size: int = LARGEST_PAGE) -> AsyncIterator[BatchItem]:
         """Iterate a batch's items with their inputs and results, in the server's order, each once.
 
-        Pages are fetched one by one as needed and retried like `get_batch`. Leaving the loop early leaves nothing
-        behind. A warning is logged if fewer items arrive than the batch is known to have, according to its pages or
-        to a wait for it in this session.
+        Pages are fetched as needed and retried like `get_batch`. A warning is logged if fewer items arrive than the
+        batch has according to its pages, or to a wait for it in this session.
 
         Args:
             batch_id: a UUID, or its text.
@@ -151,10 +149,7 @@ class RunflowSession:
         Raises:
             ConfigurationError: at once, if an argument is invalid.
             SessionClosedError: at once, or while iterating, if the session is closed.
-
-        The iteration raises:
-            - `RunflowError`: the last error of a page, if it is final or the attempts are used up. Items already
-              yielded remain valid.
+            RunflowError: while iterating: the last error of a page, if it is final or the attempts are used up.
         """
         asked = parse_batch_id(batch_id)
         page_size = check_count("page_size", page_size, most=LARGEST_PAGE)
@@ -181,22 +176,19 @@ class RunflowSession:
 
         Args:
             batch_id: a UUID, or its text.
-            timeout: seconds for the whole wait, from its first step. It is enforced in the middle of a request, a body
-                or a sleep. None means no limit, 0 exactly one poll. If the next poll would come too late, it is made
-                earlier once, so that its response arrives in time. Every duration is a real number of seconds or a
-                `timedelta`.
+            timeout: seconds for the whole wait, from its first step, enforced even in the middle of a request. None
+                means no limit, 0 exactly one poll. If the next poll would come too late, it is made earlier once, so
+                that its response arrives in time. Every duration is a real number of seconds or a `timedelta`.
             interval: seconds between polls, or any tenacity wait strategy; the default is `wait_adaptive()`.
-            max_outage: give up after this many seconds without a valid response. Every valid response resets it.
-            until: a plain function. The wait ends early once it returns True for a snapshot; it ends in any case when
-                the batch is terminal.
+            max_outage: give up after this many seconds without a valid response.
+            until: a plain function. The wait ends early once it returns True for a snapshot.
             since: a `Batch` seen earlier, such as `delivered` of an interrupted wait. Only later changes are yielded.
             expect_callback: set this if something calls `nudge` when the batch ends, such as `callback_application`.
-                Until then the batch is polled about every three minutes, so a lost callback delays the end by that
+                The batch is then polled only about every three minutes, so a lost callback delays the end by that
                 much. Cannot be combined with `interval`.
             checkpoint: records what was delivered and resumes from there, even in another process. Cannot be combined
-                with `since`. A transition is recorded when the loop comes back for the next one; when an `await`
-                returns, everything left is recorded. Its `load` must finish within `timeout`, or within
-                `request_timeout` if `timeout` is 0.
+                with `since`. A transition is recorded when the loop comes back for the next one, the rest when an
+                `await` returns. `load` must finish within `timeout`, or `request_timeout` if `timeout` is 0.
 
         Raises:
             ConfigurationError: at once, if an argument is invalid.
@@ -209,8 +201,8 @@ class RunflowSession:
 
             Each of them carries `batch_id`, the last `batch` and `stats`. Exceptions raised by `until`, a strategy or
             the checkpoint propagate too. Of these, a `StopIteration`, a `StopAsyncIteration` or a `CancelledError`
-            that nobody requested becomes the cause of a `RuntimeError`, because it would look like the end of a loop
-            or a task.
+            that nobody requested would look like the end of a loop or a task, so it becomes the cause of a
+            `RuntimeError`.
         """
         asked = parse_batch_id(batch_id)
         earlier = parse_since(since, asked)
