@@ -23,7 +23,7 @@ from runflow_async._http.replies import Reply
 from runflow_async._http.turns import Turns
 from runflow_async._http.wire import DroppedConnectionError, let_go, retry_after, translate
 from runflow_async._usercode import UserCode
-from runflow_async.errors import SessionClosedError, TransportError
+from runflow_async.errors import RunflowError, SessionClosedError, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -150,32 +150,34 @@ class Transport:
         started = self._lifetime.now()
         async with asyncio.timeout_at(deadline):
             response = await http.get(url, **self._options)
+            if response.status == HTTPStatus.OK:
+                return await self._accept(response, started)
+        raise await self._refusal(response, started, deadline)
+
+    async def _accept(self, response: aiohttp.ClientResponse, started: float) -> Reply:
         try:
-            asked = retry_after(response, self._lifetime.utc_now())
-            if response.status != HTTPStatus.OK:
-                self._heed(response.status, asked, started)
-                body = await self._read_error(response, deadline)
-                raise error_for_status(response.status, response.headers, body, asked)
-            async with asyncio.timeout_at(deadline):
-                body = await read_body(response, self._max_response_bytes)
+            body = await read_body(response, self._max_response_bytes)
         finally:
             let_go(response)
         now = self._lifetime.now()
         self._throttle.answered(now)
+        asked = retry_after(response, self._lifetime.utc_now())
         return Reply(body, asked, now - started, getattr(response, "wire", None))
 
-    def _heed(self, status: int, asked: float | None, started: float) -> None:
-        """Slow down if the server wants fewer requests."""
-        is_busy = status == HTTPStatus.SERVICE_UNAVAILABLE and asked is not None
-        if status == HTTPStatus.TOO_MANY_REQUESTS or is_busy:
-            self._throttle.refused(started, self._lifetime.now(), asked)
-
-    async def _read_error(self, response: aiohttp.ClientResponse, deadline: float) -> bytes:
+    async def _refusal(self, response: aiohttp.ClientResponse, started: float, deadline: float) -> RunflowError:
+        """Return the error that the status stands for, and slow down if the server wants fewer requests."""
+        now, status = self._lifetime.now(), response.status
+        asked = retry_after(response, self._lifetime.utc_now())
+        if status == HTTPStatus.TOO_MANY_REQUESTS or (status == HTTPStatus.SERVICE_UNAVAILABLE and asked is not None):
+            self._throttle.refused(started, now, asked)
         try:
-            async with asyncio.timeout_at(min(deadline, self._lifetime.now() + ERROR_BODY_SECONDS)):
-                return await read_start(response, ERROR_BODY_BYTES)
+            async with asyncio.timeout_at(min(deadline, now + ERROR_BODY_SECONDS)):
+                body = await read_start(response, ERROR_BODY_BYTES)
         except (aiohttp.ClientError, TimeoutError):
-            return b""  # the status says enough
+            body = b""  # the status says enough
+        finally:
+            let_go(response)
+        return error_for_status(status, response.headers, body, asked)
 
     async def close(self) -> None:
         """Close the connections, unless they are the caller's own. A close that was cancelled is finished by the next.
