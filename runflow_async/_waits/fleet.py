@@ -1,7 +1,7 @@
-"""Many waits in one task: which is polled next, and what is delivered.
+"""Many waits in one task: which one is polled next, and what is delivered.
 
-The caller's task keeps the timetable, so that nothing is polled once nobody iterates any more; only the requests in
-flight are tasks. Whoever polls, nudges or closes a wait, the fleet looks at it again and puts it where it belongs.
+Only the requests in flight are tasks of their own, so nothing is polled unless somebody iterates or awaits. Whenever a
+wait was polled, nudged or closed, by whomever, the fleet puts it where it belongs now.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ __all__ = ["BatchesWait"]
 class BatchesWait(ManyWaits[BatchWait]):
     """Many batches, awaited or iterated; made by `RunflowSession.wait_for_batches`.
 
-    Iterated, it yields the transitions of all batches as they come, those of one answer in `sequence_index` order.
-    Awaited, it returns the last batches in input order. Polls are made only while somebody awaits or iterates: after a
-    `break` those in flight end, and no further ones start. A cancelled `anext` leaves it whole. A slow consumer slows
-    the polls; at most one answer per batch is pending.
+    Iterating it yields the transitions of all batches as they arrive, those of one response in `sequence_index` order.
+    Awaiting it returns the last batches in input order. Polls are made only while somebody awaits or iterates: after a
+    `break` those in flight finish, and no others start. After a cancelled `anext` you can continue. A slow consumer
+    slows polling; at most one response per batch is pending.
 
-    When all have ended and some failed, both raise an `ExceptionGroup` of the failures, each with its `batch_id`; what
-    succeeded stays readable in `waits`. Closed before that, it raises `WaitClosedError` when awaited; an iteration is
-    over. A wait that another task uses at the same time is a `RuntimeError`.
+    If some waits failed, awaiting and iterating raise an `ExceptionGroup` at the end, with each failure's `batch_id`.
+    The batches that succeeded remain available in `waits`. After `aclose()`, awaiting raises `WaitClosedError` and
+    iteration is over. Using a wait that another task is using raises `RuntimeError`.
 
     Attributes:
         ended: the waits that have ended, in the order in which they did.
@@ -71,10 +71,10 @@ class BatchesWait(ManyWaits[BatchWait]):
         self._alarm = Alarm()
 
     def add(self, batch_id: UUID | str) -> BatchWait:
-        """Wait for one more batch, also while this runs; a batch that is here already keeps its wait.
+        """Wait for one more batch, even while this is running. A batch that was added before keeps its wait.
 
         Raises:
-            ConfigurationError: if `batch_id` is no UUID.
+            ConfigurationError: if `batch_id` is not a UUID.
             WaitClosedError: if this was closed.
         """
         parsed = parse_batch_id(batch_id)
@@ -91,7 +91,7 @@ class BatchesWait(ManyWaits[BatchWait]):
         return self._waits[parsed]
 
     async def aclose(self) -> None:
-        """End it for good: polls in flight are cancelled and have left when this returns."""
+        """End it for good. Polls in flight are cancelled, and have ended when this returns."""
         await super().aclose()
         for run in self._runs.values():
             await run.close()
@@ -99,7 +99,7 @@ class BatchesWait(ManyWaits[BatchWait]):
     def _deliver(self) -> None:
         if not self._is_iterated:
             self._is_iterated = True
-            for run in self._runs.values():  # what came in while nobody iterated
+            for run in self._runs.values():  # what arrived while nobody iterated
                 if run.has_pending and run not in self._flights:
                     self._place(run)
         self._record()
@@ -137,7 +137,7 @@ class BatchesWait(ManyWaits[BatchWait]):
         super()._raise_failures()
 
     async def _until_news(self) -> None:
-        """Start the polls that are due, and return when one was answered or something changed."""
+        """Start the polls that are due, and return when one has ended or something has changed."""
         self._faults.clear()
         now = asyncio.get_running_loop().time()
         self._rota.spread_new(now)
@@ -156,7 +156,7 @@ class BatchesWait(ManyWaits[BatchWait]):
             self._flights.start(run)
 
     def _landed(self, run: Run, error: BaseException | None) -> None:
-        if error is not None and not run.is_done:  # it is not what the wait ended with
+        if error is not None and not run.is_done:  # not the error that the wait ended with
             self._faults.append(error)
         self._place(run)
 
@@ -166,7 +166,7 @@ class BatchesWait(ManyWaits[BatchWait]):
             self._place(run)
 
     def _place(self, run: Run) -> None:
-        """Put a wait that is not in flight where it belongs now, whoever polled, nudged or closed it."""
+        """Put a wait that is not in flight where it belongs now."""
         if self._closed:
             return
         if run.is_done and run in self._unfinished:
@@ -188,7 +188,7 @@ class BatchesWait(ManyWaits[BatchWait]):
 
 
 def _call_alive(method: Callable[[], Callable[[UUID], None] | None], batch_id: UUID) -> None:
-    # Held by the waits, which their fleet holds: with a strong reference only the cycle collector would free them.
+    # The waits hold this and the fleet holds them: with a strong reference, only the cycle collector would free them.
     alive = method()
     if alive is not None:
         alive(batch_id)

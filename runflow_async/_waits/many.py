@@ -1,6 +1,6 @@
-"""The faces of many waits: merged transitions, one result, waits as they end.
+"""What waits for many batches have in common: merged transitions, one result, waits as they complete.
 
-Decides who may use it and when it is over. How its waits get on, in this process or on others, is for the subclass.
+Decides who may use them and when they are over. Subclasses make the waits progress, in this process or elsewhere.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class ManyWaits(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemTransit
 
     @property
     def waits(self) -> Mapping[UUID, Wait]:
-        """The wait of every batch, by its id; to be looked at, not to be awaited meanwhile."""
+        """The wait of every batch, by its id: to look at, not to await meanwhile."""
         return MappingProxyType(self._waits)
 
     def as_completed(self) -> Completions[Wait]:
@@ -94,7 +94,7 @@ class ManyWaits(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemTransit
         return batches
 
     async def _settle(self, ended: int | None = None) -> None:
-        """Go on until so many batches have ended, by default all; their transitions stay pending."""
+        """Wait until this many batches have ended, by default all. Their transitions stay pending."""
         self._enter()
         self._hold_back()
         while not self._is_over and (ended is None or len(self.ended) < ended):
@@ -102,7 +102,7 @@ class ManyWaits(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemTransit
             self._hold_back()
 
     async def aclose(self) -> None:
-        """End it for good: nothing of it runs any more when this returns."""
+        """End it for good. When this returns, nothing of it is running."""
         self._note_use()
         self._closed = True
         await self._scope.interrupt(WaitClosedError())
@@ -142,27 +142,27 @@ class ManyWaits(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemTransit
 
     @abstractmethod
     def _deliver(self) -> None:
-        """The consumer iterates: it has come back for more, and what is pending is wanted."""
+        """Make pending transitions available, because the consumer iterates and has come back for more."""
 
     @abstractmethod
     def _hold_back(self) -> None:
-        """The consumer does not iterate: what is pending waits for later, in little room."""
+        """Keep pending transitions for later, in little memory, because the consumer does not iterate."""
 
     @abstractmethod
     def _next_transition(self) -> ItemTransition | None:
-        """Deliver the next transition that is pending, or None."""
+        """Deliver and return the next pending transition, if there is one."""
 
     @abstractmethod
     async def _until_news(self) -> None:
-        """Go on until there is news: a transition, an end, a change from outside."""
+        """Make the waits progress until something has changed: a transition, an end, a nudge."""
 
     @abstractmethod
     async def _halt(self) -> None:
-        """Stop what goes on in the background, until the next `_until_news`; it has stopped when this returns."""
+        """Stop everything in the background until the next `_until_news`, and return when it has stopped."""
 
     def _hand_over(self, wait: Wait) -> None:
-        """The consumer has the wait's last batch."""
+        """Note that the consumer has the wait's last batch."""
 
     def _was_handed_over(self, _wait: Wait) -> bool:
-        """Whether an earlier run handed over this very end."""
+        """Whether an earlier process handed over this very end."""
         return False

@@ -22,10 +22,10 @@ __all__ = ["BatchWait"]
 class BatchWait(WarnsIfUnused, HasOutcome, Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
     """One batch, awaited or iterated; made by `RunflowSession.wait_for_batch`, which says what it raises.
 
-    Awaited, it returns the last `Batch`. Iterated, it yields every change of every item's status, in
-    `sequence_index` order within one answer. Nothing runs before that and everything runs in the caller's task;
-    no connection is held between two polls. Breaking out of `async for` or cancelling `anext` leaves it whole: go
-    on iterating, or await it. Awaiting again gives the same batch, or raises the same error.
+    Awaiting it returns the last `Batch`. Iterating it yields every change of every item's status, in
+    `sequence_index` order within one response. Nothing runs before that, and everything runs in the caller's task;
+    no connection is held between two polls. After leaving an `async for`, or after a cancelled `anext`, you can
+    continue to iterate, or await it. Awaiting it again returns the same batch, or raises the same error.
 
     Attributes:
         batch_id: the batch that is waited for.
@@ -45,7 +45,7 @@ class BatchWait(WarnsIfUnused, HasOutcome, Coroutine[Any, Any, Batch], AsyncIter
     if not TYPE_CHECKING:  # checkers would take every name for one that is there
 
         def __getattr__(self, name: str) -> Any:
-            """Only called for what is not there; an attribute of the `Batch`, most often."""
+            """Called for unknown names only; most often one is an attribute of the `Batch`."""
             kind = type(self).__name__
             message = f"{kind!r} object has no attribute {name!r}"
             if not name.startswith("_") and hasattr(Batch, name):
@@ -54,12 +54,12 @@ class BatchWait(WarnsIfUnused, HasOutcome, Coroutine[Any, Any, Batch], AsyncIter
 
     @property
     def __name__(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]  # of one object
-        """Names the task that it is the coroutine of."""
+        """The name of the task whose coroutine it is."""
         return f"wait_for_batch {self.batch_id}"
 
     @property
     def batch(self) -> Batch | None:
-        """The latest snapshot; None before the first answer."""
+        """The latest snapshot; None before the first response."""
         return self._run.polling.ledger.batch
 
     @property
@@ -114,7 +114,7 @@ class BatchWait(WarnsIfUnused, HasOutcome, Coroutine[Any, Any, Batch], AsyncIter
         return self._run.traceback
 
     def nudge(self) -> bool:
-        """Poll now rather than when it was planned; whether there still was something to poll for."""
+        """Poll as soon as the server allows. Return whether there was still something to poll for."""
         return self._run.nudge()
 
     async def _complete(self) -> Batch:
@@ -141,7 +141,7 @@ class BatchWait(WarnsIfUnused, HasOutcome, Coroutine[Any, Any, Batch], AsyncIter
         return self._drive.throw(self._complete, *error)
 
     def close(self) -> None:
-        """Give up as the coroutine of a task; the wait itself can still be used. `aclose()` ends it."""
+        """Stop as the coroutine of a task. The wait itself can still be used; `aclose()` ends it."""
         self._note_use()
         self._drive.close()
 
@@ -162,12 +162,12 @@ class BatchWait(WarnsIfUnused, HasOutcome, Coroutine[Any, Any, Batch], AsyncIter
             except Exception as error:
                 if run.is_own_close(error):
                     break
-                if not (run.is_done and run.has_pending):  # what the last answer brought is delivered first
+                if not (run.is_done and run.has_pending):  # what the last response brought is delivered first
                     raise
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """End the wait for good; whoever is waiting in it leaves first. Afterwards iteration is over."""
+        """End the wait for good. A task that waits in it leaves first; afterwards iteration is over."""
         self._note_use()
         await self._run.close()
 

@@ -1,6 +1,6 @@
-"""One wait as it is driven: step by step, by its own face, a fleet, or both in turn.
+"""One wait as it is driven: step by step, by `BatchWait`, by a fleet, or by both in turn.
 
-Decides what a step is, how a wait ends and what is recorded. Which step comes next is up to whoever drives it.
+Decides what a step is, how the wait ends and what is recorded. When to take a step is up to the caller.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ __all__ = ["Run"]
 
 
 class Run:
-    """The course of one wait. One task at a time takes its steps; a cancelled step changes nothing.
+    """The steps of one wait, taken by one task at a time. A cancelled step changes nothing.
 
     Args:
         lifetime: the session's, which can end this.
         fetch: one GET of the batch.
         batch_id: the batch.
-        options: what to do.
+        options: the keywords of the wait.
         retries: what happens after a failure.
-        request_timeout: seconds; how long loading may take if the wait's `timeout` is 0, as its one poll may.
+        request_timeout: seconds that loading may take if the wait's `timeout` is 0; its one poll may take as long.
         since: what was delivered earlier.
-        checkpoint: knows what was delivered earlier, and records what will be.
+        checkpoint: loads what was delivered earlier, and records what is delivered from now on.
 
     Attributes:
         batch_id: the batch.
         purpose: names the wait in errors.
         polling: the polls; its `ledger` has what they said.
-        error: what ended the wait; None while it runs and if it ended well.
-        traceback: of that error, at the moment when it ended the wait.
+        error: the error that ended the wait; None while it runs, and if it succeeded.
+        traceback: that error's traceback when it ended the wait.
     """
 
     __slots__ = (
@@ -91,7 +91,7 @@ class Run:
 
     @property
     def is_done(self) -> bool:
-        """Whether the wait has ended, well or badly; transitions may still be pending."""
+        """Whether the wait has ended, successfully or not. Transitions may still be pending."""
         return self.polling.ended
 
     @property
@@ -121,12 +121,12 @@ class Run:
 
     @property
     def was_handed_over(self) -> bool:
-        """Whether it ended well, and an earlier run delivered that very end: all items had ended, and none differs."""
+        """Whether an earlier process delivered this very end: the wait succeeded, and no item has changed since."""
         is_news = self.polling.costs.transitions > 0 or self.has_pending
         return self._recording.knows_the_end and self.is_done and self.error is None and not is_news
 
     def watch(self, on_change: Callable[[], None]) -> None:
-        """Have a function called after every step, nudge and close, whoever made it."""
+        """Call a function after every step, nudge and close, whoever made it."""
         self._on_change = on_change
 
     def _notify(self) -> None:
@@ -134,7 +134,7 @@ class Run:
             self._on_change()
 
     def check_free(self) -> None:
-        """Raise RuntimeError if another task, or another event loop, is in here."""
+        """Raise RuntimeError if another task takes a step, or if the event loop is another one."""
         self._scope.check_free()
 
     async def step(self) -> None:
@@ -173,15 +173,15 @@ class Run:
         if not self.is_done:
             self.polling.end()
             self.error, self.traceback = error, error.__traceback__
-        # Where `close` cuts a poll it comes twice, and the cut is counted in between.
-        # One of another wait may have come out of a function of the user's.
+        # If `close` cuts a poll, this is called twice, and the cut is counted in between.
+        # An error with the id of another batch came out of a function of the user's: it stays as it is.
         if error is self.error and isinstance(error, RunflowError) and error.batch_id in (None, self.batch_id):
             error.batch_id = self.batch_id
             error.batch = self.polling.ledger.batch
             error.stats = self.polling.stats
 
     def nudge(self) -> bool:
-        """Poll as soon as the server allows; whether there still was something to poll for."""
+        """Poll as soon as the server allows. Return whether there was still something to poll for."""
         if self.is_done:
             return False
         if self.polling.nudge():
@@ -189,7 +189,7 @@ class Run:
         return True
 
     def next_transition(self) -> ItemTransition | None:
-        """Deliver the next transition that is pending, or None."""
+        """Deliver and return the next pending transition, if there is one."""
         transition = self.polling.ledger.next_transition()
         if transition is not None:
             self.polling.costs.transitions += 1
@@ -197,22 +197,22 @@ class Run:
         return transition
 
     def postpone(self) -> None:
-        """Let go of worked-out transitions while nobody wants them; none is lost."""
+        """Drop the computed list of pending transitions while nobody wants it; it is computed again when needed."""
         self.polling.ledger.postpone()
 
     def record(self) -> None:
-        """Record the transition delivered last: its consumer has come back for more.
+        """Record the last transition delivered, because its consumer has come back for more.
 
         Raises:
-            Exception: of the checkpoint; the record is tried again with the next call.
+            Exception: of the checkpoint; the next call tries again.
         """
         self._recording.record()
 
     def hand_over(self) -> None:
-        """Record all that is still pending of a wait that ended well: its consumer has the last batch.
+        """Record everything pending of a wait that succeeded, because its consumer has the last batch.
 
         Raises:
-            Exception: of the checkpoint; the rest is recorded with the next call.
+            Exception: of the checkpoint; the next call records the rest.
         """
         self.record()
         if self._recording.is_on and self.is_done and self.error is None:
@@ -221,7 +221,7 @@ class Run:
                 self.record()
 
     async def close(self) -> None:
-        """End the wait for good; a task that is in a step has left when this returns."""
+        """End the wait for good, and return when a task that was in a step has left it."""
         self._lifetime.check_loop()
         if self._closed is None:
             self._closed = WaitClosedError(self.batch_id)
@@ -231,9 +231,9 @@ class Run:
 
     @property
     def is_closed(self) -> bool:
-        """Whether `close` was called, be it before or after the end."""
+        """Whether `close` was called, before or after the end."""
         return self._closed is not None
 
     def is_own_close(self, error: Exception) -> bool:
-        """Whether an error is the one of `close`; by identity, for a function of the user may raise another wait's."""
+        """Whether an error is the one of `close`. Compared by identity: `until` may raise the one of another wait."""
         return error is self._closed
