@@ -1,6 +1,6 @@
-"""The loop: poll when it is time, take in the answer, decide when to poll next, until the batch has ended.
+"""The loop: poll when it is time, read the response, decide when to poll next, until the batch has ended.
 
-Knows nothing of HTTP but "get bytes or raise", and nothing of items but what the ledger makes of an answer.
+Of HTTP it knows "get bytes or raise", and of items what the ledger reads from a response.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Fetch(Protocol):
 
 
 class Polling:
-    """The polls of one wait, one `step` after the other, in whoever's task takes the steps.
+    """The polls of one wait, one `step` after the other, in the task of whoever calls it.
 
     Args:
         fetch: one GET of the batch.
@@ -59,9 +59,9 @@ class Polling:
         since: what was delivered earlier.
 
     Attributes:
-        ledger: what the answers said.
-        costs: what was counted; transitions are counted by whoever yields them.
-        agenda: when to poll next, and when to end. A cancelled step leaves it as it was.
+        ledger: what the responses said.
+        costs: what was counted; whoever delivers transitions counts them.
+        agenda: when to poll next, and when to end. A cancelled step does not change it.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Polling:
 
     @property
     def ended(self) -> bool:
-        """Whether there is nothing left to poll for."""
+        """Whether the last poll was made."""
         return self.agenda.ended is not None
 
     @property
@@ -109,7 +109,7 @@ class Polling:
         return OngoingOutage(since, self.agenda.outage_limit, error)
 
     def nudge(self) -> bool:
-        """Poll as soon as the server allows, and once more if a poll is under way; False if that is so already."""
+        """Poll as soon as the server allows, and again if a poll is in flight. Return False if that was due anyway."""
         if self._nudged:
             return False
         self._nudged = True
@@ -119,21 +119,21 @@ class Polling:
         return True
 
     def end(self) -> None:
-        """Poll no more."""
+        """Stop polling."""
         self.agenda.ended = self._clock()
         self.ledger.report_missing()
 
     def start(self) -> float:
-        """Start the clock of the wait, unless it runs; the instant at which it was started."""
+        """Start the wait's clock, unless it has started. Return the instant at which it did."""
         if self.agenda.started is None:
             self._state.start_time = self._clock()
             self.agenda.start(self._state.start_time)
         return self._state.start_time
 
     async def step(self) -> None:
-        """Wait until it is time, poll once, and take in what comes back.
+        """Wait until it is time, poll once, and read the response.
 
-        Cancelled in any place, it leaves the schedule and all that is known as they were.
+        If it is cancelled, wherever that happens, the schedule and all that is known stay as they were.
 
         Raises:
             RunflowError: what ends the wait.
@@ -166,7 +166,7 @@ class Polling:
             raise self._limit_error() from self._last_error
 
     async def _poll(self) -> Reply:
-        # If nobody stepped while the outage's limit went by, the attempt that was due is made all the same.
+        # If no step was taken until the outage's limit had passed, the attempt that was due is still made.
         agenda = self.agenda
         return await self._fetch(
             sent=lambda: self.costs.count_request(self._clock()),
@@ -226,7 +226,7 @@ class Polling:
             raise self._limit_error() from self._last_error
         self.costs.retries += 1
         if asked is None and isinstance(error, NotFoundError) and not self.costs.polls:
-            delay = min(delay, JUST_CREATED_SECONDS - age)  # the last of them is made just before it counts
+            delay = min(delay, JUST_CREATED_SECONDS - age)  # the last one is made just before a 404 counts
         self.agenda.plan(now, delay, retry_after=0.0 if asked is None else delay)
         outage.report(error, now, self.agenda.next_poll_at - now)
 
