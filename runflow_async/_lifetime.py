@@ -31,21 +31,24 @@ class Lifetime:
         wrong_loop: message of the error on any other event loop.
 
     Attributes:
-        closed: whether it was closed. It is never opened again.
         entered: the scopes that contain a task.
     """
 
-    __slots__ = ("_loop", "_wrong_loop", "closed", "entered")
+    __slots__ = ("_is_closed", "_loop", "_wrong_loop", "entered")
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None, wrong_loop: str = WRONG_LOOP) -> None:
         self._loop = loop
         self._wrong_loop = wrong_loop
-        self.closed = False
+        self._is_closed = False
         self.entered: set[Scope] = set()
+
+    def is_closed(self) -> bool:
+        """Whether it was closed. It is never opened again."""
+        return self._is_closed
 
     def check_open(self) -> None:
         """Raise SessionClosedError if it was closed."""
-        if self.closed:
+        if self._is_closed:
             raise SessionClosedError
 
     def check_loop(self) -> None:
@@ -77,10 +80,10 @@ class Lifetime:
             release: not called if the event loop was closed already, because its connections went with it.
         """
         if self._loop is not None and self._loop.is_closed():
-            self.closed = True
+            self._is_closed = True
             return
         self.check_loop()
-        self.closed = True
+        self._is_closed = True
         # First everything that does not suspend, so that a close that is cancelled at once has closed all the same.
         for scope in tuple(self.entered):
             scope.end(SessionClosedError())

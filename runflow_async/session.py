@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from runflow_async._arguments.batches import (
@@ -13,24 +12,16 @@ from runflow_async._arguments.batches import (
     parse_since,
     parse_since_of_many,
 )
-from runflow_async._arguments.connection import (
-    DEFAULT_BASE_URL,
-    parse_api_key,
-    parse_base_url,
-    parse_organization_id,
-)
+from runflow_async._arguments.connection import DEFAULT_BASE_URL, parse_api_key, parse_base_url, parse_organization_id
 from runflow_async._arguments.values import check_count, check_rate, check_seconds, check_type
-from runflow_async._http.protocol import batch_path, request_headers
+from runflow_async._http.protocol import request_headers
 from runflow_async._http.throttle import Throttle
 from runflow_async._http.transport import Transport
 from runflow_async._lifetime import Lifetime
 from runflow_async._reads import Reads
-from runflow_async._waits.fleet import BatchesWait
-from runflow_async._waits.one import BatchWait
 from runflow_async._waits.options import WaitOptions
-from runflow_async._waits.registry import Registry
 from runflow_async._waits.retries import Retries, RetryPolicy
-from runflow_async._waits.run import Run
+from runflow_async._waits.waits import Waits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -42,6 +33,8 @@ if TYPE_CHECKING:
     from tenacity import RetryCallState
     from tenacity.wait import wait_base
 
+    from runflow_async._waits.fleet import BatchesWait
+    from runflow_async._waits.one import BatchWait
     from runflow_async.checkpoints import Checkpoint
     from runflow_async.models import Batch, BatchItem
 
@@ -54,8 +47,7 @@ LARGEST_PAGE = 500
 class RunflowSession:
     """A connection pool, a key and a request rate, shared by all batches that are followed through it.
 
-    Use it as `async with RunflowSession() as session`, or call `close()`. It belongs to the first event loop on which
-    it is used.
+    Use it as `async with RunflowSession() as session`, or call `close()`. It belongs to one event loop.
 
     Args:
         api_key: falls back to `RUNFLOW_API_KEY`.
@@ -94,8 +86,8 @@ class RunflowSession:
         organization = organization_id or os.environ.get("RUNFLOW_ORGANIZATION_ID") or None
         self._base_url = parse_base_url(base_url or os.environ.get("RUNFLOW_BASE_URL") or DEFAULT_BASE_URL)
         longest_hold = check_seconds("max_retry_after", max_retry_after)
-        self._retries = Retries(check_type("retry", retry, RetryPolicy), longest_hold)
-        self._max_connections = check_count("max_connections", max_connections)
+        retries = Retries(check_type("retry", retry, RetryPolicy), longest_hold)
+        max_connections = check_count("max_connections", max_connections)
         self._lifetime = Lifetime()
         self._throttle = Throttle(check_rate(max_rate), longest_hold)
         self._transport = Transport(
@@ -105,14 +97,14 @@ class RunflowSession:
             headers=request_headers(key, parse_organization_id(organization)),
             http=http,
             request_timeout=check_seconds("request_timeout", request_timeout),
-            max_connections=self._max_connections,
+            max_connections=max_connections,
             max_response_bytes=check_count("max_response_bytes", max_response_bytes),
         )
-        self._reads = Reads(self._lifetime, self._transport, self._retries)
-        self._registry = Registry()
+        self._reads = Reads(self._lifetime, self._transport, retries)
+        self._waits = Waits(self._lifetime, self._transport, retries, 2 * max_connections)
 
     def __repr__(self) -> str:
-        return f"<RunflowSession {self._base_url}{' closed' if self._lifetime.closed else ''}>"
+        return f"<RunflowSession {self._base_url}{' closed' if self._lifetime.is_closed() else ''}>"
 
     async def __aenter__(self) -> Self:
         self._lifetime.check_open()
@@ -139,8 +131,7 @@ class RunflowSession:
     def iter_batch_items(self, batch_id: UUID | str, *, page_size: int = LARGEST_PAGE) -> AsyncIterator[BatchItem]:
         """Iterate a batch's items with their inputs and results, in the server's order, each once.
 
-        Pages are fetched as needed and retried like `get_batch`. A warning is logged if fewer items arrive than the
-        batch has according to its pages, or to a wait for it in this session.
+        Pages are fetched as needed and retried like `get_batch`. A warning is logged if items are missing at the end.
 
         Args:
             batch_id: a UUID, or its text.
@@ -154,11 +145,7 @@ class RunflowSession:
         asked = parse_batch_id(batch_id)
         page_size = check_count("page_size", page_size, most=LARGEST_PAGE)
         self._lifetime.check_open()
-        return self._reads.items(asked, page_size, lambda: self._items_total(asked))
-
-    def _items_total(self, batch_id: UUID) -> int | None:
-        batches = (run.polling.ledger.batch for run in self._registry.runs(batch_id))
-        return next((batch.items_total for batch in batches if batch is not None), None)
+        return self._reads.items(asked, page_size, lambda: self._waits.items_total(asked))
 
     def wait_for_batch(
         self,
@@ -184,8 +171,7 @@ class RunflowSession:
             until: a plain function. The wait ends early once it returns True for a snapshot.
             since: a `Batch` seen earlier, such as `delivered` of an interrupted wait. Only later changes are yielded.
             expect_callback: set this if something calls `nudge` when the batch ends, such as `callback_application`.
-                The batch is then polled only about every three minutes, so a lost callback delays the end by that
-                much. Cannot be combined with `interval`.
+                Until then the batch is polled only about every three minutes. Cannot be combined with `interval`.
             checkpoint: records what was delivered and resumes from there, even in another process. Cannot be combined
                 with `since`. A transition is recorded when the loop comes back for the next one, the rest when an
                 `await` returns. `load` must finish within `timeout`, or `request_timeout` if `timeout` is 0.
@@ -193,16 +179,14 @@ class RunflowSession:
         Raises:
             ConfigurationError: at once, if an argument is invalid.
             SessionClosedError: at once, or while waiting, if the session is closed.
+            WaitTimeoutError: while waiting: `timeout` expired; the batch keeps running on the server.
+            OutageError: while waiting: `max_outage` expired; its cause is the last error.
+            RunflowError: while waiting: a failure that a retry cannot fix, such as a `StatusError`, `CertificateError`
+                or `MalformedResponseError`.
 
-        The wait itself raises:
-            - `WaitTimeoutError`: `timeout` expired; the batch keeps running on the server.
-            - `OutageError`: `max_outage` expired; its cause is the last error.
-            - `StatusError`, `CertificateError`, `MalformedResponseError`: failures that a retry cannot fix.
-
-            Each of them carries `batch_id`, the last `batch` and `stats`. Exceptions raised by `until`, a strategy or
-            the checkpoint propagate too. Of these, a `StopIteration`, a `StopAsyncIteration` or a `CancelledError`
-            that nobody requested would look like the end of a loop or a task, so it becomes the cause of a
-            `RuntimeError`.
+        Errors of the wait carry `batch_id`, the last `batch` and `stats`. Exceptions raised by `until`, a strategy or
+        the checkpoint propagate too. Of these, a `StopIteration`, a `StopAsyncIteration` or a `CancelledError` that
+        nobody requested would look like the end of a loop or a task, so it becomes the cause of a `RuntimeError`.
         """
         asked = parse_batch_id(batch_id)
         earlier = parse_since(since, asked)
@@ -211,8 +195,7 @@ class RunflowSession:
             timeout=timeout, interval=interval, max_outage=max_outage, until=until, expect_callback=expect_callback
         )
         self._lifetime.check_open()
-        run = self._make_run(asked, options, earlier, checkpoint)
-        return BatchWait(run, f"wait_for_batch({asked})", self._is_closed)
+        return self._waits.one(asked, options, earlier, checkpoint)
 
     def wait_for_batches(
         self,
@@ -244,8 +227,7 @@ class RunflowSession:
         Raises:
             ConfigurationError: at once, if an argument is invalid.
             SessionClosedError: at once, or while waiting, if the session is closed.
-
-        If any wait failed, awaiting or iterating it to the end raises an `ExceptionGroup` of their errors.
+            ExceptionGroup: while waiting, once all waits have ended: the errors of those that failed.
         """
         options = WaitOptions.check(
             timeout=timeout, interval=interval, max_outage=max_outage, until=until, expect_callback=expect_callback
@@ -254,41 +236,10 @@ class RunflowSession:
         asked = parse_batch_ids(batch_ids)
         earlier = parse_since_of_many(since)
         checkpoint = check_checkpoint(checkpoint, has_since=bool(earlier))
-        waits = BatchesWait(
-            lambda batch_id: self._make_run(batch_id, options, earlier.get(batch_id), checkpoint),
-            self._lifetime.scope("the wait for batches"),
-            2 * self._max_connections,
-            "wait_for_batches()",
-            self._is_closed,
-        )
-        for batch_id in asked:
-            waits.add(batch_id)
-        return waits
-
-    def _is_closed(self) -> bool:
-        return self._lifetime.closed
-
-    def _make_run(
-        self, batch_id: UUID, options: WaitOptions, since: Batch | None, checkpoint: Checkpoint | None
-    ) -> Run:
-        run = Run(
-            self._lifetime,
-            partial(self._transport.get, batch_path(batch_id)),
-            batch_id,
-            options,
-            self._retries,
-            request_timeout=self._transport.request_timeout,
-            since=since,
-            checkpoint=checkpoint,
-        )
-        self._registry.add(run)
-        return run
+        return self._waits.many(asked, options, earlier, checkpoint)
 
     def nudge(self, batch_id: UUID | str) -> bool:
-        """Poll a batch now, because something indicates that it has changed.
-
-        Returns:
-            Whether a wait of this session still waits for it.
+        """Poll a batch now, because something indicates that it has changed. Return whether a wait still waits for it.
 
         Raises:
             SessionClosedError: if the session is closed.
@@ -296,5 +247,4 @@ class RunflowSession:
         asked = parse_batch_id(batch_id)
         self._lifetime.check_open()
         self._lifetime.check_loop()
-        nudged = [run.nudge() for run in self._registry.runs(asked)]
-        return any(nudged)
+        return self._waits.nudge(asked)

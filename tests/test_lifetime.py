@@ -291,7 +291,7 @@ class TestLifetime:
         lifetime = Lifetime()
         lifetime.check_open()
         await lifetime.close(release)
-        assert lifetime.closed
+        assert lifetime.is_closed()
         with pytest.raises(SessionClosedError):
             lifetime.check_open()
 
@@ -323,7 +323,7 @@ class TestLifetime:
         hanging = asyncio.create_task(stage.lifetime.close(asyncio.Event().wait))
         await asyncio.sleep(0)
         hanging.cancel()
-        assert stage.lifetime.closed
+        assert stage.lifetime.is_closed()
         with pytest.raises(SessionClosedError):
             await task
         with pytest.raises(asyncio.CancelledError):
@@ -341,11 +341,11 @@ class TestLifetime:
             raise AssertionError
 
         asyncio.run(lifetime.close(refuse))
-        assert lifetime.closed
+        assert lifetime.is_closed()
 
     async def test_refuses_to_be_closed_on_another_loop(self):
         with closing(asyncio.new_event_loop()) as other:
             lifetime = Lifetime(other)
             with pytest.raises(RuntimeError, match="belongs to one event loop"):
                 await lifetime.close(release)
-        assert not lifetime.closed
+        assert not lifetime.is_closed()

@@ -1,0 +1,97 @@
+"""The waits of one session: makes them, and finds those that somebody still holds."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from runflow_async._http.protocol import batch_path
+from runflow_async._waits.fleet import BatchesWait
+from runflow_async._waits.one import BatchWait
+from runflow_async._waits.registry import Registry
+from runflow_async._waits.run import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from uuid import UUID
+
+    from runflow_async._http.transport import Transport
+    from runflow_async._lifetime import Lifetime
+    from runflow_async._waits.options import WaitOptions
+    from runflow_async._waits.retries import Retries
+    from runflow_async.checkpoints import Checkpoint
+    from runflow_async.models import Batch
+
+__all__ = ["Waits"]
+
+
+class Waits:
+    """Waits of one session.
+
+    Args:
+        lifetime: of the session.
+        transport: sends the polls.
+        retries: what happens after a failure.
+        max_flights: polls that the waits for many batches may have in flight at the same time, each.
+    """
+
+    __slots__ = ("_lifetime", "_max_flights", "_registry", "_retries", "_transport")
+
+    def __init__(self, lifetime: Lifetime, transport: Transport, retries: Retries, max_flights: int) -> None:
+        self._lifetime = lifetime
+        self._transport = transport
+        self._retries = retries
+        self._max_flights = max_flights
+        self._registry = Registry()
+
+    def one(
+        self, batch_id: UUID, options: WaitOptions, since: Batch | None, checkpoint: Checkpoint | None
+    ) -> BatchWait:
+        """Make the wait for one batch."""
+        run = self._make_run(batch_id, options, since, checkpoint)
+        return BatchWait(run, f"wait_for_batch({batch_id})", self._lifetime.is_closed)
+
+    def many(
+        self,
+        batch_ids: Iterable[UUID],
+        options: WaitOptions,
+        since: Mapping[UUID, Batch],
+        checkpoint: Checkpoint | None,
+    ) -> BatchesWait:
+        """Make the wait for many batches."""
+        waits = BatchesWait(
+            lambda batch_id: self._make_run(batch_id, options, since.get(batch_id), checkpoint),
+            self._lifetime.scope("the wait for batches"),
+            self._max_flights,
+            "wait_for_batches()",
+            self._lifetime.is_closed,
+        )
+        for batch_id in batch_ids:
+            waits.add(batch_id)
+        return waits
+
+    def nudge(self, batch_id: UUID) -> bool:
+        """Nudge every wait for a batch. Return whether one of them still waits."""
+        nudged = [run.nudge() for run in self._registry.runs(batch_id)]
+        return any(nudged)
+
+    def items_total(self, batch_id: UUID) -> int | None:
+        """How many items a batch has, if a wait for it knows that."""
+        batches = (run.polling.ledger.batch for run in self._registry.runs(batch_id))
+        return next((batch.items_total for batch in batches if batch is not None), None)
+
+    def _make_run(
+        self, batch_id: UUID, options: WaitOptions, since: Batch | None, checkpoint: Checkpoint | None
+    ) -> Run:
+        run = Run(
+            self._lifetime,
+            partial(self._transport.get, batch_path(batch_id)),
+            batch_id,
+            options,
+            self._retries,
+            request_timeout=self._transport.request_timeout,
+            since=since,
+            checkpoint=checkpoint,
+        )
+        self._registry.add(run)
+        return run
