@@ -93,17 +93,17 @@ def wait_for_batches(
     return DistributedWait(client, plan, order, _count_shards(shards, len(set(order)), plan.max_rate), earlier)
 
 
-def _count_shards(wanted: int | None, batches: int, max_rate: float | None) -> int:
-    if wanted is None:
+def _count_shards(shards: int | None, batches: int, max_rate: float | None) -> int:
+    if shards is None:
         affordable = DEFAULT_SHARDS if max_rate is None else int(max_rate / (2 * LEAST_RATE))
         return max(1, min(DEFAULT_SHARDS, batches, affordable))
-    wanted = check_count("shards", wanted)
-    if max_rate is not None and max_rate < LEAST_RATE * wanted:
+    shards = check_count("shards", shards)
+    if max_rate is not None and max_rate < LEAST_RATE * shards:
         raise ConfigurationError(
-            f"max_rate={max_rate:g} is too small for {wanted} shards, which need {LEAST_RATE:g} requests per second "
+            f"max_rate={max_rate:g} is too small for {shards} shards, which need {LEAST_RATE:g} requests per second "
             "each: pass fewer shards"
         )
-    return wanted
+    return shards
 
 
 def _check_pickles(**arguments: object) -> None:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from runflow_async._waits.retries import RetryPolicy
+from runflow_async import RetryPolicy
 from runflow_async.errors import ConfigurationError
 from runflow_async.session import RunflowSession
 

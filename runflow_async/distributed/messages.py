@@ -14,26 +14,26 @@ from runflow_async.errors import RunflowError
 from runflow_async.models import Batch, BatchItemHandle, ItemTransition, WaitStats
 
 if TYPE_CHECKING:
-    from runflow_async._waits.one import BatchWait
+    from runflow_async import BatchWait
 
 __all__ = [
     "Assignment",
     "Ended",
-    "Frame",
     "Grant",
     "Known",
     "News",
     "Order",
     "Refused",
+    "Report",
     "SlowDown",
     "Started",
     "Stop",
-    "decode_frame",
     "decode_order",
+    "decode_outcome",
+    "decode_report",
     "encode",
-    "read_ended",
-    "tell_ended",
-    "tell_error",
+    "encode_error",
+    "encode_outcome",
 ]
 
 
@@ -45,7 +45,7 @@ class Started(Message, frozen=True):
     """A shard's task has started on some worker and asks for orders."""
 
     shard: int
-    life: str
+    run: str
     worker: str
 
 
@@ -62,7 +62,7 @@ class News(Message, frozen=True):
     """The results of the polls since the last news, in order, and the number of the last grant received."""
 
     shard: int
-    life: str
+    run: str
     grant: int
     transitions: list[ItemTransition]
     ended: list[Ended]
@@ -72,7 +72,7 @@ class Refused(Message, frozen=True):
     """A 429 arrived, with this `Retry-After` in seconds, or None."""
 
     shard: int
-    life: str
+    run: str
     retry_after: float | None
 
 
@@ -108,18 +108,18 @@ class Stop(Message, frozen=True):
     """Stop polling and end."""
 
 
-Frame = Started | News | Refused
+Report = Started | News | Refused
 Order = Assignment | Grant | SlowDown | Stop
 
-_frames = msgspec.msgpack.Decoder(Frame)
+_reports = msgspec.msgpack.Decoder(Report)
 _orders = msgspec.msgpack.Decoder(Order)
 encode = msgspec.msgpack.Encoder().encode
 
 
-def decode_frame(message: bytes) -> Frame:
+def decode_report(message: bytes) -> Report:
     """Decode a message from a shard."""
-    frame: Frame = _frames.decode(message)
-    return frame
+    report: Report = _reports.decode(message)
+    return report
 
 
 def decode_order(message: bytes) -> Order:
@@ -128,22 +128,32 @@ def decode_order(message: bytes) -> Order:
     return order
 
 
-def tell_ended(wait: BatchWait) -> Ended:
+def encode_outcome(wait: BatchWait) -> Ended:
     """Encode how a wait has ended."""
     error = wait.exception()
     if error is not None:
-        return tell_error(wait.batch_id, error, wait.stats)
+        return encode_error(wait.batch_id, error, wait.stats)
     return Ended(wait.batch_id, wait.stats, batch=msgspec.msgpack.encode(wait.result()))
 
 
-def tell_error(batch_id: UUID, error: Exception, stats: WaitStats) -> Ended:
-    """Encode that a wait has ended with an error."""
+def encode_error(batch_id: UUID, error: Exception, stats: WaitStats) -> Ended:
+    """Encode that a wait has ended with an error. If it cannot be pickled and read again, only its text is sent."""
     try:
-        told = _pickle(error)
-        pickle.loads(told)  # noqa: S301  # our own bytes; fails for an error whose __init__ needs more than its text
-        return Ended(batch_id, stats, error=told)
-    except Exception:  # noqa: BLE001  # perhaps from the user's own `until`; only its text can be sent
-        return Ended(batch_id, stats, error=_pickle(_stand_in(batch_id, f"{type(error).__name__}: {error}")))
+        pickled = _dump(error)
+        _load(pickled)  # fails for an error whose __init__ needs more than its text
+    except pickle.PickleError:
+        pickled = _dump(_stand_in(batch_id, f"{type(error).__name__}: {error}"))
+    return Ended(batch_id, stats, error=pickled)
+
+
+def decode_outcome(ended: Ended) -> Batch | Exception:
+    """Return the last batch, or the error."""
+    if ended.error is None:
+        return msgspec.msgpack.decode(ended.batch or b"", type=Batch)
+    try:
+        return _load(ended.error)
+    except pickle.PickleError as error:  # its class is missing here, for example
+        return _stand_in(ended.batch_id, f"the worker's error cannot be read here: {error}")
 
 
 def _stand_in(batch_id: UUID, text: str) -> RunflowError:
@@ -152,22 +162,23 @@ def _stand_in(batch_id: UUID, text: str) -> RunflowError:
     return error
 
 
-def _pickle(error: Exception) -> bytes:
+def _dump(error: Exception) -> bytes:
     """Pickle through the error's own `__reduce__`. Dask's reducer also pickles causes, which may be unpicklable."""
     file = io.BytesIO()
     pickler = pickle.Pickler(file)
     pickler.dispatch_table = {}
-    pickler.dump(error)
+    try:
+        pickler.dump(error)
+    except Exception as failure:
+        raise pickle.PicklingError(str(failure)) from failure
     return file.getvalue()
 
 
-def read_ended(ended: Ended) -> Batch | Exception:
-    """Return the last batch, or the error."""
-    if ended.error is not None:
-        try:
-            error = pickle.loads(ended.error)  # noqa: S301  # from our own workers, who run our code anyway
-        except Exception as unreadable:  # noqa: BLE001  # its class is not here, say
-            return _stand_in(ended.batch_id, f"the worker's error cannot be read here: {unreadable}")
-        assert isinstance(error, Exception)  # noqa: S101  # as they pickled it
-        return error
-    return msgspec.msgpack.decode(ended.batch or b"", type=Batch)
+def _load(pickled: bytes) -> Exception:
+    try:
+        error = pickle.loads(pickled)  # noqa: S301  # from our own workers, which run our code anyway
+    except Exception as failure:
+        raise pickle.UnpicklingError(str(failure)) from failure
+    if not isinstance(error, Exception):
+        raise pickle.UnpicklingError(f"it is a {type(error).__name__}")
+    return error

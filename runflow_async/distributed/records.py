@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec import Struct
 
@@ -12,13 +12,13 @@ from runflow_async.distributed.config import SessionConfig
 from runflow_async.distributed.messages import Stop, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from uuid import UUID
 
-    from runflow_async.distributed.channels import Channel
-    from runflow_async.distributed.messages import Order
+    from runflow_async.distributed.channels import ConsumerChannel
+    from runflow_async.distributed.messages import Known, News, Order
 
-__all__ = ["ShardPlan", "ShardRecord", "choose_moves"]
+__all__ = ["Consumer", "ShardPlan", "ShardRecord"]
 
 
 class ShardPlan(Struct, frozen=True):
@@ -35,13 +35,27 @@ class ShardPlan(Struct, frozen=True):
     max_rate: float | None
 
 
+class Consumer(NamedTuple):
+    """Whoever delivers the transitions.
+
+    Attributes:
+        known: returns what is known of a shard's unfinished batches when it starts afresh.
+        take: processes news; returns once there is room for more.
+        fail: called with the error that ends everything.
+    """
+
+    known: Callable[[set[UUID]], list[Known]]
+    take: Callable[[News], Awaitable[None]]
+    fail: Callable[[Exception], None]
+
+
 class ShardRecord:
     """The state of a shard, as its consumer knows it.
 
     Attributes:
         number: number of the shard.
         unfinished: its batches that have not ended.
-        life: identifies its current run; None while there is none.
+        run: identifies its current run; None while there is none.
         worker: the worker of that run.
         orders: the queue to that run.
         future: its task.
@@ -54,9 +68,9 @@ class ShardRecord:
     def __init__(self, number: int, batch_ids: Sequence[UUID]) -> None:
         self.number = number
         self.unfinished = set(batch_ids)
-        self.life: str | None = None
+        self.run: str | None = None
         self.worker: str | None = None
-        self.orders: Channel | None = None
+        self.orders: ConsumerChannel | None = None
         self.future: Any = None
         self.moving_to: str | None = None
         self.preferred: str | None = None
@@ -82,19 +96,11 @@ class ShardRecord:
             orders.close()
             orders.close()
 
+    async def settled(self) -> None:
+        """Wait until its task has ended, however it ends."""
+        with suppress(Exception):
+            await self.future
+
     def is_stranded(self, workers: Sequence[str]) -> bool:
         """Whether Dask makes its task wait forever for a worker that is gone, even if it was only preferred."""
         return self.preferred is not None and not {self.preferred, self.worker} & {*workers}
-
-
-def choose_moves(
-    running: Sequence[ShardRecord], workers: Sequence[str], willing: Sequence[str]
-) -> dict[ShardRecord, str]:
-    """Return the shards to move so that the workers have equally many, each with its new worker."""
-    counts = Counter({worker: 0 for worker in workers})  # noqa: C420  # a Counter of them would count each once
-    counts.update(shard.worker for shard in running if shard.worker)
-    most, highest = counts.most_common(1)[0]
-    fewest = min(willing, key=counts.__getitem__)
-    # Send an idle worker one shard first: it may be busy with other tasks.
-    count = (highest - counts[fewest]) // 2 if counts[fewest] else min(1, highest // 2)
-    return dict.fromkeys([shard for shard in running if shard.worker == most][:count], fewest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runflow_async._waits.outcome import HasOutcome
-from runflow_async.distributed.messages import Known, read_ended
+from runflow_async.distributed.messages import Known, decode_outcome
 from runflow_async.models import Batch, BatchItemHandle, WaitStats
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class RemoteRecord:
     def outcome(self) -> Batch | Exception | None:
         """The last batch, or the error; None before the end."""
         if self._outcome is None and self.ended is not None:
-            self._outcome = read_ended(self.ended)
+            self._outcome = decode_outcome(self.ended)
         return self._outcome
 
 

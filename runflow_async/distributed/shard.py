@@ -17,7 +17,7 @@ from distributed import get_worker
 from distributed.worker_state_machine import SecedeEvent
 from msgspec.structs import asdict
 
-from runflow_async.distributed.channels import WorkerChannel
+from runflow_async.distributed.channels import Channel
 from runflow_async.distributed.config import open_session
 from runflow_async.distributed.messages import (
     Assignment,
@@ -29,38 +29,37 @@ from runflow_async.distributed.messages import (
     Stop,
     decode_order,
     encode,
-    tell_ended,
+    encode_outcome,
 )
 from runflow_async.models import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from runflow_async._waits.fleet import BatchesWait
-    from runflow_async._waits.one import BatchWait
+    from runflow_async import BatchesWait, BatchWait
     from runflow_async._waits.options import WaitOptions
     from runflow_async.distributed.config import SessionConfig, ShardSession
     from runflow_async.models import ItemTransition
 
 __all__ = ["Shard", "run_shard"]
 
-GATHERING = 0.05
-"""Shortest time between two frames, in seconds."""
+REPORT_INTERVAL_SECONDS = 0.05
+"""Shortest time between two reports."""
 MOST_PENDING = 2_000
 """Number of unsent transitions at which polling stops."""
 CONSUMER_TIMEOUT_SECONDS = 30.0
 """Without a message from the consumer for this long, it counts as gone."""
-REFUSAL_PAUSE = 0.5
-"""Seconds between two reports of a 429; one that follows sooner is the same refusal."""
+REFUSAL_PAUSE_SECONDS = 0.5
+"""Time between two reports of a 429; one that follows sooner is the same refusal."""
 
 
 async def run_shard(
-    run: str, number: int, key: str, config: SessionConfig, options: WaitOptions, *, paced: bool
+    queue: str, number: int, key: str, config: SessionConfig, options: WaitOptions, *, paced: bool
 ) -> None:
     """Run a shard as a Dask task: connect it to its consumer and start it.
 
     Args:
-        run: name of the queue to the consumer.
+        queue: name of the queue to the consumer.
         number: number of the shard.
         key: key of this task.
         config: creates the session.
@@ -70,14 +69,14 @@ async def run_shard(
     worker: Any = get_worker()
     # It waits and hardly computes, so it does not occupy a thread of the worker.
     worker.handle_stimulus(SecedeEvent(key=key, compute_duration=0.01, stimulus_id=f"secede-{time.time()}"))
-    life = uuid4().hex
-    frames, orders = (WorkerChannel(worker.scheduler, name) for name in (run, f"{run}-{life}"))
-    await frames.put(encode(Started(number, life, worker.address)))
+    run = uuid4().hex
+    reports, orders = (Channel(worker.scheduler, name) for name in (queue, f"{queue}-{run}"))
+    await reports.put(encode(Started(number, run, worker.address)))
     await orders.open()  # only once there was a consumer, which releases it for us
     async with open_session(config) as session:
         if paced:
             session.throttle.grant(1.0, until=-math.inf)
-        await Shard(number, life, session, options, put=frames.put, get=orders.get).run()
+        await Shard(number, run, session, options, put=reports.put, get=orders.get).run()
 
 
 class Shard:
@@ -85,17 +84,17 @@ class Shard:
 
     Args:
         number: number of the shard.
-        life: identifies this run of it.
+        run: identifies this run of it.
         session: sends the polls.
         options: options of the waits.
-        put: sends a frame; returns once there was room for it.
+        put: sends a report; returns once there was room for it.
         get: returns the next order.
     """
 
     def __init__(
         self,
         number: int,
-        life: str,
+        run: str,
         session: ShardSession,
         options: WaitOptions,
         *,
@@ -103,7 +102,7 @@ class Shard:
         get: Callable[[], Awaitable[bytes]],
     ) -> None:
         self._number = number
-        self._life = life
+        self._run = run
         self._session = session
         self._options = options
         self._put = put
@@ -114,14 +113,14 @@ class Shard:
         self._transitions: list[ItemTransition] = []
         self._has_room = asyncio.Event()
         self._refusals: asyncio.Queue[float | None] = asyncio.Queue()
-        self._refused_at = -REFUSAL_PAUSE
+        self._refused_at = -REFUSAL_PAUSE_SECONDS
 
     async def run(self) -> None:
         """Run until there is nothing left to wait for, or no consumer."""
         self._heard_at = self._now()
         self._session.throttle.on_refused = self._note_refusal
         tasks = {
-            asyncio.create_task(task) for task in (self._obey(), self._watch(), self._tell_refusals(), self._wait())
+            asyncio.create_task(task) for task in (self._obey(), self._watch(), self._report_refusals(), self._wait())
         }
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -155,17 +154,19 @@ class Shard:
 
     async def _watch(self) -> None:
         """Return once the consumer seems to be gone."""
-        while (left := self._heard_at + CONSUMER_TIMEOUT_SECONDS - self._now()) > 0:  # noqa: ASYNC110  # it moves on meanwhile
-            await asyncio.sleep(left)
+        silent = 0.0
+        while silent < CONSUMER_TIMEOUT_SECONDS:
+            await asyncio.sleep(CONSUMER_TIMEOUT_SECONDS - silent)
+            silent = self._now() - self._heard_at
 
     def _note_refusal(self, retry_after: float | None) -> None:
-        if retry_after is not None or self._now() >= self._refused_at + REFUSAL_PAUSE:
+        if retry_after is not None or self._now() >= self._refused_at + REFUSAL_PAUSE_SECONDS:
             self._refused_at = self._now()
             self._refusals.put_nowait(retry_after)
 
-    async def _tell_refusals(self) -> None:
+    async def _report_refusals(self) -> None:
         while True:
-            await self._put(encode(Refused(self._number, self._life, await self._refusals.get())))
+            await self._put(encode(Refused(self._number, self._run, await self._refusals.get())))
 
     async def _wait(self) -> None:
         order = await self._assigned
@@ -193,7 +194,7 @@ class Shard:
         seen = sent_grant = 0
         unreported: list[BatchWait] = []
         while True:
-            await asyncio.sleep(GATHERING)
+            await asyncio.sleep(REPORT_INTERVAL_SECONDS)
             unreported += waits.ended[seen:]
             seen = len(waits.ended)
             ended = [wait for wait in unreported if not wait.has_pending]
@@ -202,7 +203,7 @@ class Shard:
             self._has_room.set()
             if transitions or ended or self._grant != sent_grant:
                 sent_grant = self._grant
-                news = News(self._number, self._life, sent_grant, transitions, [tell_ended(wait) for wait in ended])
+                news = News(self._number, self._run, sent_grant, transitions, [encode_outcome(wait) for wait in ended])
                 await self._put(encode(news))
             if seen == len(waits.waits) and not unreported and not self._transitions:
                 return

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from runflow_async._lifetime import Lifetime
 from runflow_async._waits.many import ManyWaits
 from runflow_async.distributed.coordinator import Coordinator
+from runflow_async.distributed.records import Consumer
 from runflow_async.distributed.remote import RemoteRecord, RemoteWait
 
 if TYPE_CHECKING:
@@ -125,9 +126,7 @@ class DistributedWait(ManyWaits[RemoteWait]):
             self._plan,
             self._groups(),
             deadline=self._deadline,
-            known=self._known,
-            take=self._take,
-            fail=self._fail,
+            consumer=Consumer(self._known, self._take, self._fail),
         )
         await self._coordinator.start()
 

@@ -68,17 +68,17 @@ async def collect(waiting: DistributedWait) -> list[ItemTransition]:
     return [transition async for transition in waiting]
 
 
-async def started_anew(client: Client, waiting: DistributedWait, lives: set[str | None]) -> set[str | None]:
+async def started_anew(client: Client, waiting: DistributedWait, runs: set[str | None]) -> set[str | None]:
     """Return the names of the shards' runs, once all of them run and none as before."""
     workers: set[str] = set()
 
-    def runs() -> set[str | None]:
-        return {shard.life for shard in waiting._coordinator._shards if shard.worker in workers}
+    def current() -> set[str | None]:
+        return {shard.run for shard in waiting._coordinator._shards if shard.worker in workers}
 
-    while len(runs() - {None} - lives) < len(waiting._coordinator._shards):
+    while len(current() - {None} - runs) < len(waiting._coordinator._shards):
         workers = set(await client.nthreads())
         await asyncio.sleep(0.05)
-    return runs()
+    return current()
 
 
 @pytest.mark.parametrize("deaths", [1, 2], ids=["one of two workers", "all workers"])
@@ -103,9 +103,9 @@ async def test_workers_that_are_killed_again_and_again_get_no_shard_lost(client,
     waiting = wait_for_batches(client, batch_ids, interval=0.2, timeout=None)
     seen = [await anext(waiting) for _ in batch_ids]
     collecting = asyncio.create_task(collect(waiting))
-    lives: set[str | None] = set()
+    runs: set[str | None] = set()
     for _ in range(5):
-        lives |= await started_anew(client, waiting, lives)
+        runs |= await started_anew(client, waiting, runs)
         await kill_workers(client, 2)
     clock.now = 6.0
     seen += await collecting
@@ -124,7 +124,7 @@ async def test_workers_that_join_get_shards_and_those_that_leave_give_theirs_bac
 
         def spread() -> list[int]:
             shards = waiting._coordinator._shards if waiting._coordinator else []
-            return sorted(Counter(shard.worker for shard in shards if shard.life and not shard.moving_to).values())
+            return sorted(Counter(shard.worker for shard in shards if shard.run and not shard.moving_to).values())
 
         await eventually(lambda: spread() == [4, 4])
         cluster.scale(4)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from runflow_async.distributed.records import ShardRecord, choose_moves
+from runflow_async.distributed.records import ShardRecord
+from runflow_async.distributed.spreading import choose_moves
 
 
 def shards_on(counts: dict[str, int]) -> list[ShardRecord]:

@@ -111,7 +111,7 @@ async def test_a_timeout_is_each_batchs_own(client, emulator):
 
 @pytest.mark.slow
 async def test_a_timeout_holds_without_any_worker(client, cluster, emulator, monkeypatch):
-    monkeypatch.setattr(coordinator, "OVERDUE", 0.2)
+    monkeypatch.setattr(coordinator, "OVERDUE_SECONDS", 0.2)
     batch_ids = [emulator.create_scripted_batch(NEVER) for _ in range(3)]
     waiting = wait_for_batches(client, batch_ids, timeout=1.5, interval=0.1)
     await anext(waiting)
@@ -208,7 +208,7 @@ async def test_cancelled_while_awaited_it_delivers_what_came_meanwhile_once_iter
     async for wait in waiting.as_completed():
         assert wait.batch_id == ended
         break
-    pending = asyncio.create_task(waiting.settle())
+    pending = asyncio.create_task(waiting._settle())
     await eventually(lambda: any(one.current == "running" for one in waiting._set_aside.values()))
     pending.cancel()
     with pytest.raises(asyncio.CancelledError):
