@@ -211,7 +211,7 @@ class BatchWaitError(RunflowError):
 
 
 class WaitTimeoutError(BatchWaitError, TimeoutError):
-    """The wait's own `timeout`, in seconds, expired; the batch keeps running on the server."""
+    """The wait's own timeout of `timeout` seconds expired; the batch keeps running on the server."""
 
     def __init__(self, batch_id: UUID, timeout: float, *, reason: object, batch: Batch | None = None) -> None:
         self.timeout = timeout

@@ -21,11 +21,14 @@ import pytest
 from runflow_async import (
     BatchFailedError,
     MalformedResponseError,
+    OutageError,
     RedirectError,
     ResponseTooLargeError,
     RunflowSession,
     ShardError,
     StatusError,
+    WaitClosedError,
+    WaitTimeoutError,
 )
 from runflow_async.emulator import Emulator
 
@@ -390,6 +393,9 @@ async def test_objects_hold_nothing_else_that_is_public():
         (MalformedResponseError("no JSON"), ["reason", "verdict", "where"]),
         (ResponseTooLargeError(1), ["limit", "reason", "verdict", "where"]),
         (ShardError(0, None, "no key"), ["shard", "worker"]),
+        (OutageError(UUID(int=1), 300.0, reason="down"), ["batch_id", "max_outage"]),
+        (WaitTimeoutError(UUID(int=1), 5.0, reason="down"), ["batch", "batch_id", "timeout"]),
+        (WaitClosedError(UUID(int=1)), ["batch_id"]),
         (StatusError(418), ["code", "errors", "message", "request_id", "retry_after", "status", "verdict"]),
         (
             RedirectError(301),

@@ -157,7 +157,7 @@ def parse_path(path: str | os.PathLike[str]) -> str:
     """
     text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else path
     if not isinstance(text, str):
-        raise ConfigurationError(f"path must be the path of a file, not {type(path).__name__}")
+        raise ConfigurationError(f"path must be the path of a file, not {describe(path)}")
     if not text or text.startswith((":memory:", "file:")):
         raise ConfigurationError(f"path must be the path of a file, not {text!r}: only a file survives the process")
     try:

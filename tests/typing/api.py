@@ -215,6 +215,7 @@ def errors(session: RunflowSession) -> None:
         session.nudge("id")
     except WaitTimeoutError as timeout:
         assert_type(timeout.batch, Batch | None)
+        assert_type(timeout.timeout, float)
         as_builtin: TimeoutError = timeout
         raise as_builtin from None
     except RateLimitError as limited:
@@ -241,6 +242,7 @@ def errors(session: RunflowSession) -> None:
         assert_type(error.batch_id, UUID | None)
         assert_type(error.batch, Batch | None)
         assert_type(error.stats, WaitStats | None)
+        assert_type(error.retry_after, float | None)
 
 
 STATUS_ERRORS: tuple[type[StatusError], ...] = (
