@@ -23,9 +23,6 @@ def parse_batch_id(value: UUID | str) -> UUID:
     """Return the batch id as a UUID, so that it cannot alter the path of a request.
 
     White space around the text is ignored, because ids are often read from files.
-
-    Raises:
-        ConfigurationError: if `value` is neither a UUID nor the text of one.
     """
     if isinstance(value, UUID):
         return value
@@ -38,11 +35,7 @@ def parse_batch_id(value: UUID | str) -> UUID:
 
 
 def parse_batch_ids(values: Iterable[UUID | str]) -> list[UUID]:
-    """Return several batch ids as UUIDs, in their order.
-
-    Raises:
-        ConfigurationError: if `values` is not an iterable of ids; a single id, a string and a `Batch` are not.
-    """
+    """Return several batch ids as UUIDs, in their order."""
     if isinstance(values, (str, bytes, bytearray, UUID, Batch)):
         raise ConfigurationError(
             f"batch_ids must be several ids, such as a list, not {describe(values)}: pass [batch_id]"
@@ -52,22 +45,14 @@ def parse_batch_ids(values: Iterable[UUID | str]) -> list[UUID]:
 
 
 def parse_since(value: Batch | None, batch_id: UUID) -> Batch | None:
-    """Return an earlier snapshot of a batch, or None.
-
-    Raises:
-        ConfigurationError: if it is not a `Batch`, or belongs to another batch.
-    """
+    """Return an earlier snapshot of this batch, or None."""
     if value is not None and check_type("since", value, Batch).id not in (None, batch_id):
         raise ConfigurationError(f"since must be a snapshot of batch {batch_id}, not of {value.id}")
     return value
 
 
 def parse_since_of_many(values: Iterable[Batch]) -> dict[UUID, Batch]:
-    """Return earlier snapshots, by batch id.
-
-    Raises:
-        ConfigurationError: if `values` is not an iterable of `Batch`, or one of them has no id.
-    """
+    """Return earlier snapshots by their batch ids."""
     if isinstance(values, Batch):
         raise ConfigurationError("since must be several snapshots, such as a list, not a Batch: pass [batch]")
     if isinstance(values, Mapping):
@@ -86,7 +71,6 @@ def check_checkpoint(value: Checkpoint | None, *, has_since: bool) -> Checkpoint
     """Return a checkpoint, or None.
 
     Raises:
-        ConfigurationError: if it lacks an `async def load` or a plain `def record`, or `since` is given too.
         CheckpointError: if it reports that it is not open.
     """
     check_only_one("where to resume", since=has_since, checkpoint=value is not None)

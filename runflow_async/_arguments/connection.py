@@ -24,11 +24,7 @@ _surrogate = re.compile("[\ud800-\udfff]")
 
 
 def parse_api_key(value: str | None) -> Secret:
-    """Return the key in a form that is masked when shown. The error's message does not contain it either.
-
-    Raises:
-        ConfigurationError: if there is none, or it is empty or contains anything but visible ASCII.
-    """
+    """Return the key in a form that is masked when shown. The error's message does not contain it either."""
     if value is None:
         raise ConfigurationError("no API key: pass api_key or set the environment variable RUNFLOW_API_KEY")
     if not isinstance(value, str) or not _visible_ascii.fullmatch(value):
@@ -39,13 +35,11 @@ def parse_api_key(value: str | None) -> Secret:
 
 
 def parse_organization_id(value: UUID | str | None) -> str | None:
-    """Return the organisation's id as it is sent in the header.
-
-    Raises:
-        ConfigurationError: if it contains anything but visible ASCII.
-    """
-    if value is None or isinstance(value, UUID):
-        return None if value is None else str(value)
+    """Return the organisation's id as it is sent in the header."""
+    if isinstance(value, UUID):
+        return str(value)
+    if value is None:
+        return None
     if not isinstance(value, str) or not _visible_ascii.fullmatch(value):
         raise ConfigurationError("organization_id must be a UUID or visible ASCII without spaces or line breaks")
     return value
@@ -54,9 +48,7 @@ def parse_organization_id(value: UUID | str | None) -> str | None:
 def parse_base_url(value: str) -> str:
     """Return the base URL without its trailing slash.
 
-    Raises:
-        ConfigurationError: if it is not an http(s) URL, has a user, a query or a fragment, or is plain http to a host
-            other than loopback, which would send the key in the clear.
+    Plain http is only accepted for loopback hosts, because it sends the key in the clear.
     """
     parts = _split_url(value)
     if "@" in value:
@@ -93,11 +85,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def parse_secrets(secrets: str | Sequence[str]) -> tuple[Secret, ...]:
-    """Return the callback secrets in a form that is masked when shown.
-
-    Raises:
-        ConfigurationError: if there is none, or one is empty or cannot be encoded.
-    """
+    """Return the callback secrets in a form that is masked when shown."""
     texts = tuple(secrets) if not isinstance(secrets, str) and isinstance(secrets, Iterable) else (secrets,)
     if not texts or not all(isinstance(text, str) and text and not _surrogate.search(text) for text in texts):
         raise ConfigurationError("the callback secret must be a non-empty string, or several of them")

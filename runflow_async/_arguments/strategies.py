@@ -27,9 +27,7 @@ def parse_interval(
 ) -> Callable[[RetryCallState], float] | None:
     """Return the strategy that `interval=` stands for: a number is a fixed interval, None remains None.
 
-    Raises:
-        ConfigurationError: if it is neither a duration nor a function, or a strategy, alone or combined with others,
-            that looks at an exception.
+    Polls follow valid responses, so a strategy that looks at an exception is refused, also inside another one.
     """
     if value is None:
         return None

@@ -32,12 +32,7 @@ F = TypeVar("F", bound=Callable[..., object])
 def check_seconds(
     name: str, value: float | timedelta, *, zero: bool = False, least: tuple[str, float] | None = None
 ) -> float:
-    """Return a duration in seconds.
-
-    Raises:
-        ConfigurationError: if it is neither a finite number above zero (or zero, if allowed) nor such a `timedelta`; or
-            if it is less than another argument, `least`.
-    """
+    """Return a duration in seconds, above zero (or zero, if allowed), and not less than another argument, `least`."""
     if isinstance(value, timedelta):
         value = value.total_seconds()
     seconds = check_number(name, value, zero=zero, unit="number of seconds", otherwise=" or a timedelta")
@@ -55,11 +50,7 @@ def check_number(
     unit: str = "number",
     otherwise: str = "",
 ) -> float:
-    """Return a real number of any kind (numpy's, `Decimal`, `Fraction`) as a float.
-
-    Raises:
-        ConfigurationError: if it is not finite, not above zero (or zero, if allowed), or not below the bound.
-    """
+    """Return a finite number of any kind (numpy's, `Decimal`) as a float, above zero (or zero) and below a bound."""
     number = _as_float(value)
     if number is None:
         raise ConfigurationError(f"{name} must be a {unit}{otherwise}, not {describe(value)}")
@@ -85,20 +76,12 @@ def _as_float(value: object) -> float | None:
 
 
 def check_rate(value: float | None) -> float | None:
-    """Return the number of requests per second of `max_rate`; None stands for no limit.
-
-    Raises:
-        ConfigurationError: if it is neither None nor a finite number above zero.
-    """
+    """Return the number of requests per second of `max_rate`; None stands for no limit."""
     return None if value is None else check_number("max_rate", value, unit="number of requests per second")
 
 
 def check_count(name: str, value: int, *, most: float = math.inf) -> int:
-    """Return a positive whole number.
-
-    Raises:
-        ConfigurationError: for anything else, or if it is more than `most`.
-    """
+    """Return a positive whole number, at most `most`."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ConfigurationError(f"{name} must be a positive whole number, not {value!r}")
     if value > most:
@@ -107,11 +90,7 @@ def check_count(name: str, value: int, *, most: float = math.inf) -> int:
 
 
 def check_type(name: str, value: T, expected: type[T]) -> T:
-    """Return the value if it is an instance of the expected class.
-
-    Raises:
-        ConfigurationError: if it is not.
-    """
+    """Return the value if it is an instance of the expected class."""
     if not isinstance(value, expected):
         raise ConfigurationError(f"{name} must be {_article(expected.__name__)}, not {describe(value)}")
     return value
@@ -120,10 +99,7 @@ def check_type(name: str, value: T, expected: type[T]) -> T:
 def check_function(name: str, value: F | None, purpose: str) -> F | None:
     """Return a plain function, or None.
 
-    An `async def` or a generator function returns an object that is always true and never a number.
-
-    Raises:
-        ConfigurationError: if it is not callable, or is a class, a coroutine function or a generator function.
+    What an `async def` or a generator function returns is always true and never a number.
     """
     if value is None:
         return None
@@ -140,21 +116,13 @@ def _is_deferred(function: Callable[..., object]) -> bool:
 
 
 def check_only_one(purpose: str, **is_given: bool) -> None:
-    """Check that at most one of the arguments with the same purpose is given.
-
-    Raises:
-        ConfigurationError: if several are.
-    """
+    """Check that at most one of several arguments with the same purpose is given."""
     if sum(is_given.values()) > 1:
         raise ConfigurationError(f"{' and '.join(is_given)} both set {purpose}: pass only one of them")
 
 
 def parse_path(path: str | os.PathLike[str]) -> str:
-    """Return the path of a file as text.
-
-    Raises:
-        ConfigurationError: if it can never be the path of a file.
-    """
+    """Return the path of a file as text."""
     text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else path
     if not isinstance(text, str):
         raise ConfigurationError(f"path must be the path of a file, not {describe(path)}")
