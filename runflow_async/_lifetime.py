@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Lifetime", "Scope"]
 
-WRONG_LOOP = "a RunflowSession belongs to one event loop: open another one in this loop or thread"
+WRONG_LOOP = "a RunflowSession belongs to one event loop: open another one on this loop"
 
 
 class Lifetime:

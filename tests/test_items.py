@@ -82,7 +82,7 @@ class TestPages:
             return page(item(0), after=f"c{number}")
 
         async with ScriptedServer(answer) as server, connect(server) as session:
-            with pytest.raises(MalformedResponseError, match="no end"):
+            with pytest.raises(MalformedResponseError, match="do not end"):
                 await indexes(session)
             assert len(server.requests) == 4
 
@@ -193,7 +193,7 @@ class TestTotal:
         async with ScriptedServer(pages) as server, connect(server) as session:
             assert await indexes(session) == [0, 1]
         assert warnings_in(caplog) == [
-            f"items of batch {BATCH_ID}: 2 of 5 came, and no page after the last one is named"
+            f"items of batch {BATCH_ID}: 2 of 5 items came, and the last page names no next one"
         ]
 
     async def test_that_a_wait_of_the_session_knows_is_compared_too(self, caplog):
@@ -202,7 +202,7 @@ class TestTotal:
             wait = session.wait_for_batch(BATCH_ID)
             await wait
             assert await indexes(session) == [0, 1]
-        assert "2 of 3 came" in warnings_in(caplog)[0]
+        assert "2 of 3 items came" in warnings_in(caplog)[0]
 
     @pytest.mark.parametrize("total", [2, 1, None, -1, 2**70, "many"], ids=lambda total: f"{total}"[:9])
     async def test_that_is_reached_or_says_nothing_is_none(self, caplog, total):

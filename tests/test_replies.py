@@ -40,11 +40,11 @@ def test_the_batch_asked_for_is_accepted(wire):
 def test_no_id_is_accepted_with_a_warning(wire):
     warnings: list[str] = []
     reply(wire).require_batch(ASKED, None, warnings.append)
-    assert (wire.aborted, warnings) == (0, ["the answer has no id and is taken as this batch's"])
+    assert (wire.aborted, warnings) == (0, ["the answer has no id and is taken for this batch's"])
 
 
 def test_another_batch_is_refused_and_its_connection_closed(wire):
-    with pytest.raises(MalformedResponseError, match=f"{ASKED} was asked for and {OTHER} answered") as caught:
+    with pytest.raises(MalformedResponseError, match=f"about batch {OTHER}, not about batch {ASKED}") as caught:
         reply(wire).require_batch(ASKED, OTHER, pytest.fail)
     assert (caught.value.where, wire.aborted) == ("$.id", 1)
 

@@ -69,7 +69,7 @@ class TestGetBatch:
         batch_id = emulator.create_batch()
         async with quick_session(emulator) as session:
             emulator.faults.append(faults.other_batch(times=3))
-            with pytest.raises(MalformedResponseError, match="answered"):
+            with pytest.raises(MalformedResponseError, match="not about batch"):
                 await session.get_batch(batch_id)
         assert len(emulator.requests) == 3
 

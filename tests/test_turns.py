@@ -71,7 +71,7 @@ async def test_no_turn_in_time_is_blamed_on_the_rate_also_where_it_keeps_the_slo
     await take(turns)
     queueing = asyncio.create_task(take(turns))
     await asyncio.sleep(0)
-    with pytest.raises(TransportError, match="the session's pace"):
+    with pytest.raises(TransportError, match="the session's rate"):
         await take(turns, limit=now() + 0.5)
     await queueing
 

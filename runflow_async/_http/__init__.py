@@ -1,1 +1,1 @@
-"""One GET: what is sent, what comes back, and the pace that all requests share."""
+"""One GET: what is sent, what comes back, and the rate that all requests share."""

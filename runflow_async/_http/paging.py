@@ -59,7 +59,7 @@ async def iter_pages(
         pages_without_news = 0 if new else pages_without_news + 1
         if cursor in cursors or pages_without_news == MOST_PAGES_WITHOUT_NEWS:
             where = "$.next_pq" if page.next_pq else "$.next"
-            raise MalformedResponseError("the pages of items come to no end", where=where)
+            raise MalformedResponseError("the pages of items do not end", where=where)
         cursors.add(cursor)
 
 
@@ -79,4 +79,4 @@ def _cursor_in(following: str | None) -> str | None:
 def _check_total(listed: int, totals: tuple[int | None, ...], warn: Warn) -> None:
     expected = max((total for total in totals if total is not None), default=0)
     if listed < expected:
-        warn("%d of %d came, and no page after the last one is named", listed, expected)
+        warn("%d of %d items came, and the last page names no next one", listed, expected)

@@ -49,9 +49,9 @@ class Reply:
                 self.body.decode()
             except UnicodeDecodeError:
                 raise self._refusal("no id, and text that is not UTF-8") from None
-            warn("the answer has no id and is taken as this batch's")
+            warn("the answer has no id and is taken for this batch's")
         elif answered != asked:
-            raise self._refusal(f"batch {asked} was asked for and {answered} answered", "$.id")
+            raise self._refusal(f"about batch {answered}, not about batch {asked}", "$.id")
 
     def require_items(self, asked: UUID, answered: list[UUID | None]) -> None:
         """Refuse the response if one of its items names another batch.

@@ -75,7 +75,5 @@ class Turns:
             return TransportError(hold)
         # The slots may all be taken by requests that wait for the rate.
         if has_slot or self._throttle.is_crowded:
-            return TransportError(
-                "the session's pace (max_rate, or what is left of it after a 429) gave no turn in time"
-            )
+            return TransportError("the session's rate (max_rate, or what a 429 left of it) gave no turn in time")
         return TransportError(f"no connection became free in time; all {self._total} were in use")

@@ -114,7 +114,7 @@ def translate(error: Exception, url: URL) -> RunflowError:
     if any(isinstance(cause, http_exceptions.ContentEncodingError) for cause in chain):
         return MalformedResponseError("a body that does not match its Content-Encoding")
     if isinstance(error, CERTIFICATE_ERRORS):
-        return CertificateError(f"{place} could not prove who it is: {printable(str(error))}")
+        return CertificateError(f"{place} could not prove its identity: {printable(str(error))}")
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return TransportError(f"the proxy refused to connect to {place}", verdict=Verdict.FINAL)
     if isinstance(error, TimeoutError):

@@ -92,7 +92,7 @@ class TestCauses:
         ("settings", "says"),
         [
             ({"max_connections": 1, "request_timeout": 900}, "no connection became free in time; all 1 were in use"),
-            ({"max_rate": 0.001, "request_timeout": 900}, "the session's pace"),
+            ({"max_rate": 0.001, "request_timeout": 900}, "the session's rate"),
         ],
         ids=["pool", "pace"],
     )
