@@ -199,7 +199,8 @@ class RedirectError(StatusError):
 
     def __init__(self, status: int, *, location: str | None = None, **details: Any) -> None:
         self.location = location
-        super().__init__(status, **{"message": f"redirect to {location}" if location else "redirect", **details})
+        details.setdefault("message", f"redirect to {location}" if location else "redirect")
+        super().__init__(status, **details)
 
 
 class BatchWaitError(RunflowError):

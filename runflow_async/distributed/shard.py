@@ -170,9 +170,11 @@ class Shard:
 
     async def _wait(self) -> None:
         order = await self._assigned
+        keywords = asdict(self._options)
+        keywords["timeout"] = order.timeout
         waits = self._session.wait_for_batches(
             [known.batch_id for known in order.batches],
-            **asdict(self._options) | {"timeout": order.timeout},
+            **keywords,
             since=[Batch(id=known.batch_id, items=known.items) for known in order.batches if known.items],
         )
         async with waits:
