@@ -40,7 +40,7 @@ async def main(batches: int, workers: int, seconds: float) -> Counter[str]:
             batch_ids = [emulator.create_batch(items=8, duration=seconds, fail=0.1) for _ in range(batches)]
             waits = wait_for_batches(client, batch_ids, max_rate=200.0, timeout=300)
             ended: Counter[str] = Counter()
-            began = told = asyncio.get_running_loop().time()
+            began = reported_at = asyncio.get_running_loop().time()
             victim: int | None = next(iter(cluster.workers.values())).pid  # of its nanny
             async for transition in waits:
                 if transition.is_terminal:
@@ -50,8 +50,8 @@ async def main(batches: int, workers: int, seconds: float) -> Counter[str]:
                     os.kill(victim, signal.SIGKILL)
                     victim = None
                 now = asyncio.get_running_loop().time()
-                if now > told + 1:
-                    told = now
+                if now > reported_at + 1:
+                    reported_at = now
                     print(f"{now - began:5.1f} s  {dict(ended)}, {len(waits.ended)} of {batches} batches ended")
             print(f"in the end  {dict(ended)}, {len(waits.ended)} of {batches} batches ended")
             return ended

@@ -54,10 +54,10 @@ async def run_demo(duration: float = DEMO_SECONDS) -> None:
             )
         print()
         for batch_id, name in names.items():
-            print(_summarise(name, waits.waits[batch_id]), flush=True)
+            print(_outcome_text(name, waits.waits[batch_id]), flush=True)
 
 
-def _summarise(name: str, wait: BatchWait) -> str:
+def _outcome_text(name: str, wait: BatchWait) -> str:
     batch, stats = wait.result(), wait.stats
     ends = Counter(item.status_code for item in batch.items or [])
     counts = ", ".join(f"{count} {status}" for status, count in sorted(ends.items()))

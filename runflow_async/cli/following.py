@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["View", "accompany", "finish", "follow", "outcome", "status_of_wait"]
 
-REFRESH = 0.25
-"""Seconds between two frames."""
+REFRESH_SECONDS = 0.25
+"""Time between two frames."""
 
 
 class View(Protocol):
@@ -51,7 +51,7 @@ async def accompany(work: Coroutine[Any, Any, None], refresh: Callable[[], None]
     try:
         while not working.done():
             refresh()
-            await asyncio.wait([working], timeout=REFRESH)
+            await asyncio.wait([working], timeout=REFRESH_SECONDS)
     finally:
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)

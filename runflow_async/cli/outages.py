@@ -47,7 +47,7 @@ class OutageWatch:
     Args:
         waits: the batches.
         began: called with the affected batches and a description when an outage starts.
-        over: called with the batches that get answers again, and a description.
+        over: called with the batches that get valid responses again, and a description.
     """
 
     def __init__(self, waits: BatchesWait, *, began: Report, over: Report) -> None:

@@ -23,7 +23,7 @@ def replace_file(path: Path, content: bytes) -> None:
         with part.open("wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())  # or the new name could survive a crash of the machine, and the content not
+            os.fsync(file.fileno())  # otherwise a crash of the machine could keep the new name and lose the content
         if path.exists():
             shutil.copymode(path, part)
         part.replace(path)

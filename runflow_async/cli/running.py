@@ -44,7 +44,7 @@ def run(arguments: Sequence[str]) -> int:
             hint = f"; see '{context.command_path} --help'" if context else ""
             say_error(f"{printable(error.format_message().rstrip('.'), 1000)}{hint}")
             return error.exit_code if error.exit_code != 1 else Exit.USAGE
-        except Exception as error:  # noqa: BLE001  # nobody above could say it better than with a traceback
+        except Exception as error:  # noqa: BLE001  # the last handler: whatever it is, it becomes one line
             if debug:
                 traceback.print_exception(error)
             say_error(about([getattr(error, "batch_id", None)], explain(error)))

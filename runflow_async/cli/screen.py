@@ -1,6 +1,6 @@
 """The terminal's alternate screen, which is left again however the command ends.
 
-It is also left while Ctrl-Z has stopped the process. `give_back` is for a process that ends in the middle of anything.
+It is also left while Ctrl-Z has stopped the process. `give_back` leaves it from wherever a process is interrupted.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ class Ending:
         return await main
 
     def restore(self) -> None:
-        """Restore the previous handlers of the signals, but of those received: the process is about to exit."""
+        """Restore the previous handlers, except for the signals received: the process is about to exit."""
         self._handle(self._before | {number: AT_THE_END.get(number, signal.SIG_IGN) for number in self.received})
 
     def _handle(self, handlers: Mapping[int, Any]) -> None:
@@ -93,4 +93,4 @@ def _exit(number: int, _frame: object) -> None:
 NEXT_TIME: dict[int, Any] = {signal.SIGINT: _interrupt, signal.SIGTERM: _terminate}
 """What a second signal of the same kind does while the command still cleans up; SIGHUP is ignored."""
 AT_THE_END: dict[int, Any] = {signal.SIGINT: _exit, signal.SIGTERM: signal.SIG_DFL}
-"""What it does afterwards."""
+"""What another one does once the command has ended."""

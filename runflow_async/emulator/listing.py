@@ -47,11 +47,11 @@ def page_of(batch: ScriptedBatch, now: float, query: str, listing: Listing, url:
         listing: how the page refers to its neighbours.
         url: URL of the list, without a query.
     """
-    asked = parse_qs(query, keep_blank_values=True)
-    size = _size_in(asked.get("limit", [str(USUAL_PAGE)])[-1])
+    parameters = parse_qs(query, keep_blank_values=True)
+    size = _size_in(parameters.get("limit", [str(USUAL_PAGE)])[-1])
     if size is None:
         return _refused("limit", f"not a number from 1 to {LARGEST_PAGE}", "int_parsing")
-    cursor = asked.get("pq", [""])[-1]
+    cursor = parameters.get("pq", [""])[-1]
     start = _place_in(cursor, batch.id) if cursor else 0
     if start is None:
         return _refused("pq", "not a cursor of this list", "value_error")

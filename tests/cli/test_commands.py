@@ -98,7 +98,7 @@ class TestExitStatus:
         ],
     )
     @pytest.mark.parametrize("command", ["wait", "watch"])
-    async def test_tells_how_the_items_ended(self, emulator, run, command, statuses, expected):
+    async def test_exits_by_how_the_items_ended(self, emulator, run, command, statuses, expected):
         assert (await run(command, emulator.create_scripted_batch(ended(*statuses)))).status == expected
 
     async def test_is_1_for_a_batch_that_failed_without_its_items(self, emulator, run):
@@ -108,7 +108,7 @@ class TestExitStatus:
     @pytest.mark.parametrize(
         ("status", "expected"), [(401, 4), (403, 4), (503, 6), (429, 6), (400, 7), (402, 7), (302, 7)]
     )
-    async def test_tells_what_went_wrong(self, emulator, run, status, expected):
+    async def test_exits_by_what_went_wrong(self, emulator, run, status, expected):
         emulator.faults.append(faults.status(status, times=math.inf))
         ran = await run("wait", emulator.create_scripted_batch(NEVER), "--max-outage", 0.2, "--timeout", 10)
         assert ran.status == expected
@@ -208,7 +208,7 @@ class TestWait:
         ran = await run("wait", batch_id, "--interval", 0.05)
         assert (ran.status, ran.out, ran.err) == (0, f"{batch_id}  succeeded, 1 of 1 succeeded\n", "")
 
-    async def test_tells_what_many_batches_have_in_common_once(self, emulator, run):
+    async def test_shows_an_error_of_many_batches_once(self, emulator, run):
         emulator.faults.append(faults.status(403, times=math.inf))
         ran = await run("wait", *(uuid4() for _ in range(25)))
         assert ran.status == 4
@@ -220,8 +220,8 @@ class TestWatch:
     async def test_prints_a_line_for_each_transition_and_each_end(self, emulator, run):
         batch_id = emulator.create_scripted_batch(QUICK)
         ran = await run("watch", batch_id, "--interval", 0.05)
-        told = [line.split("  ", 1)[1] for line in ran.out.splitlines()]
-        assert told == [
+        shown = [line.split("  ", 1)[1] for line in ran.out.splitlines()]
+        assert shown == [
             f"{batch_id}  item-0  (new) -> queued",
             f"{batch_id}  item-0  queued -> running",
             f"{batch_id}  item-0  running -> succeeded",

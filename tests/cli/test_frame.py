@@ -60,7 +60,7 @@ class TestItemProgress:
         assert progress.counts == {"cancelled": 1, "queued": 1, "running": 0}
         assert (progress.total, progress.ended, progress.left) == (2, 1, 1)
 
-    def test_foretells_the_end_from_the_pace(self):
+    def test_predicts_the_end_from_the_pace(self):
         progress = ItemProgress(0.0)
         for _ in range(30):
             progress.note(None, "running", 0.0)
@@ -125,10 +125,10 @@ async def test_a_frame_fits_whatever_the_terminal_is(session, now_utc, count, he
 
 
 class TestWhatRemains:
-    """The last picture, on the ordinary screen, foretells nothing any more."""
+    """The last picture, on the main screen, predicts nothing any more."""
 
     @pytest.mark.parametrize("count", [1, 50])
-    async def test_foretells_nothing_of_batches_that_are_followed_no_longer(self, session, now_utc, count):
+    async def test_predicts_nothing_for_batches_that_are_no_longer_followed(self, session, now_utc, count):
         async with session.wait_for_batches([UUID(int=number) for number in range(count)]) as waits:
             board = Board(0.0, {})
             running = BatchItemHandle(UUID(int=1), 0, UUID(int=2), "running")
@@ -154,7 +154,7 @@ class TestWhatRemains:
 
 
 @pytest.mark.looptime
-async def test_a_poll_that_will_not_be_made_is_not_foretold():
+async def test_a_poll_that_will_not_be_made_is_not_announced():
     wait = play(ServerError(503, retry_after=13), body()).wait(max_outage=8)
     task = asyncio.ensure_future(wait)
     await asyncio.sleep(2)

@@ -1,4 +1,4 @@
-"""Outages as the command line tells them: when one begins and when it is over, once for all batches."""
+"""Outages as the command line reports them: when one begins and when it is over, once for all batches."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ def good(number: int, status: str = "running") -> bytes:
 @pytest.mark.looptime
 class TestAWatch:
     async def test_says_once_for_all_batches_that_an_outage_began_and_that_it_is_over(self):
-        told = await Watched(*([good(n), *DOWN, good(n)] for n in range(3))).run(300)
-        assert [(what, count) for what, count, _ in told] == [("began", 3), ("over", 3)]
-        assert told[0][2].startswith("no valid response for ")
-        assert " of 300 s: HTTP 503" in told[0][2]
-        assert told[1][2].startswith("valid responses again, after ")
+        reports = await Watched(*([good(n), *DOWN, good(n)] for n in range(3))).run(300)
+        assert [(what, count) for what, count, _ in reports] == [("began", 3), ("over", 3)]
+        assert reports[0][2].startswith("no valid response for ")
+        assert " of 300 s: HTTP 503" in reports[0][2]
+        assert reports[1][2].startswith("valid responses again, after ")
 
     async def test_says_nothing_of_a_failure_that_is_made_good_at_once(self):
         assert await Watched([good(0), ServerError(503), good(0)]).run(60) == []
@@ -65,8 +65,8 @@ class TestAWatch:
         assert await Watched([good(0)]).run(60) == []
 
     async def test_says_it_again_for_the_next_outage(self):
-        told = await Watched([*DOWN, good(0), *DOWN, good(0)]).run(600)
-        assert [what for what, _, _ in told] == ["began", "over", "began", "over"]
+        reports = await Watched([*DOWN, good(0), *DOWN, good(0)]).run(600)
+        assert [what for what, _, _ in reports] == ["began", "over", "began", "over"]
 
     async def test_leaves_batches_that_failed_for_good_to_their_errors(self):
         watched = Watched([*DOWN, AuthenticationError(401)])

@@ -78,5 +78,5 @@ async def test_another_program_that_imports_the_package_keeps_its_interrupts(tmp
         ([], ["program"], False),
     ],
 )
-def test_the_command_line_is_told_from_other_programs(argv, original, expected):
+def test_the_command_line_is_distinguished_from_other_programs(argv, original, expected):
     assert is_command(argv, original) is expected

@@ -119,7 +119,7 @@ class TestTheLiveView:
             await screen.shows(": valid responses again, after ")
             assert "no valid response" not in screen.text
 
-    async def test_without_colour_still_tells_states_apart(self, emulator):
+    async def test_without_colour_shows_states_by_their_glyphs(self, emulator):
         batch_id = emulator.create_scripted_batch(ended("succeeded", "failed") + NEVER)
         async with terminal("watch", str(batch_id), environment={"NO_COLOR": "1"}) as screen:
             await screen.shows(" 2/3 ")

@@ -1,4 +1,4 @@
-"""The timeline: what a file of transitions tells, and what the picture of it shows."""
+"""The timeline: what is read from a file of transitions, and what the picture of it shows."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def statuses(item) -> list[tuple[str, float, float]]:
     return [tuple(stay) for stay in item.stays]
 
 
-# What the file tells
+# What the file says
 
 
 def test_an_item_is_its_statuses_by_seconds_since_the_first_event():
@@ -89,7 +89,7 @@ def test_the_order_and_the_number_of_times_in_which_lines_come_do_not_matter():
         }
 
 
-def test_what_is_told_again_after_a_restart_counts_from_the_first_time():
+def test_what_a_restarted_watch_prints_again_counts_from_the_first_time():
     first = story(0, ("queued", 0), ("running", 1))
     again = story(0, ("running", 8), ("succeeded", 9))
     assert statuses(only_item(first + again)) == [("queued", 0, 1), ("running", 1, 9), ("succeeded", 9, 9)]
@@ -114,7 +114,7 @@ def test_what_had_not_ended_goes_on_until_the_last_event_of_all():
 
 
 def test_a_watch_that_was_resumed_in_a_new_file_knows_what_an_item_was_before():
-    """Only what changed is told then, so an item was what it was since the watch began."""
+    """A resumed watch prints only changes, so the item had its earlier status from the start."""
     unchanged = story(0, ("queued", 0), ("running", 1), ("succeeded", 7))[2:]
     lifelines = read_lifelines(story(1, ("queued", 2), ("running", 3))[1:] + unchanged)
     first, second = lifelines.batches[0].items
@@ -245,7 +245,7 @@ def test_a_file_without_an_event_is_refused_with_how_to_get_some(lines):
         read_lifelines(lines)
 
 
-async def test_a_real_watch_is_told_whole(emulator, session):
+async def test_the_whole_of_a_real_watch_is_read(emulator, session):
     ids = [emulator.create_batch(items=12, duration=0.5, fail=0.25, cancel=0.25), emulator.create_batch(2, 0.3)]
     waits = session.wait_for_batches(ids, interval=0.02)
     began = time.monotonic()
@@ -289,7 +289,7 @@ def test_the_best_of_near_places_stays():
 @pytest.mark.parametrize(
     ("length", "text"), [(0, "0.00 s"), (0.046, "0.05 s"), (12.34, "12.3 s"), (123.4, "123 s"), (36000, "36,000 s")]
 )
-def test_lengths_are_told_to_what_matters(length, text):
+def test_durations_have_three_digits_at_most(length, text):
     assert seconds_text(length) == text
 
 
@@ -396,7 +396,7 @@ def test_the_axis_names_the_instant_of_the_first_event(draw):
     assert "seconds since the first event, 2026-01-02 01:04:05 UTC" in texts(draw(later))
 
 
-def test_stragglers_are_framed_and_named_and_the_rule_is_told(draw):
+def test_stragglers_are_framed_and_named_and_the_key_has_the_rule(draw):
     root = draw(ran(0, 2) + ran(1, 2) + ran(2, 2) + ran(3, 9))
     assert bars(root, "stragglers") == 1
     assert "◀ ref-3: 9.00 s, 4.5x" in texts(root)
@@ -475,9 +475,9 @@ def test_ten_thousand_items_make_every_kind_of_file(tmp_path, batches, untraced)
 # The page around it
 
 
-def test_the_page_tells_of_each_item_under_the_pointer(page):
-    told = page(ran(0, 2) + ran(1, 2) + ran(2, 9, "failed") + story(3, ("queued", 0)))
-    root = ET.fromstring(told[told.index("<svg") : told.index("</svg>") + 6])
+def test_the_page_describes_the_item_under_the_pointer(page):
+    drawn = page(ran(0, 2) + ran(1, 2) + ran(2, 9, "failed") + story(3, ("queued", 0)))
+    root = ET.fromstring(drawn[drawn.index("<svg") : drawn.index("</svg>") + 6])
     titles = [title.text.splitlines() for title in root.iter(f"{SVG}title")]
     assert titles[2] == [
         "ref-2",
@@ -493,8 +493,8 @@ def test_the_page_tells_of_each_item_under_the_pointer(page):
 
 
 def test_what_the_pointer_rests_on_covers_the_items_bars(page):
-    told = page(ran(0, 2) + ran(1, 5) + ran(0, 3, batch=TWO))
-    root = ET.fromstring(told[told.index("<svg") : told.index("</svg>") + 6])
+    drawn = page(ran(0, 2) + ran(1, 5) + ran(0, 3, batch=TWO))
+    root = ET.fromstring(drawn[drawn.index("<svg") : drawn.index("</svg>") + 6])
     queued, running = (group(root, f"bars-{name}").findall(f".//{SVG}path") for name in ("queued", "running"))
     areas = group(root, "items").findall(f"{SVG}rect")
     assert len(areas) == 3
@@ -512,32 +512,32 @@ def edges(path) -> tuple[tuple[float, float], tuple[float, float]]:
 
 
 def test_texts_from_the_server_are_escaped_in_the_page(page):
-    told = page(story(0, ("queued", 0), ("<b>odd</b>", 1), ref="</svg><script>alert(1)</script>"))
-    assert "<script" not in told
-    assert "<b>odd" not in told
-    assert told.count("</svg>") == 1
-    assert "other: &lt;b&gt;odd&lt;/b&gt;" in told
-    assert "&lt;/svg&gt;&lt;script&gt;" in told
+    drawn = page(story(0, ("queued", 0), ("<b>odd</b>", 1), ref="</svg><script>alert(1)</script>"))
+    assert "<script" not in drawn
+    assert "<b>odd" not in drawn
+    assert drawn.count("</svg>") == 1
+    assert "other: &lt;b&gt;odd&lt;/b&gt;" in drawn
+    assert "&lt;/svg&gt;&lt;script&gt;" in drawn
 
 
 def test_the_page_needs_nothing_from_outside(page):
-    told = page(MANY).replace("http://www.w3.org/2000/svg", "").replace("http://www.w3.org/1999/xlink", "")
-    assert "http" not in told
-    assert 'name="viewport"' in told
+    drawn = page(MANY).replace("http://www.w3.org/2000/svg", "").replace("http://www.w3.org/1999/xlink", "")
+    assert "http" not in drawn
+    assert 'name="viewport"' in drawn
 
 
 def test_title_and_key_stand_in_the_page_and_not_in_its_drawing(page):
-    told = page(ran(0, 2) + ran(1, 2, "failed"))
+    drawn = page(ran(0, 2) + ran(1, 2, "failed"))
     heading = "2 items of 1 batch: 1 succeeded, 1 failed"
-    assert f"<h1>{heading}</h1>" in told
-    assert "✖</b>failed (1)</li>" in told
-    assert heading not in told[told.index("<svg") :]
+    assert f"<h1>{heading}</h1>" in drawn
+    assert "✖</b>failed (1)</li>" in drawn
+    assert heading not in drawn[drawn.index("<svg") :]
 
 
-def test_a_page_of_too_many_items_tells_of_none(page):
-    told = page([line for i in range(2001) for line in story(i, ("queued", 0))])
-    assert told.count("<title>") == 1
-    assert 'id="items"' not in told
+def test_a_page_of_too_many_items_describes_none(page):
+    drawn = page([line for i in range(2001) for line in story(i, ("queued", 0))])
+    assert drawn.count("<title>") == 1
+    assert 'id="items"' not in drawn
 
 
 # The file
@@ -601,6 +601,6 @@ def test_an_old_file_stays_whole_if_the_disk_is_full(tmp_path, monkeypatch):
     assert path.read_text() == "old"
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path):
+def test_a_folder_that_does_not_exist_is_an_error(tmp_path):
     with pytest.raises(ConfigurationError, match=r"cannot write .*timeline\.svg: No such file or directory"):
         draw_timeline(read_lifelines(MANY), tmp_path / "nowhere" / "timeline.svg")

@@ -82,7 +82,7 @@ async def started_anew(client: Client, waiting: DistributedWait, runs: set[str |
 
 
 @pytest.mark.parametrize("deaths", [1, 2], ids=["one of two workers", "all workers"])
-async def test_workers_that_die_cost_time_but_no_transition_and_tell_none_twice(client, emulator, clock, deaths):
+async def test_workers_that_die_cost_time_but_no_transition_and_deliver_none_twice(client, emulator, clock, deaths):
     batch_ids = [emulator.create_scripted_batch([STEPS] * 3) for _ in range(40)]
     waiting = wait_for_batches(client, batch_ids, interval=0.2, timeout=None)
     seen = []

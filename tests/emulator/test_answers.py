@@ -196,18 +196,18 @@ async def test_the_loops_time_is_the_default_clock() -> None:
     assert instants == sorted(instants)
 
 
-async def test_serve_tells_how_to_reach_three_example_batches() -> None:
-    """And it works as told, until it is cancelled."""
+async def test_serve_prints_how_to_reach_three_example_batches() -> None:
+    """It serves as printed, until it is cancelled."""
     lines: list[str] = []
-    told = asyncio.Event()
+    printed = asyncio.Event()
 
     def show(line: str) -> None:
         lines.append(line)
         if len(lines) == 6:
-            told.set()
+            printed.set()
 
     serving = asyncio.create_task(serve(0, show=show))
-    await told.wait()
+    await printed.wait()
     exported: dict[str, Any] = dict(line.removeprefix("export ").split("=") for line in lines[1:3])
     key, url = exported["RUNFLOW_API_KEY"], exported["RUNFLOW_BASE_URL"]
     async with aiohttp.ClientSession(url, headers={"Authorization": f"Bearer {key}"}) as http:

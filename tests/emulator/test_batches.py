@@ -31,15 +31,15 @@ def emulator(clock: Clock) -> Emulator:
 
 
 def test_the_same_seed_gives_the_same_key_ids_and_timelines(clock: Clock) -> None:
-    def tell(seed: int) -> tuple[str, list[dict[str, Any]], list[str]]:
+    def outcome(seed: int) -> tuple[str, list[dict[str, Any]], list[str]]:
         emulator = Emulator(seed=seed, clock=clock)
         batch_id = emulator.create_batch(duration=10.0)
         clock.now += 4.0
         snapshot = emulator.snapshot(batch_id)
         return emulator.api_key, snapshot["items"], [snapshot["id"], snapshot["org_id"]]
 
-    assert tell(3) == tell(3)
-    assert tell(3) != tell(4)
+    assert outcome(3) == outcome(3)
+    assert outcome(3) != outcome(4)
 
 
 def test_a_batchs_own_seed_repeats_its_timelines_but_not_its_ids(emulator: Emulator, clock: Clock) -> None:

@@ -66,7 +66,7 @@ def outcomes(emulator):
     return [(sent.attempt, sent.status) for sent in emulator.callbacks]
 
 
-async def test_one_callback_tells_how_a_batch_ended():
+async def test_one_callback_says_how_a_batch_ended():
     async with receiving() as receiver, Emulator() as emulator:
         seen = []
         receiver.on_receipt = lambda: seen.append(emulator.snapshot(batch_id)["status_code"])
@@ -173,7 +173,7 @@ async def test_each_batch_has_its_own_callback_and_those_without_a_url_have_none
     assert len(receiver.bodies) == 10
 
 
-async def test_batches_from_before_the_start_are_told_of_once_it_listens():
+async def test_batches_from_before_the_start_get_their_callbacks_once_it_listens():
     async with receiving() as receiver:
         emulator = Emulator()
         batch_id = emulator.create_scripted_batch([SOON], callback_url=receiver.url)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from runflow_async.cli.timeline.layout import MARGIN, POINTS, WIDTH
+from runflow_async.cli.timeline.layout import MARGIN, POINTS_PER_INCH, WIDTH
 from runflow_async.cli.timeline.looks import EXPLANATION, OPEN, STRAGGLER, headline, key_of, look_of
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def caption_height(lifelines: Lifelines) -> float:
 
 def draw_caption(figure: Figure, lifelines: Lifelines) -> None:
     """Draw the caption at the top of a figure that has room for it."""
-    height = figure.get_figheight() * POINTS
+    height = figure.get_figheight() * POINTS_PER_INCH
     left = MARGIN / WIDTH
     figure.text(left, 1 - TITLE / height, headline(lifelines), size=13, weight="bold")
     figure.text(left, 1 - SUBTITLE / height, EXPLANATION, color="#555555")

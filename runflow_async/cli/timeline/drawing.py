@@ -18,7 +18,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from runflow_async.cli.timeline.caption import caption_height, draw_caption
-from runflow_async.cli.timeline.layout import MARGIN, POINTS, WIDTH, lay_out
+from runflow_async.cli.timeline.layout import MARGIN, POINTS_PER_INCH, WIDTH, lay_out
 from runflow_async.cli.timeline.looks import OPEN, STRAGGLER, SUCCEEDED, end_of, look_of
 from runflow_async.cli.timeline.names import (
     draw_headings,
@@ -61,7 +61,7 @@ def draw(lifelines: Lifelines, *, captioned: bool) -> Picture:
     above = ABOVE + (caption_height(lifelines) if captioned else 0.0)
     left = MARGIN + width_of(label.text for label in labels)
     right = MARGIN + width_of(straggler_label(row) for row in stragglers)
-    figure = Figure((WIDTH / POINTS, (above + layout.height + BELOW) / POINTS), dpi=POINTS)
+    figure = Figure((WIDTH / POINTS_PER_INCH, (above + layout.height + BELOW) / POINTS_PER_INCH), dpi=POINTS_PER_INCH)
     axes = _add_axes(figure, lifelines, layout.height, left=left, right=right)
     picture = Picture(figure, axes, rows, layout.pitch)
     draw_labels(picture, labels)

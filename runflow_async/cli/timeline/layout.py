@@ -10,18 +10,15 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["LINE", "MARGIN", "POINTS", "WIDTH", "Block", "Layout", "lay_out", "thin_out"]
+__all__ = ["LINE", "MARGIN", "POINTS_PER_INCH", "WIDTH", "Block", "Layout", "lay_out", "thin_out"]
 
-POINTS = 72
-"""Points per inch."""
-WIDTH = 864.0
-MARGIN = 30.0
+POINTS_PER_INCH = 72
+WIDTH, MARGIN = 864.0, 30.0
+"""Width of the picture, and of its empty edges, in points."""
 TALLEST = 1200.0
 """Largest total height of rows, headings and gaps, in points."""
-ROW = 13.0
-"""Height of a row in points, if there is room."""
-HEADING = 20.0
-GAP = 10.0
+ROW, HEADING, GAP = 13.0, 20.0, 10.0
+"""Heights of a row, of the line above a batch and of the space below it, in points, if there is room."""
 LINE = 9.0
 """Height of one line of small text, in points."""
 
