@@ -276,7 +276,7 @@ async def test_opening_waits_for_a_reader_before_it_changes_the_journal_mode(tmp
 
 
 async def test_opening_a_file_that_stays_locked_raises_an_error_that_names_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("runflow_async.checkpoints.writer.BUSY", 0.05)
+    monkeypatch.setattr("runflow_async.checkpoints.writer.BUSY_SECONDS", 0.05)
     path = tmp_path / "c.db"
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")

@@ -103,7 +103,7 @@ async def test_two_connections_share_a_file(tmp_path):
 
 
 async def test_a_failed_write_is_raised_and_retried(tmp_path, monkeypatch):
-    monkeypatch.setattr("runflow_async.checkpoints.writer.BUSY", 0.01)
+    monkeypatch.setattr("runflow_async.checkpoints.writer.BUSY_SECONDS", 0.01)
     path = tmp_path / "c.db"
     async with SQLiteCheckpoints(path) as checkpoints:
         other = sqlite3.connect(path, isolation_level=None)
@@ -250,7 +250,7 @@ async def test_any_error_while_opening_or_closing_is_raised_and_leaves_no_thread
 
 
 async def test_closing_says_how_much_was_not_written_and_still_ends(tmp_path, monkeypatch):
-    monkeypatch.setattr("runflow_async.checkpoints.writer.BUSY", 0.05)
+    monkeypatch.setattr("runflow_async.checkpoints.writer.BUSY_SECONDS", 0.05)
     path = tmp_path / "c.db"
     checkpoints = await SQLiteCheckpoints(path).__aenter__()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -265,7 +265,7 @@ async def test_closing_says_how_much_was_not_written_and_still_ends(tmp_path, mo
 @pytest.mark.slow
 async def test_closing_waits_its_full_time_for_a_lock_that_has_lasted_long(tmp_path, monkeypatch):
     """It is the last chance for what is left."""
-    monkeypatch.setattr("runflow_async.checkpoints.writer.BUSY", 2.0)
+    monkeypatch.setattr("runflow_async.checkpoints.writer.BUSY_SECONDS", 2.0)
     path = tmp_path / "c.db"
     checkpoints = await SQLiteCheckpoints(path).__aenter__()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -296,7 +296,7 @@ async def test_a_short_lock_delays_the_write_and_raises_nothing(tmp_path):
 
 
 async def test_record_raises_for_a_long_lock_and_the_rows_are_retried_without_another_call(tmp_path, monkeypatch):
-    monkeypatch.setattr("runflow_async.checkpoints.writer.BUSY", 0.05)
+    monkeypatch.setattr("runflow_async.checkpoints.writer.BUSY_SECONDS", 0.05)
     path = tmp_path / "c.db"
     async with SQLiteCheckpoints(path) as checkpoints:
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -322,7 +322,7 @@ async def test_load_does_not_wait_for_a_writer_and_includes_unwritten_transition
 
 
 async def test_load_does_not_wait_for_a_group_to_fill(tmp_path, monkeypatch):
-    monkeypatch.setattr("runflow_async.checkpoints.writer.GROUPING", 3600)
+    monkeypatch.setattr("runflow_async.checkpoints.writer.GROUPING_SECONDS", 3600)
     async with SQLiteCheckpoints(tmp_path / "c.db") as checkpoints:
         checkpoints.record(transition(0))
         assert len((await checkpoints.load(BATCH)).items) == 1
@@ -331,7 +331,7 @@ async def test_load_does_not_wait_for_a_group_to_fill(tmp_path, monkeypatch):
 async def test_load_waits_for_a_lock_on_readers_as_long_as_its_caller_does(tmp_path, monkeypatch):
     """Without WAL, as on some network file systems, a writer locks readers out. Whoever loads says how long to wait."""
     monkeypatch.setattr("runflow_async.checkpoints.file.JOURNAL", "DELETE")
-    monkeypatch.setattr("runflow_async.checkpoints.writer.BUSY", 0.01)
+    monkeypatch.setattr("runflow_async.checkpoints.writer.BUSY_SECONDS", 0.01)
     path = tmp_path / "c.db"
     async with SQLiteCheckpoints(path) as checkpoints:
         checkpoints.record(transition(0))
@@ -344,7 +344,7 @@ async def test_load_waits_for_a_lock_on_readers_as_long_as_its_caller_does(tmp_p
             loading = asyncio.create_task(checkpoints.load(BATCH))
             checkpoints.record(transition(1))
             with pytest.raises(CheckpointError, match="locked"):
-                await checkpoints.flush()  # bounded by BUSY, and not stuck behind the load
+                await checkpoints.flush()  # bounded by BUSY_SECONDS, and not stuck behind the load
             assert not loading.done()
             other.execute("ROLLBACK")
         assert len((await loading).items) in {1, 2}
@@ -412,7 +412,7 @@ async def test_one_object_can_be_opened_once_at_a_time_and_again_after_closing(t
 
 @pytest.mark.parametrize("is_locked", [False, True])
 async def test_cancelling_the_opening_leaves_no_thread_and_no_open_file(tmp_path, monkeypatch, is_locked):
-    monkeypatch.setattr("runflow_async.checkpoints.writer.BUSY", 3600)
+    monkeypatch.setattr("runflow_async.checkpoints.writer.BUSY_SECONDS", 3600)
     path = tmp_path / "c.db"
     with closing(sqlite3.connect(tmp_path / "c.db", isolation_level=None)) as other:
         if is_locked:
@@ -450,7 +450,7 @@ async def test_closing_writes_and_closes_before_it_raises_any_cancellation(tmp_p
 
 
 async def test_cancelled_closing_logs_what_it_could_not_write(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("runflow_async.checkpoints.writer.BUSY", 0.05)
+    monkeypatch.setattr("runflow_async.checkpoints.writer.BUSY_SECONDS", 0.05)
     path = tmp_path / "c.db"
     checkpoints = await SQLiteCheckpoints(path).__aenter__()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:

@@ -32,7 +32,7 @@ Reader = Callable[[bytes, str, Warn], Any]
 """Reads the JSON of one field, given its path."""
 
 LARGEST_INDEX = Decimal(2**63 - 1)
-DEEPEST = 8
+MOST_LEVELS = 8
 """Levels that `without_depths` keeps. The deepest essential value, a field of an item, is on the third."""
 
 
@@ -200,7 +200,7 @@ _token = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
 
 
 def without_depths(body: bytes) -> bytes:
-    """Drop whatever is nested more deeply than `DEEPEST`, so that only the field around it is lost.
+    """Drop whatever is nested more deeply than `MOST_LEVELS`, so that only the field around it is lost.
 
     The decoder recurses as far as the caller's stack has room, so a body that was decoded in one place may be too deep
     in another.
@@ -210,10 +210,10 @@ def without_depths(body: bytes) -> bytes:
     for token in _token.finditer(body):
         if token[0] in (b"[", b"{"):
             depth += 1
-            if depth == DEEPEST:
+            if depth == MOST_LEVELS:
                 parts += body[start : token.start()], _NON_NUMBER
         elif token[0] in (b"]", b"}"):
-            if depth == DEEPEST:
+            if depth == MOST_LEVELS:
                 start = token.end()
             depth -= 1
     return b"".join((*parts, body[start:]))

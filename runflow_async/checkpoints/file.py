@@ -10,7 +10,7 @@ import sqlite3
 import stat
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from runflow_async.errors import CheckpointError
 
@@ -31,8 +31,8 @@ CREATE TABLE items (
 UPSERT = "INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?, ?, ?)"
 DELETE = "DELETE FROM items WHERE batch_id = ?"
 SELECT = "SELECT * FROM items WHERE batch_id = ?"
-SMALLEST = 512
-"""Size of SQLite's smallest page in bytes."""
+SMALLEST_PAGE = 512
+"""Bytes of the smallest page that SQLite writes."""
 
 Row = tuple[str, str, int, str, str, str | None]
 """The columns of `SCHEMA`; ids in hexadecimal."""
@@ -57,17 +57,9 @@ BAD_ROW = (
 )
 
 
-class Marks(NamedTuple):
-    """The properties that identify the owner of a database."""
-
-    application_id: int
-    version: int
-    tables: tuple[str, ...]
-
-
-EMPTY = Marks(0, 0, ())
-UNSIGNED = Marks(0, 1, (SCHEMA,))
-"""A file of ours from before `application_id` was used."""
+EMPTY = (0, 0, ())
+UNMARKED = (0, 1, (SCHEMA,))
+"""A file of ours from before there was an `application_id`; like `EMPTY`: application_id, user_version and tables."""
 
 
 def is_busy(error: BaseException | None) -> bool:
@@ -89,8 +81,8 @@ class CheckpointFile:
         self._path = Path.cwd() / path  # not resolved: a link may be replaced, too
         self._real = Path(os.path.realpath(path))
         self._name = repr(str(self._path))
-        if self._exists_as_file():
-            self._look()
+        if self._find_file():
+            self._inspect()
         self._database = self._connect("mode=rwc")
         try:
             self.inode = self._find_inode(self._path)
@@ -126,7 +118,8 @@ class CheckpointFile:
         self._check_in_place()
         return self._database.execute(SELECT, (batch,)).fetchall()
 
-    def _exists_as_file(self) -> bool:
+    def _find_file(self) -> bool:
+        """Return whether there is a file; raise if it can never be used."""
         try:
             found = self._real.stat()
         except FileNotFoundError:
@@ -142,14 +135,14 @@ class CheckpointFile:
             )
         if not stat.S_ISREG(found.st_mode):
             raise CheckpointError(f"cannot open {self._name}: it is a folder or a device, not a file")
-        if 0 < found.st_size < SMALLEST:  # SQLite treats a one-byte file as empty and overwrites it
+        if 0 < found.st_size < SMALLEST_PAGE:  # SQLite treats a one-byte file as empty and overwrites it
             raise CheckpointError(f"cannot open {self._name}: file is not a database")
         return True
 
     def _connect(self, how: str) -> sqlite3.Connection:
         return sqlite3.connect(f"{self._real.as_uri()}?{how}", timeout=0, isolation_level=None, uri=True)
 
-    def _look(self) -> None:
+    def _inspect(self) -> None:
         """Check who owns it, without changing it and without leaving a file beside it.
 
         The last reader that may write cleans up: it moves what a crash left in `-wal` or `-journal` into the file. A
@@ -181,7 +174,7 @@ class CheckpointFile:
                 raise CheckpointError(f"{self._name} has version {version}, but this library writes {VERSION}")
             return True
         tables = tuple((sql or "").strip() for (sql,) in database.execute("SELECT sql FROM sqlite_master"))
-        if Marks(application_id, version, tables) not in (EMPTY, UNSIGNED):
+        if (application_id, version, tables) not in (EMPTY, UNMARKED):
             raise CheckpointError(
                 f"{self._name} is a database of another application (application_id {application_id}, "
                 f"user_version {version}): nothing was changed; pass a separate path for the checkpoints"

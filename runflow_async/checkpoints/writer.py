@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Writer"]
 
-GROUPING = 0.02
+GROUPING_SECONDS = 0.02
 """Seconds during which transitions are collected for one transaction."""
-BUSY = 5.0
+BUSY_SECONDS = 5.0
 """Seconds that a write waits for another process's lock before it fails."""
 LOCK_RETRY = 0.01
 """Seconds between two attempts to get a lock."""
@@ -76,7 +76,7 @@ class Writer(threading.Thread):
         return job.future
 
     def stop(self) -> None:
-        """Write what is left, waiting at most `BUSY` seconds for a lock, and end; give up opening."""
+        """Write what is left, waiting at most `BUSY_SECONDS` for a lock, and end; give up opening."""
         self._is_abandoned = True
         self.submit(Kind.STOP)
 
@@ -110,7 +110,7 @@ class Writer(threading.Thread):
         self.ended.set_result(None)
 
     def _open(self) -> CheckpointFile:
-        deadline = time.monotonic() + BUSY
+        deadline = time.monotonic() + BUSY_SECONDS
         while True:
             try:
                 return CheckpointFile(self._path)
@@ -138,7 +138,7 @@ class Writer(threading.Thread):
             return
         self._sort(first)
         if not isinstance(first, Job):
-            self._hurry.wait(GROUPING)
+            self._hurry.wait(GROUPING_SECONDS)
         self._hurry.clear()
         self._sort_queue()
 
@@ -199,7 +199,7 @@ class Writer(threading.Thread):
             self._busy_since = None
         elif self._busy_since is None:
             self._busy_since = now
-        if self._busy_since is None or now - self._busy_since >= BUSY:
+        if self._busy_since is None or now - self._busy_since >= BUSY_SECONDS:
             self._fail_writes(failure)
 
     def _refuse(self, refused: list[tuple[Row, Exception]]) -> None:
