@@ -23,7 +23,7 @@ def test_without_timeout_there_is_no_limit():
     assert started(math.inf).limit == math.inf
 
 
-def test_an_outage_starts_with_the_first_failed_poll_and_ends_with_a_good_answer():
+def test_an_outage_starts_with_the_first_failed_poll_and_ends_with_a_valid_response():
     agenda = started()
     agenda.failed(None)
     assert agenda.limit == 1100.0

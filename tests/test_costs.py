@@ -19,7 +19,7 @@ def poll(costs: Costs, error: BaseException, *sent_at: float) -> None:
     costs.__exit__(type(error), error, None)
 
 
-def test_a_good_answer_is_a_poll():
+def test_a_valid_response_is_a_poll():
     costs = Costs()
     with costs:
         costs.count_request(1.0)

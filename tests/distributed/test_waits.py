@@ -119,7 +119,7 @@ async def test_a_timeout_holds_without_any_worker(client, cluster, emulator, mon
     with pytest.raises(ExceptionGroup) as caught:
         await waiting
     assert {error.batch_id for error in caught.value.exceptions} == set(batch_ids)
-    assert caught.group_contains(WaitTimeoutError)
+    assert caught.group_contains(WaitTimeoutError, match="no worker was waiting for it")
 
 
 @pytest.mark.slow

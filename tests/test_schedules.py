@@ -1,4 +1,4 @@
-"""The strategies: what `interval=` takes, and how failures are spaced."""
+"""What `interval=` takes, and what a strategy sees and may answer."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 import tenacity
 
-from runflow_async import ConfigurationError, RateLimitError, RetryPolicy, ServerError, wait_adaptive
+from runflow_async import ConfigurationError, wait_adaptive
 from runflow_async._arguments.strategies import parse_interval
 from runflow_async._progress import FIRST_INTERVAL
-from runflow_async._waits.retries import Retries
 from runflow_async.schedules import PollState
 
 
@@ -122,44 +121,3 @@ def test_a_strategy_has_to_answer_with_seconds(answer):
 
 def test_a_state_before_the_first_answer_has_no_outcome():
     assert state_after(0).outcome is None
-
-
-@pytest.mark.parametrize(
-    "keywords", [{"attempts": 0}, {"attempts": True}, {"attempts": 2.5}, {"wait_initial": 0}, {"wait_max": "9"}]
-)
-def test_a_policy_refuses_values_that_make_no_sense(keywords):
-    with pytest.raises(ConfigurationError):
-        RetryPolicy(**keywords)
-
-
-async def delays_of(error: Exception, policy: RetryPolicy) -> list[float]:
-    delays = []
-
-    async def note(delay: float) -> None:
-        delays.append(delay)
-
-    async def fail() -> None:
-        raise error
-
-    with pytest.raises(type(error)):
-        await Retries(policy, 120.0).engine("it").copy(sleep=note)(fail)
-    return delays
-
-
-async def test_backoff_is_full_jitter_from_a_second_to_the_cap():
-    runs = [await delays_of(ServerError(503), RetryPolicy(attempts=9)) for _ in range(60)]
-    for attempt in range(8):
-        bound = min(2.0**attempt, 32.0)
-        drawn = [run[attempt] for run in runs]
-        assert max(drawn) <= bound
-        assert min(drawn) < 0.3 * bound < 0.7 * bound < max(drawn)
-
-
-async def test_retry_after_stands_in_for_the_backoff_with_a_tenth_of_jitter():
-    for asked, least in [(7.0, 7.0), (500.0, 120.0)]:
-        delays = await delays_of(RateLimitError(429, retry_after=asked), RetryPolicy())
-        assert all(least <= delay <= 1.1 * least for delay in delays)
-
-
-async def test_a_foreign_error_is_never_retried():
-    assert await delays_of(KeyError("mine"), RetryPolicy()) == []
