@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from runflow_async import RetryPolicy
 from runflow_async.errors import ConfigurationError
@@ -78,16 +79,9 @@ def open_session(config: SessionConfig) -> ShardSession:
 
 
 def _open(config: SessionConfig, api_key: str | None) -> ShardSession:
-    return ShardSession(
-        api_key,
-        base_url=config.base_url,
-        organization_id=config.organization_id,
-        request_timeout=config.request_timeout,
-        max_connections=config.max_connections,
-        max_response_bytes=config.max_response_bytes,
-        max_retry_after=config.max_retry_after,
-        retry=config.retry,
-    )
+    settings = asdict(config)
+    settings["api_key"] = api_key
+    return ShardSession(**settings)
 
 
 def _is_importable(function: object) -> bool:
