@@ -33,15 +33,15 @@ class Connections:
         limit: connections at the same time; fewer than asked for if the caller's session has a smaller pool.
     """
 
-    __slots__ = ("_closed", "_connector", "_keeper", "http", "is_borrowed", "limit")
+    __slots__ = ("_connector", "_gone", "_keeper", "http", "is_borrowed", "limit")
 
     def __init__(self, http: aiohttp.ClientSession | None, limit: int) -> None:
         self.http = check_http(http)
         self.is_borrowed = http is not None
         self.limit = min(limit, room_in(http) or limit)
-        self._connector: _Connector | None = None  # of a session of ours
-        self._keeper: AsyncGenerator[None, None] | None = None  # from the first request until the connections are cut
-        self._closed: asyncio.Future[Any] | None = None  # done once the connections that were cut are gone
+        self._connector: _Connector | None = None  # of a session of ours, from the first request on
+        self._keeper: AsyncGenerator[None, None] | None = None  # of that connector
+        self._gone: asyncio.Future[Any] | None = None  # done when the connections are gone, after they were cut
 
     def options(self, headers: Mapping[str, str]) -> dict[str, Any]:
         """The keywords with which the aiohttp session sends these headers."""
@@ -73,14 +73,12 @@ class Connections:
 
         A close that was cancelled is finished by the next one.
         """
-        if self._connector is None:
+        if self._connector is None or self._keeper is None:
             return
-        if self._keeper is not None:
-            self._closed = asyncio.gather(*self._connector.cut(), return_exceptions=True)
+        if self._gone is None:
+            self._gone = asyncio.gather(*self._connector.cut(), return_exceptions=True)
             await self._keeper.aclose()  # has nothing left to cut, and does not suspend
-            self._keeper = None
-        if self._closed is not None:
-            await asyncio.shield(self._closed)
+        await asyncio.shield(self._gone)
         await self._connector.close()  # its resolver
 
 
