@@ -70,7 +70,7 @@ class Ending:
 
     def _handle(self, handlers: Mapping[int, Any]) -> None:
         for number, handler in handlers.items():
-            if self._before[number] != signal.SIG_IGN:  # by nohup, for example
+            if self._before[number] not in (signal.SIG_IGN, None):  # ignored by nohup, or not Python's to replace
                 with suppress(ValueError):  # outside the main thread, which gets no signals
                     signal.signal(number, handler)
 
