@@ -1,4 +1,4 @@
-"""What each command prints, and with which status it ends; not on a terminal."""
+"""What each command prints without a terminal, and its exit status."""
 
 from __future__ import annotations
 
@@ -68,20 +68,20 @@ class TestGet:
             f"batch {batch_id}: attempt {number} failed" for number in (1, 2, 3, 4)
         ]
 
-    def test_takes_no_key_as_an_argument(self, capsys):
+    def test_has_no_option_for_the_key(self, capsys):
         assert main(["get", str(uuid4()), "--api-key", "rf_live_secret"]) == 2
         assert "rf_live_secret" not in capsys.readouterr().err
 
 
 class TestItems:
-    async def test_are_an_array_of_json_with_an_item_a_line(self, emulator, run):
+    async def test_prints_a_json_array_with_one_item_per_line(self, emulator, run):
         batch_id = emulator.create_batch(items=230, duration=0.01)
         ran = await run("items", batch_id)
         found = msgspec.json.decode(ran.out, type=list[BatchItem])
         assert [item.sequence_index for item in found] == list(range(230))
         assert all(json.loads(line.rstrip(",")) for line in ran.out.splitlines()[1:-1])
 
-    async def test_of_an_unknown_batch_are_not_found(self, run):
+    async def test_of_an_unknown_batch_exits_with_not_found(self, run):
         ran = await run("items", uuid4())
         assert ran.status == 5
         assert "404" in ran.err
@@ -98,7 +98,7 @@ class TestExitStatus:
         ],
     )
     @pytest.mark.parametrize("command", ["wait", "watch"])
-    async def test_exits_by_how_the_items_ended(self, emulator, run, command, statuses, expected):
+    async def test_follows_from_how_the_items_ended(self, emulator, run, command, statuses, expected):
         assert (await run(command, emulator.create_scripted_batch(ended(*statuses)))).status == expected
 
     async def test_is_1_for_a_batch_that_failed_without_its_items(self, emulator, run):
@@ -108,7 +108,7 @@ class TestExitStatus:
     @pytest.mark.parametrize(
         ("status", "expected"), [(401, 4), (403, 4), (503, 6), (429, 6), (400, 7), (402, 7), (302, 7)]
     )
-    async def test_exits_by_what_went_wrong(self, emulator, run, status, expected):
+    async def test_follows_from_what_went_wrong(self, emulator, run, status, expected):
         emulator.faults.append(faults.status(status, times=math.inf))
         ran = await run("wait", emulator.create_scripted_batch(NEVER), "--max-outage", 0.2, "--timeout", 10)
         assert ran.status == expected
@@ -121,7 +121,7 @@ class TestExitStatus:
         assert ran.status == 5
         assert ran.err.startswith(f"error: batch {batch_id}: HTTP 404")
 
-    async def test_is_3_when_the_time_is_up(self, emulator, run):
+    async def test_is_3_when_the_timeout_expires(self, emulator, run):
         batch_id = emulator.create_scripted_batch(NEVER)
         ran = await run("wait", batch_id, "--timeout", 0.2)
         assert ran.status == 3
@@ -130,12 +130,12 @@ class TestExitStatus:
             "run the command again with a longer --timeout\n"
         )
 
-    async def test_is_3_when_the_time_is_up_before_anything_was_asked(self, run):
+    async def test_is_3_when_the_timeout_expires_before_the_first_poll(self, run):
         ran = await run("wait", uuid4(), "--timeout", 1e-9)
         assert ran.status == 3
         assert "timed out (never seen); it keeps running" in ran.err
 
-    async def test_is_6_when_nobody_answers(self, run, monkeypatch):
+    async def test_is_6_when_nothing_responds(self, run, monkeypatch):
         with refused_port() as port:
             monkeypatch.setenv("RUNFLOW_BASE_URL", f"http://127.0.0.1:{port}")
             ran = await run("wait", uuid4(), "--max-outage", 0.2)
@@ -143,7 +143,7 @@ class TestExitStatus:
         assert "cannot connect" in ran.err
         assert "check the network" in ran.err
 
-    async def test_of_several_batches_is_the_highest(self, emulator, run):
+    async def test_is_the_highest_of_several_batches(self, emulator, run):
         well, badly = (emulator.create_scripted_batch(ended(status)) for status in ("succeeded", "failed"))
         assert (await run("wait", well, badly)).status == 1
         emulator.faults.append(faults.status(403, batch_id=well))
@@ -168,31 +168,33 @@ class TestExitStatus:
             ["emulator", "--port", "many"],
         ],
     )
-    def test_is_2_for_a_wrong_usage(self, capsys, arguments):
+    def test_is_2_for_a_usage_error(self, capsys, arguments):
         assert main(arguments) == 2
         assert arguments == [] or len(capsys.readouterr().err.splitlines()) == 1
 
 
 class TestTheKey:
     @pytest.mark.parametrize("key", ["", "two words", "späť", "with\nline"])
-    def test_that_cannot_be_used_ends_with_4_and_is_not_shown(self, monkeypatch, capsys, key):
+    def test_an_unusable_key_exits_with_4_and_is_not_shown(self, monkeypatch, capsys, key):
         monkeypatch.setenv("RUNFLOW_API_KEY", key)
         assert main(["get", str(uuid4())]) == 4
         shown = capsys.readouterr().err
         assert "API key" in shown
         assert not key or key not in shown
 
-    def test_that_is_missing_is_asked_for(self, monkeypatch, capsys):
+    def test_a_missing_key_is_an_error_that_says_how_to_pass_it(self, monkeypatch, capsys):
         monkeypatch.delenv("RUNFLOW_API_KEY")
         assert main(["wait", str(uuid4())]) == 4
         assert capsys.readouterr().err == "error: no API key: set RUNFLOW_API_KEY, or pass --api-key-file FILE\n"
 
-    def test_that_is_missing_in_its_file_is_missed_there(self, tmp_path, capsys):
+    def test_an_empty_key_file_is_an_error_that_names_the_file(self, tmp_path, capsys):
         (tmp_path / "key").write_text("\n")
         assert main(["get", str(uuid4()), "--api-key-file", str(tmp_path / "key")]) == 4
         assert str(tmp_path / "key") in capsys.readouterr().err
 
-    async def test_that_is_wrong_says_where_to_look_and_is_shown_nowhere(self, emulator, run, monkeypatch):
+    async def test_a_wrong_key_is_an_error_that_says_where_to_look_and_does_not_show_it(
+        self, emulator, run, monkeypatch
+    ):
         monkeypatch.setenv("RUNFLOW_API_KEY", "rf_live_canary")
         ran = await run("get", emulator.create_scripted_batch(NEVER), "--debug")
         assert ran.status == 4
@@ -235,19 +237,19 @@ class TestWatch:
         assert {transition.batch_id for transition in found} == set(batch_ids)
         assert [transition.current for transition in found].count("succeeded") == 6
 
-    async def test_does_not_mention_a_failure_that_the_next_attempt_makes_good(self, emulator, run):
+    async def test_does_not_report_a_failure_that_the_next_attempt_fixes(self, emulator, run):
         emulator.faults.append(faults.status(503))
         batch_id = emulator.create_scripted_batch(QUICK)
         ran = await run("watch", batch_id, "--interval", 0.05)
         assert (ran.status, ran.err) == (0, "")
 
-    async def test_escapes_what_the_server_says(self, emulator, run):
+    async def test_escapes_texts_from_the_server(self, emulator, run):
         batch_id = emulator.create_scripted_batch(ended("\x1b[31mred"), client_refs=["two\nlines"])
         ran = await run("watch", batch_id, "--timeout", 0)
         assert "\x1b" not in ran.out
         assert len(ran.out.splitlines()) == 1
 
-    async def test_shows_a_batch_that_cannot_be_awaited_beside_those_that_can(self, emulator, run):
+    async def test_shows_a_failed_wait_beside_the_others(self, emulator, run):
         batch_id = emulator.create_scripted_batch(ended("succeeded"))
         other = emulator.create_scripted_batch(ended("succeeded"))
         emulator.faults.append(faults.status(403, batch_id=other))
@@ -267,44 +269,44 @@ class TestAStateFile:
         assert [ran.out.count("\n") for ran in (first, second, third)] == [2, 1, 0]
         assert [ran.status for ran in (first, second, third)] == [3, 0, 0]
 
-    async def test_may_be_missing_at_first_where_it_is_also_saved(self, emulator, run, tmp_path):
+    async def test_may_be_missing_at_first_if_it_is_also_saved(self, emulator, run, tmp_path):
         batch_id = emulator.create_scripted_batch(ended("succeeded"))
         assert (await run("watch", batch_id, "--since", tmp_path / "s", "--save", tmp_path / "s")).status == 0
         assert len((tmp_path / "s").read_text().splitlines()) == 1
 
-    async def test_keeps_batches_that_are_not_watched_now(self, emulator, run, tmp_path):
+    async def test_keeps_batches_that_are_not_watched_this_time(self, emulator, run, tmp_path):
         one, other = (emulator.create_scripted_batch(ended("succeeded")) for _ in range(2))
         await run("watch", one, "--save", tmp_path / "s")
         await run("watch", other, "--since", tmp_path / "s", "--save", tmp_path / "s")
         assert len((tmp_path / "s").read_text().splitlines()) == 2
 
-    async def test_can_be_what_get_printed(self, emulator, run, tmp_path):
+    async def test_can_be_the_output_of_get(self, emulator, run, tmp_path):
         batch_id = emulator.create_scripted_batch(ended("succeeded"))
         (tmp_path / "s").write_text((await run("get", batch_id)).out)
         assert "->" not in (await run("watch", batch_id, "--since", tmp_path / "s")).out
 
     @pytest.mark.parametrize("content", ["nonsense", '{"previous": null}', "[1]", "\xff"])
-    async def test_of_another_kind_is_refused(self, run, tmp_path, content):
+    async def test_with_other_content_is_an_error(self, run, tmp_path, content):
         (tmp_path / "s").write_text(content, encoding="latin-1")
         ran = await run("watch", uuid4(), "--since", tmp_path / "s")
         assert ran.status == 2
         assert "does not contain snapshots as --save writes them" in ran.err
 
     @pytest.mark.parametrize("place", ["pipe", "folder"])
-    async def test_takes_the_place_of_files_only(self, run, tmp_path, place):
+    async def test_replaces_only_regular_files(self, run, tmp_path, place):
         os.mkfifo(tmp_path / "pipe")
         (tmp_path / "folder").mkdir()
         ran = await run("watch", uuid4(), "--save", tmp_path / place)
         assert ran.status == 2
         assert (tmp_path / "pipe").is_fifo()
 
-    async def test_that_cannot_be_written_is_said_before_anything_is_shown(self, emulator, run, tmp_path):
+    async def test_that_cannot_be_written_is_an_error_before_anything_is_shown(self, emulator, run, tmp_path):
         batch_id = emulator.create_scripted_batch(ended("succeeded"))
         ran = await run("watch", batch_id, "--save", tmp_path / "missing" / "s")
         assert (ran.status, ran.out) == (2, "")
         assert "cannot write" in ran.err
 
-    async def test_that_is_a_link_stays_one_and_keeps_who_may_read_it(self, emulator, run, tmp_path):
+    async def test_that_is_a_link_stays_one_and_keeps_its_mode(self, emulator, run, tmp_path):
         (tmp_path / "state").touch(0o600)
         (tmp_path / "link").symlink_to(tmp_path / "state")
         batch_id = emulator.create_scripted_batch(ended("succeeded"))
@@ -317,7 +319,7 @@ class TestAStateFile:
 class TestIdsFromStandardInput:
     @pytest.fixture
     def standard_input(self, monkeypatch):
-        """Takes the bytes that standard input is to hold."""
+        """Set the content of standard input."""
 
         def hold(content: bytes) -> None:
             monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), "ascii"))
@@ -333,7 +335,7 @@ class TestIdsFromStandardInput:
             "{}\n\ufeff{}\n\ufeff\n{}",
         ],
     )
-    async def test_stand_between_blanks_line_ends_and_comments(self, emulator, run, standard_input, form):
+    async def test_are_separated_by_white_space_and_comments(self, emulator, run, standard_input, form):
         batch_ids = [str(emulator.create_scripted_batch(ended("succeeded"))) for _ in range(3)]
         standard_input(form.format(*batch_ids).encode())
         ran = await run("wait", "-")
@@ -354,7 +356,7 @@ class TestIdsFromStandardInput:
             (b"\xff\xfe\x00", "ID must be a UUID or its text"),
         ],
     )
-    async def test_that_are_no_text_are_a_wrong_usage(self, run, standard_input, content, reason):
+    async def test_that_are_not_text_are_a_usage_error(self, run, standard_input, content, reason):
         standard_input(content)
         ran = await run("wait", "-")
         assert ran.status == 2
@@ -362,13 +364,13 @@ class TestIdsFromStandardInput:
         assert len(ran.err.splitlines()) == 1
 
     @pytest.mark.parametrize("content", [b"", b"\n", b"# none yet\n"])
-    async def test_that_are_none_are_a_wrong_usage(self, run, standard_input, content):
+    async def test_without_any_are_a_usage_error(self, run, standard_input, content):
         standard_input(content)
         assert (await run("wait", "-")).status == 2
 
-    async def test_that_cannot_be_read_are_a_wrong_usage(self, run, monkeypatch):
+    async def test_that_cannot_be_read_are_a_usage_error(self, run, monkeypatch):
         class Terminal(io.RawIOBase):
-            """Of which the process is in the background."""
+            """The terminal of a process that is in the background."""
 
             def readable(self) -> bool:
                 return True
@@ -395,7 +397,7 @@ class TestErrors:
         await run("get", uuid4(), "--debug")
         assert logging.getLogger("runflow_async").handlers == before
 
-    async def test_that_nobody_foresaw_are_one_line_too(self, emulator, run, monkeypatch):
+    async def test_that_are_unexpected_are_one_line_too(self, emulator, run, monkeypatch):
         def fail(*_arguments: object) -> None:
             raise ArithmeticError("so it is")
 
@@ -414,7 +416,7 @@ def test_version_and_help_are_there(capsys):
         assert f"  {command} " in shown
 
 
-def test_a_port_that_is_taken_is_said_to_be(emulator, capsys):
+def test_a_taken_port_is_an_error(emulator, capsys):
     port = emulator.url.rsplit(":", 1)[1]
     assert main_in_thread(["emulator", "--port", port]) == 2
     assert f"cannot listen on port {port}" in capsys.readouterr().err
@@ -442,14 +444,14 @@ class TestTimeline:
         assert await run("timeline", events, "-o", picture) == (0, "", "")
         assert picture.stat().st_size > 1000
 
-    async def test_says_that_a_line_was_cut_and_draws_the_others(self, run, events, tmp_path):
+    async def test_says_that_a_line_is_truncated_and_draws_the_others(self, run, events, tmp_path):
         events.write_text(events.read_text()[:-40])
         ran = await run("timeline", events, "-o", tmp_path / "timeline.svg")
         assert ran.status == 0
         assert "truncated" in ran.err
         assert (tmp_path / "timeline.svg").exists()
 
-    async def test_names_the_endings_that_it_can_write(self, run, events, tmp_path):
+    async def test_names_the_supported_endings(self, run, events, tmp_path):
         ran = await run("timeline", events, "-o", tmp_path / "timeline.pdf")
         assert ran.status == 2
         assert ".svg" in ran.err
@@ -463,7 +465,7 @@ class TestTimeline:
         assert ran.err == "error: the timeline needs matplotlib: pip install 'runflow-async[plot]'\n"
 
 
-async def test_a_key_file_that_is_no_text_is_refused(run, tmp_path):
+async def test_a_key_file_that_is_not_text_is_an_error(run, tmp_path):
     (tmp_path / "key").write_bytes("schlüssel".encode("latin-1"))
     ran = await run("get", uuid4(), "--api-key-file", tmp_path / "key")
     assert ran.status == 2
@@ -472,7 +474,7 @@ async def test_a_key_file_that_is_no_text_is_refused(run, tmp_path):
 
 
 class TestFilesAsPowerShellWritesThem:
-    """In UTF-16 with a byte order mark."""
+    """UTF-16 with a byte order mark."""
 
     async def test_may_hold_the_key(self, emulator, run, tmp_path):
         (tmp_path / "key").write_text(f"{emulator.api_key}\r\n", "utf-16")

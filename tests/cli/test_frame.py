@@ -1,4 +1,4 @@
-"""What the live view makes of numbers: bars, paces, and lines that fit."""
+"""Frames of the live view: bars, paces, and lines that fit."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class TestBarCells:
         assert all(cells[kind] >= 1 for kind in present)
 
     @given(st.dictionaries(st.sampled_from(KINDS), st.integers(0, 1000)), st.integers(0, len(KINDS)))
-    def test_are_none_where_the_kinds_do_not_fit(self, counts, width):
+    def test_are_none_if_the_kinds_do_not_fit(self, counts, width):
         present = sum(count > 0 for count in counts.values())
         assert sum(bar_cells(counts, width).values()) == (width if 0 < present <= width else 0)
 
-    def test_are_shared_out_by_the_counts(self):
+    def test_are_proportional_to_the_counts(self):
         assert bar_cells({"succeeded": 50, "running": 25, "queued": 25}, 40) == {
             "succeeded": 20,
             "running": 10,
@@ -77,13 +77,13 @@ class TestItemProgress:
         assert progress.eta(30.0) == 30.0
         assert progress.eta(2 + PACE_SECONDS) == math.inf
 
-    def test_takes_no_pace_from_what_had_ended_before_it_was_watched(self):
+    def test_ignores_what_had_ended_before_in_the_pace(self):
         progress = ItemProgress(0.0)
         progress.note(None, "succeeded", 0.1)
         progress.note(None, "running", 0.1)
         assert progress.eta(1.0) == math.inf
 
-    def test_keeps_unknown_statuses_apart(self):
+    def test_counts_unknown_statuses_as_other(self):
         progress = ItemProgress(0.0)
         progress.note(None, "thinking", 0.0)
         assert progress.counts == {"other": 1}
@@ -105,14 +105,14 @@ def test_a_board_begins_with_what_is_known_from_before(now_utc):
     ("seconds", "text"),
     [(0.04, "0.0 s"), (9.9, "9.9 s"), (59.4, "59 s"), (60, "1 min 00 s"), (3599, "59 min 59 s"), (7500, "2 h 05 min")],
 )
-def test_lengths_of_time_are_said_as_people_say_them(seconds, text):
+def test_durations_are_formatted_for_people(seconds, text):
     assert duration_text(seconds) == text
 
 
 @pytest.mark.parametrize("count", [1, 3, 50])
 @pytest.mark.parametrize("height", [1, 5, 12, 40, None])
 @pytest.mark.parametrize("width", [8, 30, 80, 200])
-async def test_a_frame_fits_whatever_the_terminal_is(session, now_utc, count, height, width):
+async def test_a_frame_fits_every_size_of_terminal(session, now_utc, count, height, width):
     async with session.wait_for_batches([UUID(int=number) for number in range(count)]) as waits:
         board = Board(0.0, {})
         for batch_id in waits.waits:
@@ -124,7 +124,7 @@ async def test_a_frame_fits_whatever_the_terminal_is(session, now_utc, count, he
         assert len(lines) <= (height or 25)
 
 
-class TestWhatRemains:
+class TestTheLastFrame:
     """The last picture, on the main screen, predicts nothing any more."""
 
     @pytest.mark.parametrize("count", [1, 50])
@@ -171,7 +171,7 @@ async def test_a_poll_that_will_not_be_made_is_not_announced():
 
 @pytest.mark.looptime
 @pytest.mark.parametrize("width", [50, 80])
-async def test_the_age_and_the_limit_of_an_outage_are_there_where_its_reason_is_cut(width):
+async def test_the_age_and_the_limit_of_an_outage_are_shown_even_if_its_cause_is_cut(width):
     wait = play(ServerError(503, message="long " * 40)).wait()
     task = asyncio.ensure_future(wait)
     await asyncio.sleep(14.2)
@@ -191,12 +191,12 @@ class TestTheLastTransitions:
         return [line.plain for line in draw_recent(transitions, batches or [""] * len(refs), plain=plain)]
 
     @given(st.lists(st.text(min_size=1), min_size=1, max_size=8), st.booleans())
-    def test_stand_in_columns_whatever_items_are_called(self, refs, plain):
+    def test_are_in_columns_whatever_the_names_of_the_items(self, refs, plain):
         lines = self.draw(datetime.now(UTC), *refs, plain=plain)
         assert len({cell_len(line[: line.rindex("running ")]) for line in lines}) == 1
         assert not plain or all(line.isascii() for line in lines)
 
-    def test_are_padded_and_cut_by_the_cells_of_their_names(self, now_utc):
+    def test_are_padded_and_cut_by_cells(self, now_utc):
         lines = self.draw(now_utc, "item-9", "item-10", "画像" * 20)
         assert [line[10:] for line in lines] == [
             "item-9                    running → succeeded",
@@ -204,7 +204,7 @@ class TestTheLastTransitions:
             "画像画像画像画像画像画…   running → succeeded",
         ]
 
-    def test_have_a_column_for_the_batches_where_there_are_several(self, now_utc):
+    def test_have_a_column_for_the_batches_if_there_are_several(self, now_utc):
         lines = self.draw(now_utc, "item-9", "item-10", batches=("portraits", "写真"))
         assert [line[10:] for line in lines] == [
             "portraits  item-9   running → succeeded",

@@ -50,25 +50,25 @@ def good(number: int, status: str = "running") -> bytes:
 
 
 @pytest.mark.looptime
-class TestAWatch:
-    async def test_says_once_for_all_batches_that_an_outage_began_and_that_it_is_over(self):
+class TestOutageWatch:
+    async def test_reports_the_start_and_the_end_of_an_outage_once_for_all_batches(self):
         reports = await Watched(*([good(n), *DOWN, good(n)] for n in range(3))).run(300)
         assert [(what, count) for what, count, _ in reports] == [("began", 3), ("over", 3)]
         assert reports[0][2].startswith("no valid response for ")
         assert " of 300 s: HTTP 503" in reports[0][2]
         assert reports[1][2].startswith("valid responses again, after ")
 
-    async def test_says_nothing_of_a_failure_that_is_made_good_at_once(self):
+    async def test_does_not_report_a_failure_that_the_next_retry_fixes(self):
         assert await Watched([good(0), ServerError(503), good(0)]).run(60) == []
 
-    async def test_says_nothing_while_answers_come(self):
+    async def test_reports_nothing_while_responses_are_valid(self):
         assert await Watched([good(0)]).run(60) == []
 
-    async def test_says_it_again_for_the_next_outage(self):
+    async def test_reports_the_next_outage_again(self):
         reports = await Watched([*DOWN, good(0), *DOWN, good(0)]).run(600)
         assert [what for what, _, _ in reports] == ["began", "over", "began", "over"]
 
-    async def test_leaves_batches_that_failed_for_good_to_their_errors(self):
+    async def test_does_not_report_the_end_for_batches_that_failed(self):
         watched = Watched([*DOWN, AuthenticationError(401)])
         assert [what for what, _, _ in await watched.run(300)] == ["began"]
 
@@ -86,7 +86,9 @@ async def test_an_outage_is_described_with_its_age_and_its_limit():
 
 
 @pytest.mark.parametrize("command", [("wait",), ("watch",), ("watch", "--json")])
-async def test_every_command_that_waits_says_so_on_standard_error(emulator, run, capsys, monkeypatch, command):
+async def test_every_command_that_waits_reports_an_outage_on_standard_error(
+    emulator, run, capsys, monkeypatch, command
+):
     monkeypatch.setattr(outages, "REPORTED_AFTER_SECONDS", 0.05)
     monkeypatch.setattr(connecting, "RunflowSession", quick_session)
     emulator.faults.append(faults.status(503, times=10**9))

@@ -34,7 +34,7 @@ async def start(*arguments: object, **keywords: object) -> asyncio.subprocess.Pr
     )
 
 
-async def test_a_transition_is_there_as_soon_as_it_was_seen(emulator):
+async def test_a_transition_is_printed_as_soon_as_it_was_seen(emulator):
     process = await start("watch", "--json", emulator.create_scripted_batch(NEVER))
     line = await asyncio.wait_for(process.stdout.readline(), 60)  # though it goes on
     assert msgspec.json.decode(line, type=ItemTransition).current == "running"
@@ -45,7 +45,7 @@ async def test_a_transition_is_there_as_soon_as_it_was_seen(emulator):
     assert "--since" not in errors.decode()  # nothing was saved that it could begin at
 
 
-async def test_sighup_is_an_end_like_any_other_unless_it_is_ignored(emulator, tmp_path):
+async def test_sighup_ends_a_watch_cleanly_unless_it_is_ignored(emulator, tmp_path):
     batch_id, states = emulator.create_scripted_batch(NEVER), [tmp_path / "ended", tmp_path / "goes on"]
     ignoring = ["bash", "-c", "trap '' HUP; exec \"$@\"", "bash"]  # as nohup does
     processes = [
@@ -68,7 +68,7 @@ async def test_sighup_is_an_end_like_any_other_unless_it_is_ignored(emulator, tm
     assert goes_on.returncode == 130
 
 
-async def test_a_reader_that_has_enough_ends_the_watch_without_noise(emulator):
+async def test_a_reader_that_leaves_ends_the_watch_silently(emulator):
     batch_id = emulator.create_scripted_batch([[(0.0, "queued"), *((n / 20, f"step {n}") for n in range(1, 200))]])
     process = await start("watch", "--json", batch_id, "--interval", 0.05)
     await process.stdout.readline()
@@ -116,11 +116,11 @@ async def test_a_watch_that_is_killed_again_and_again_shows_everything(emulator,
 
 @pytest.mark.slow
 class TestBadStreams:
-    """What the shell hands to the command cannot be used; tried buffered, as Python is by default."""
+    """Standard streams that are closed or full; with buffering, as by default."""
 
     @staticmethod
     async def run(redirection: str, *arguments: object) -> tuple[int, str, str]:
-        """The exit status and what came, with `redirection` as in a shell."""
+        """Return the exit status and both outputs, with a redirection of the shell."""
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
         process = await asyncio.create_subprocess_exec(
             *("bash", "-c", f'"$@" {redirection}', "bash", *COMMAND, *map(str, arguments)),
@@ -132,14 +132,14 @@ class TestBadStreams:
         return process.returncode, out.decode("latin-1"), errors.decode()
 
     @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-"])
-    async def test_notes_that_nobody_can_read_cost_nothing(self, emulator, redirection):
+    async def test_notes_that_cannot_be_written_change_nothing(self, emulator, redirection):
         batch_id = emulator.create_scripted_batch([[(0.0, "succeeded")]])
         emulator.faults.append(faults.status(503))
         status, out, _ = await self.run(redirection, "watch", batch_id)
         assert status == 0
         assert "succeeded, 1 of 1 succeeded" in out
 
-    async def test_an_error_that_nobody_can_read_keeps_its_status(self):
+    async def test_an_error_that_cannot_be_written_keeps_its_status(self):
         assert (await self.run("2>/dev/full", "get", "nope"))[0] == 2
 
     @pytest.mark.parametrize("command", [("watch", "--json"), ("wait",), ("get",)])
@@ -152,7 +152,7 @@ class TestBadStreams:
         ]
 
     @pytest.mark.parametrize("command", ["wait", "get"])
-    async def test_a_closed_output_is_as_good_as_none(self, emulator, command):
+    async def test_a_closed_output_is_no_error(self, emulator, command):
         batch_id = emulator.create_scripted_batch([[(0.0, "succeeded")]])
         assert await self.run(">&-", command, batch_id) == (0, "", "")
 
@@ -161,7 +161,7 @@ class TestBadStreams:
         assert status == 2
         assert "no batch to wait for" in errors
 
-    async def test_what_an_encoding_cannot_show_is_escaped(self, emulator):
+    async def test_characters_that_the_encoding_lacks_are_escaped(self, emulator):
         batch_id = emulator.create_scripted_batch([[(0.0, "succeeded")]], client_refs=["größe"])
         status, out, _ = await self.run("", "watch", batch_id, "--json")
         assert (status, '"größe"'.encode().decode("latin-1") in out) == (0, True)
@@ -175,7 +175,7 @@ class TestBadStreams:
         assert status == 0
         assert "gr\\xf6\\xdfe" in out
 
-    async def test_help_that_nobody_reads_ends_as_a_broken_pipe(self):
+    async def test_help_without_a_reader_exits_as_a_broken_pipe(self):
         assert (await self.run("| true; exit ${PIPESTATUS[0]}", "--help"))[0] == 141
 
 
@@ -201,7 +201,7 @@ def test_a_further_sighup_changes_nothing():
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 130)])
 async def test_a_watch_whose_reader_stalls_is_ended_by_a_second_signal(emulator, number, status):
-    """What is buffered then is not waited for."""
+    """The buffered output is then dropped."""
     batch_id = emulator.create_scripted_batch([[(0.0, "queued")]] * 3000)
     command = [*COMMAND, "watch", "--json", str(batch_id)]
     # asyncio's own subprocesses count as running while something is in their pipes.
@@ -215,7 +215,7 @@ async def test_a_watch_whose_reader_stalls_is_ended_by_a_second_signal(emulator,
         assert await asyncio.to_thread(process.wait, 60) == status
 
 
-async def test_what_a_signal_cuts_is_written_to_its_end_though_nothing_is_buffered(emulator):
+async def test_a_write_that_a_signal_interrupts_is_completed_even_unbuffered(emulator):
     """With PYTHONUNBUFFERED, as containers have it, Python itself would drop the rest."""
     batch_id = emulator.create_scripted_batch(NEVER * 1000)
     whole, _ = await (await start("get", batch_id)).communicate()
@@ -248,7 +248,7 @@ async def test_ids_come_from_standard_input(emulator):
 
 
 @pytest.mark.parametrize("interruption", [signal.SIGINT, signal.SIGTERM])
-async def test_the_emulator_says_where_it_is_and_serves_until_interrupted(interruption):
+async def test_the_emulator_prints_its_url_and_serves_until_interrupted(interruption):
     process = await start("emulator", "--port", 0)
     lines = [(await process.stdout.readline()).decode() for _ in range(3)]
     url = next(word for line in lines for word in re.split(r"[\s=;,]", line) if word.startswith("http://127.0.0.1"))
@@ -307,19 +307,19 @@ class TestWithoutTheExtra:
         assert re.search(r"^ +demo  ", shown.out, re.MULTILINE)
         assert shown.err == ""
 
-    def test_the_version_is_there(self, capsys):
+    def test_the_version_is_printed(self, capsys):
         assert run_bare(["--version"]) == 0
         without = capsys.readouterr().out
         assert main(["--version"]) == 0
         assert without == capsys.readouterr().out
 
-    def test_a_command_has_its_own_help_and_refuses_what_it_does_not_know(self, capsys):
+    def test_a_command_has_its_own_help_and_rejects_invalid_options(self, capsys):
         assert run_bare(["emulator", "--help"]) == 0
         assert "--port" in capsys.readouterr().out
         assert run_bare(["emulator", "--port", "many"]) == 2
 
     @pytest.mark.parametrize("arguments", [[], ["watch", "x"]])
-    def test_a_friendly_line_says_what_to_install(self, capsys, arguments):
+    def test_other_commands_say_in_one_line_what_to_install(self, capsys, arguments):
         assert run_bare(arguments) == 2
         shown = capsys.readouterr()
         assert "pip install 'runflow-async[cli]'" in shown.err
@@ -331,7 +331,7 @@ class TestWithoutTheExtra:
         assert process.returncode == 2
         assert b"runflow-async[cli]" in errors
 
-    async def test_a_port_that_is_taken_is_said_to_be(self, emulator):
+    async def test_a_taken_port_is_an_error(self, emulator):
         process = await self.start("emulator", "--port", emulator.url.rsplit(":", 1)[1])
         _, errors = await process.communicate()
         assert process.returncode == 2

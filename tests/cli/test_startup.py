@@ -45,12 +45,12 @@ async def interrupted(folder, command: list[str], number: int, module: str) -> t
     ("number", "module", "status"),
     [(signal.SIGINT, "aiohttp", 130), (signal.SIGINT, "rich.console", 130), (signal.SIGTERM, "aiohttp", 143)],
 )
-async def test_a_signal_during_the_imports_ends_the_command_without_a_word(tmp_path, number, module, status):
+async def test_a_signal_during_the_imports_ends_the_command_silently(tmp_path, number, module, status):
     assert await interrupted(tmp_path, list(COMMAND), number, module) == (status, b"", b"")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-async def test_so_it_does_with_the_installed_script(tmp_path, number):
+async def test_a_signal_during_the_imports_ends_the_installed_script_silently(tmp_path, number):
     script = tmp_path / "runflow-async"
     script.write_text(SCRIPT)
     ended = await interrupted(tmp_path, [sys.executable, str(script)], number, "aiohttp")

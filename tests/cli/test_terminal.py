@@ -50,7 +50,7 @@ async def test_get_shows_a_table_with_the_status_in_colour(emulator):
         assert screen.colours("failed") == {"red"}
 
 
-async def test_items_shows_a_table_with_a_row_for_each(emulator):
+async def test_items_shows_a_table_with_a_row_for_each_item(emulator):
     batch_id = emulator.create_scripted_batch(ended("succeeded", "failed"), client_refs=["first", "second"])
     async with terminal("items", str(batch_id)) as screen:
         assert await screen.end() == 0
@@ -73,7 +73,7 @@ class TestTheLiveView:
             assert screen.colours("▒") == {"cyan"}
             assert re.search(f"^{str(other)[:8]} +▒", screen.text, re.MULTILINE)
 
-    async def test_leaves_the_last_picture_on_the_ordinary_screen(self, emulator):
+    async def test_leaves_the_last_picture_on_the_main_screen(self, emulator):
         batch_id = emulator.create_scripted_batch([[(0.0, "running"), (0.3, "failed")]])
         async with terminal("watch", str(batch_id), "--interval", "0.1") as screen:
             assert await screen.end() == 1
@@ -104,14 +104,14 @@ class TestTheLiveView:
             assert lines[lines.index("the slowest:") + 1].startswith(str(slow)[:8])
             assert len(lines) <= 20
 
-    async def test_says_why_there_is_no_answer(self, emulator):
+    async def test_shows_the_cause_of_an_outage(self, emulator):
         emulator.faults.append(faults.status(503, times=100))
         async with terminal("watch", str(emulator.create_scripted_batch(NEVER))) as screen:
             await screen.shows(": no valid response for ")
             await screen.shows(" s of 300 s: HTTP 503")
 
     @pytest.mark.slow
-    async def test_says_when_answers_come_again(self, emulator):
+    async def test_says_when_an_outage_is_over(self, emulator):
         emulator.faults.append(faults.status(503, times=10**9))
         async with terminal("watch", str(emulator.create_scripted_batch(NEVER))) as screen:
             await eventually(lambda: re.search(r"no valid response for ([4-9]|\d\d) s", screen.text))
@@ -126,14 +126,14 @@ class TestTheLiveView:
             assert re.search(r"█+✗+▒+ +2/3", screen.text)
             assert screen.colours("✗") == screen.colours("█") == {"default"}
 
-    async def test_keeps_to_ascii_where_the_terminal_has_no_more(self, emulator):
+    async def test_uses_only_ascii_if_the_terminal_shows_nothing_else(self, emulator):
         batch_id = emulator.create_scripted_batch(ended("succeeded", "failed") + NEVER)
         async with terminal("watch", str(batch_id), environment={"PYTHONIOENCODING": "ascii"}) as screen:
             await screen.shows(" 2/3 ")
             assert re.search(r"#+x+=+ +2/3", screen.text)
             assert screen.received.isascii()
 
-    async def test_gives_way_to_lines_on_a_terminal_that_cannot_move_its_cursor(self, emulator):
+    async def test_is_replaced_by_lines_on_a_terminal_that_cannot_move_its_cursor(self, emulator):
         batch_id = emulator.create_scripted_batch(ended("succeeded"))
         async with terminal("watch", str(batch_id), environment={"TERM": "dumb"}) as screen:
             assert await screen.end() == 0
@@ -141,8 +141,10 @@ class TestTheLiveView:
             assert b"\x1b" not in screen.received
 
 
-class TestInterrupted:
-    async def test_by_ctrl_c_a_watch_leaves_the_screen_says_how_to_go_on_and_ends_with_130(self, emulator, tmp_path):
+class TestSignals:
+    async def test_after_ctrl_c_a_watch_leaves_the_screen_says_how_to_resume_and_exits_with_130(
+        self, emulator, tmp_path
+    ):
         batch_id, state = emulator.create_scripted_batch(NEVER), tmp_path / "state"
         async with terminal("watch", str(batch_id), "--save", str(state), columns=300) as screen:
             await screen.shows(" 0/1 ")
@@ -154,7 +156,7 @@ class TestInterrupted:
         assert [item.status_code for item in msgspec.json.decode(state.read_bytes(), type=Batch).items] == ["running"]
 
     @pytest.mark.parametrize("pause", [0, 0.001, 0.01])
-    async def test_by_several_ctrl_c_a_watch_leaves_the_screen_all_the_same(self, emulator, pause):
+    async def test_after_several_ctrl_c_a_watch_still_leaves_the_screen(self, emulator, pause):
         batch_ids = [str(emulator.create_scripted_batch(NEVER)) for _ in range(60)]
         async with terminal("watch", *batch_ids) as screen:
             await screen.shows("under way")
@@ -166,20 +168,20 @@ class TestInterrupted:
             assert screen.received.rfind(b"\x1b[?25h") > screen.received.rfind(b"\x1b[?25l")
             assert "Traceback" not in screen.text
 
-    async def test_by_a_second_sigterm_while_it_cleans_up_a_command_leaves_the_screen_and_ends_at_once(self):
+    async def test_after_a_second_sigterm_during_its_cleanup_a_command_leaves_the_screen_and_ends_at_once(self):
         async with terminal(command=(sys.executable, "-c", TERMINATED_TWICE)) as screen:
             assert await screen.end() == -signal.SIGTERM
             assert screen.received.endswith(b"\x1b[?1049l\x1b[?25h")
             assert b"cleaned up" not in screen.received
 
-    async def test_by_ctrl_c_a_wait_says_so_and_ends_with_130(self, emulator):
+    async def test_after_ctrl_c_a_wait_says_that_it_was_interrupted_and_exits_with_130(self, emulator):
         async with terminal("wait", str(emulator.create_scripted_batch(NEVER))) as screen:
             await screen.requested(emulator)
             screen.press(b"\x03")
             assert await screen.end() == 130
             assert screen.text.strip().startswith("^Cinterrupted; the batches keep running")
 
-    async def test_by_ctrl_c_a_watch_that_saved_nothing_advises_to_save(self, emulator):
+    async def test_after_ctrl_c_a_watch_that_saved_nothing_suggests_to_save(self, emulator):
         batch_id = emulator.create_scripted_batch(NEVER)
         async with terminal("watch", str(batch_id), columns=300) as screen:
             await screen.shows(" 0/1 ")
@@ -189,7 +191,7 @@ class TestInterrupted:
             assert "--save FILE" in advice
             assert "--since" not in advice
 
-    async def test_by_a_terminal_that_is_closed_a_watch_keeps_its_state_and_ends_with_129(self, emulator, tmp_path):
+    async def test_after_its_terminal_was_closed_a_watch_saves_its_state_and_exits_with_129(self, emulator, tmp_path):
         batch_id, state = emulator.create_scripted_batch(NEVER), tmp_path / "state"
         async with terminal("watch", str(batch_id), "--save", str(state)) as screen:
             await screen.shows(" 0/1 ")
@@ -198,7 +200,7 @@ class TestInterrupted:
             assert await screen.end() == 129
         assert [item.status_code for item in msgspec.json.decode(state.read_bytes(), type=Batch).items] == ["running"]
 
-    async def test_by_sigterm_a_watch_keeps_its_state_and_ends_with_143(self, emulator, tmp_path):
+    async def test_after_sigterm_a_watch_saves_its_state_and_exits_with_143(self, emulator, tmp_path):
         batch_id, state = emulator.create_scripted_batch(NEVER), tmp_path / "state"
         async with terminal("watch", str(batch_id), "--save", str(state)) as screen:
             await screen.shows(" 0/1 ")
@@ -207,7 +209,7 @@ class TestInterrupted:
         assert state.exists()
 
 
-async def test_ctrl_z_gives_the_terminal_back_until_the_watch_goes_on(emulator):
+async def test_ctrl_z_leaves_the_screen_until_the_watch_continues(emulator):
     async with terminal("watch", str(emulator.create_scripted_batch(NEVER)), "--interval", "0.1") as screen:
         await screen.shows(" 0/1 ")
         screen.process.send_signal(signal.SIGTSTP)
@@ -224,7 +226,7 @@ async def test_an_error_is_one_red_line(emulator):
         assert screen.colours("error: ID must") == {"red"}
 
 
-async def test_an_error_is_not_red_where_no_colour_is_wanted(emulator):
+async def test_an_error_is_not_red_with_no_color(emulator):
     async with terminal("get", "8c1f", environment={"NO_COLOR": "1"}) as screen:
         assert await screen.end() == 2
         assert screen.colours("error:") == {"default"}

@@ -60,7 +60,7 @@ def statuses(item) -> list[tuple[str, float, float]]:
 # What the file says
 
 
-def test_an_item_is_its_statuses_by_seconds_since_the_first_event():
+def test_an_item_has_its_statuses_by_seconds_since_the_first_event():
     item = only_item(story(0, ("queued", 10), ("dispatching", 11), ("running", 12.5), ("succeeded", 15)))
     assert statuses(item) == [
         ("queued", 0, 1),
@@ -78,7 +78,7 @@ def test_seconds_count_from_the_first_event_of_all_batches():
     assert [(batch.batch_id, batch.items[0].begin) for batch in lifelines.batches] == [(ONE, 0), (TWO, 2)]
 
 
-def test_the_order_and_the_number_of_times_in_which_lines_come_do_not_matter():
+def test_lines_may_be_repeated_and_in_any_order():
     lines = [line for i in range(5) for b in (ONE, TWO) for line in ran(i, 2 + i, batch=b)]
     expected = read_lifelines(lines)
     for seed in range(20):
@@ -95,7 +95,7 @@ def test_what_a_restarted_watch_prints_again_counts_from_the_first_time():
     assert statuses(only_item(first + again)) == [("queued", 0, 1), ("running", 1, 9), ("succeeded", 9, 9)]
 
 
-def test_nothing_comes_after_the_end():
+def test_an_item_ignores_statuses_after_its_terminal_one():
     item = only_item(story(0, ("queued", 0), ("failed", 2), ("running", 3), ("succeeded", 4)))
     assert statuses(item) == [("queued", 0, 2), ("failed", 2, 2)]
 
@@ -106,14 +106,14 @@ def test_an_item_may_go_back_to_the_queue():
     assert item.run == 5
 
 
-def test_what_had_not_ended_goes_on_until_the_last_event_of_all():
+def test_an_unfinished_item_lasts_until_the_last_event_of_all_batches():
     lifelines = read_lifelines(story(0, ("queued", 0), ("running", 1)) + ran(0, 8, batch=TWO))
     item = lifelines.batches[0].items[0]
     assert statuses(item) == [("queued", 0, 1), ("running", 1, 9)]
     assert item.outcome is None
 
 
-def test_a_watch_that_was_resumed_in_a_new_file_knows_what_an_item_was_before():
+def test_a_resumed_watch_knows_the_earlier_status_of_an_item():
     """A resumed watch prints only changes, so the item had its earlier status from the start."""
     unchanged = story(0, ("queued", 0), ("running", 1), ("succeeded", 7))[2:]
     lifelines = read_lifelines(story(1, ("queued", 2), ("running", 3))[1:] + unchanged)
@@ -153,12 +153,12 @@ def test_an_item_is_called_by_its_printable_reference_else_by_its_number(ref, na
         ([("succeeded", 0)], None, None),
     ],
 )
-def test_waits_and_runs_are_those_whose_begin_was_seen(steps, wait, run):
+def test_only_waits_and_runs_whose_start_was_seen_count(steps, wait, run):
     item = only_item(story(0, *steps))
     assert (item.wait, item.run) == (wait, run)
 
 
-def test_a_batch_has_the_medians_of_what_was_seen():
+def test_a_batch_has_the_medians_of_its_waits_and_runs():
     lines = [line for i, length in enumerate((2, 4, 30)) for line in ran(i, length)]
     batch = read_lifelines(lines + story(3, ("queued", 0), ("running", 5))).batches[0]
     assert batch.median_wait == 1
@@ -178,7 +178,7 @@ def test_a_straggler_ran_over_two_and_a_half_times_as_long_as_the_median():
     assert [batch.is_straggler(item) for item in batch.items] == [False, False, False, False, True]
 
 
-def test_a_straggler_is_one_before_it_has_ended():
+def test_an_unfinished_item_can_be_a_straggler():
     lines = ran(0, 2) + ran(1, 2) + story(2, ("queued", 0), ("running", 1)) + story(3, ("queued", 9))
     batch = read_lifelines(lines).batches[0]
     assert [batch.is_straggler(item) for item in batch.items] == [False, False, True, False]
@@ -189,12 +189,12 @@ def test_runs_are_compared_within_their_batch():
     assert not any(batch.is_straggler(item) for batch in read_lifelines(lines).batches for item in batch.items)
 
 
-def test_blank_lines_and_carriage_returns_count_for_nothing():
+def test_blank_lines_and_carriage_returns_are_ignored():
     lines = [b"\n", *(line.replace(b"\n", b"\r\n") for line in ran(0, 2)), b"  \r\n", b""]
     assert read_lifelines(lines) == read_lifelines(ran(0, 2))
 
 
-def test_a_last_line_cut_anywhere_is_left_out_with_a_note():
+def test_a_truncated_last_line_is_skipped_with_a_note():
     lines = ran(0, 2, ref="é")
     expected = read_lifelines(lines[:2]).batches
     for length in range(1, len(lines[2]) - 1):
@@ -203,7 +203,7 @@ def test_a_last_line_cut_anywhere_is_left_out_with_a_note():
         assert lifelines.note == "line 3 is truncated and was skipped: its writer was probably killed"
 
 
-def test_a_last_line_that_only_lacks_its_end_counts():
+def test_a_last_line_may_lack_its_newline():
     lines = ran(0, 2)
     assert read_lifelines([*lines[:2], lines[2].rstrip()]) == read_lifelines(lines)
 
@@ -227,20 +227,20 @@ LINE = ran(0, 1)[0]
         (LINE.replace(b"00Z", b"00").replace(b"05Z", b"05"), "observed_at has no time zone"),
     ],
 )
-def test_a_bad_line_is_refused_with_its_number_and_what_is_wrong(line, reason):
+def test_an_invalid_line_is_an_error_with_its_number_and_the_reason(line, reason):
     with pytest.raises(ValueError, match="line 2 is not a transition") as caught:
         read_lifelines([LINE, line])
     assert reason in str(caught.value)
     assert "`runflow-async watch --json` prints" in str(caught.value)
 
 
-def test_a_line_cut_off_before_another_is_refused():
+def test_a_truncated_line_before_others_is_an_error():
     with pytest.raises(ConfigurationError, match="line 1 is not a transition"):
         read_lifelines([LINE[:50], LINE])
 
 
 @pytest.mark.parametrize("lines", [[], [b"\n", b" \n"], [LINE[:50]]])
-def test_a_file_without_an_event_is_refused_with_how_to_get_some(lines):
+def test_a_file_without_events_is_an_error_that_says_how_to_get_some(lines):
     with pytest.raises(ConfigurationError, match=r"no events to draw.*watch --json BATCH_ID > events\.ndjson"):
         read_lifelines(lines)
 
@@ -274,14 +274,14 @@ def test_rows_fill_a_bounded_height_without_overlaps(sizes):
     assert all(upper.bottom <= lower.top + 1e-6 for upper, lower in pairwise(layout.blocks))
 
 
-def test_headings_and_labels_go_where_they_would_take_too_much():
+def test_headings_and_labels_are_left_out_if_they_take_too_much_room():
     assert lay_out([5] * 20).has_headings
     assert not lay_out([5] * 21).has_headings
     assert lay_out([100]).has_labels
     assert not lay_out([200]).has_labels
 
 
-def test_the_best_of_near_places_stays():
+def test_of_places_too_near_to_each_other_the_best_is_kept():
     assert thin_out([50.0, 55.0, 41.0, 59.0, 20.0], 9.0) == [0, 2, 3, 4]
     assert thin_out([], 9.0) == []
 
@@ -354,7 +354,7 @@ def test_each_stay_is_a_bar_in_the_look_of_its_status(draw):
     }
 
 
-def test_each_end_has_the_mark_of_what_became_of_it(draw):
+def test_each_end_has_the_mark_of_its_outcome(draw):
     root = draw(MANY)
     assert bars(root, "ends-succeeded") == 1
     assert {name: marks(root, f"ends-{name}") for name in ("failed", "cancelled", "partly-succeeded", "not-ended")} == {
@@ -377,7 +377,7 @@ def test_unknown_statuses_are_named_in_the_key(draw):
     assert "other: a, b, c, …" in texts(draw(story(0, *((status, i) for i, status in enumerate("abcde")))))
 
 
-def test_the_key_leaves_out_what_there_is_not(draw):
+def test_the_key_explains_only_what_is_drawn(draw):
     shown = texts(draw(ran(0, 1)))
     assert not any(word in text for text in shown for word in ("failed", "dispatching", "other", "straggler"))
 
@@ -419,7 +419,7 @@ def test_names_of_what_failed_or_was_cancelled_carry_its_sign(draw):
         ("写" * 20, "写" * 10 + "…"),
     ],
 )
-def test_names_are_shown_as_they_are_but_for_their_length(draw, ref, shown):
+def test_names_are_shown_unchanged_but_cut(draw, ref, shown):
     assert shown in texts(draw(ran(0, 1, ref=ref)))
 
 
@@ -427,7 +427,7 @@ def test_names_that_the_font_lacks_are_drawn_without_a_warning(tmp_path):
     draw_timeline(read_lifelines(ran(0, 1, ref="写真 🎉")), tmp_path / "timeline.png")
 
 
-def test_where_headings_have_no_room_items_or_batches_are_labelled(draw):
+def test_without_room_for_headings_items_or_batches_are_labelled(draw):
     few = [line for i in range(21) for line in ran(0, 1, "failed" if i else "succeeded", batch=UUID(int=i << 96))]
     assert {"00000000 ref-0", "✖ 00000001 ref-0"} <= set(texts(draw(few)))
     many = [
@@ -492,7 +492,7 @@ def test_the_page_describes_the_item_under_the_pointer(page):
     assert len(titles) == 4
 
 
-def test_what_the_pointer_rests_on_covers_the_items_bars(page):
+def test_the_area_for_the_pointer_covers_the_bars_of_its_item(page):
     drawn = page(ran(0, 2) + ran(1, 5) + ran(0, 3, batch=TWO))
     root = ET.fromstring(drawn[drawn.index("<svg") : drawn.index("</svg>") + 6])
     queued, running = (group(root, f"bars-{name}").findall(f".//{SVG}path") for name in ("queued", "running"))
@@ -520,13 +520,13 @@ def test_texts_from_the_server_are_escaped_in_the_page(page):
     assert "&lt;/svg&gt;&lt;script&gt;" in drawn
 
 
-def test_the_page_needs_nothing_from_outside(page):
+def test_the_page_loads_nothing(page):
     drawn = page(MANY).replace("http://www.w3.org/2000/svg", "").replace("http://www.w3.org/1999/xlink", "")
     assert "http" not in drawn
     assert 'name="viewport"' in drawn
 
 
-def test_title_and_key_stand_in_the_page_and_not_in_its_drawing(page):
+def test_title_and_key_are_in_the_page_but_not_in_its_drawing(page):
     drawn = page(ran(0, 2) + ran(1, 2, "failed"))
     heading = "2 items of 1 batch: 1 succeeded, 1 failed"
     assert f"<h1>{heading}</h1>" in drawn
@@ -559,7 +559,7 @@ def test_the_same_events_give_the_same_bytes_whatever_matplotlib_is_set_to(tmp_p
     assert (tmp_path / f"one.{ending}").read_bytes() == (tmp_path / f"two.{ending}").read_bytes()
 
 
-def test_the_files_say_nothing_of_when_and_with_what_they_were_made(tmp_path):
+def test_the_files_have_no_date_and_no_creator(tmp_path):
     for ending in ("svg", "png"):
         draw_timeline(read_lifelines(MANY), tmp_path / f"timeline.{ending}")
         content = (tmp_path / f"timeline.{ending}").read_bytes().lower()
@@ -568,19 +568,19 @@ def test_the_files_say_nothing_of_when_and_with_what_they_were_made(tmp_path):
         assert b"software" not in content
 
 
-def test_a_png_is_one(tmp_path):
+def test_the_ending_png_may_be_in_capitals(tmp_path):
     draw_timeline(read_lifelines(MANY), tmp_path / "timeline.PNG")
     assert image.imread(tmp_path / "timeline.PNG").shape[1] == 1800
 
 
 @pytest.mark.parametrize("name", ["timeline.pdf", "timeline", "svg"])
-def test_another_ending_is_refused_with_the_three_there_are(tmp_path, name):
+def test_another_ending_is_an_error_that_names_the_three(tmp_path, name):
     with pytest.raises(ConfigurationError, match=rf"\.svg, \.png or \.html, not '{name}'"):
         draw_timeline(read_lifelines(MANY), tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_old_file_is_replaced_through_a_link_as_well(tmp_path):
+def test_an_existing_file_is_replaced_also_through_a_link(tmp_path):
     (tmp_path / "old.svg").write_text("old")
     (tmp_path / "link.svg").symlink_to("old.svg")
     draw_timeline(read_lifelines(MANY), tmp_path / "link.svg")
@@ -588,7 +588,7 @@ def test_an_old_file_is_replaced_through_a_link_as_well(tmp_path):
     assert "</svg>" in (tmp_path / "old.svg").read_text("utf-8")
 
 
-def test_an_old_file_stays_whole_if_the_disk_is_full(tmp_path, monkeypatch):
+def test_an_existing_file_stays_whole_if_the_disk_is_full(tmp_path, monkeypatch):
     def full(_):
         raise OSError(28, "No space left on device")
 

@@ -1,4 +1,4 @@
-"""What `wait_for_batches` on Dask refuses at the call, and that the key stays where it is."""
+"""Which arguments of `wait_for_batches` on Dask are errors at the call, and that the key does not travel."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def local_function():
 @pytest.mark.parametrize(
     "api_key", [CANARY, lambda: CANARY, local_function(), functools.partial(str, CANARY), Keys(), Keys().read]
 )
-def test_a_key_that_would_travel_along_is_refused(api_key):
+def test_a_key_that_would_travel_to_the_workers_is_an_error(api_key):
     with pytest.raises(ConfigurationError, match="RUNFLOW_API_KEY") as caught:
         SessionConfig(api_key=api_key)
     assert CANARY not in str(caught.value)
 
 
-def test_a_function_of_the_main_script_is_refused_for_it_is_pickled_with_all_it_uses(monkeypatch):
+def test_a_key_function_of_the_main_script_is_an_error(monkeypatch):
     monkeypatch.setattr(read_key, "__module__", "__main__")
     with pytest.raises(ConfigurationError):
         SessionConfig(api_key=read_key)
@@ -87,29 +87,29 @@ def test_a_config_opens_a_session_as_it_says(monkeypatch):
         ({"session": {"base_url": None}}, "session"),
     ],
 )
-async def test_bad_arguments_are_refused_at_the_call(client, arguments, named):
+async def test_invalid_arguments_are_an_error_at_the_call(client, arguments, named):
     with pytest.raises(ConfigurationError, match=named):
         wait_for_batches(client, [uuid4()], **arguments)
 
 
-async def test_a_bad_id_is_refused_at_the_call(client):
+async def test_an_invalid_id_is_an_error_at_the_call(client):
     with pytest.raises(ConfigurationError, match="batch_id"):
         wait_for_batches(client, ["../../v1/admin"])
 
 
-def test_a_client_of_another_kind_is_refused():
+def test_something_other_than_an_asynchronous_client_is_an_error():
     with pytest.raises(ConfigurationError, match="asynchronous=True"):
         wait_for_batches(object(), [uuid4()])
 
 
-async def test_a_client_that_is_closed_is_refused(cluster):
+async def test_a_closed_client_is_an_error(cluster):
     async with Client(cluster, asynchronous=True) as client:
         pass
     with pytest.raises(ConfigurationError, match="closed"):
         wait_for_batches(client, [uuid4()])
 
 
-async def test_another_event_loop_than_the_clients_is_refused(client):
+async def test_another_event_loop_than_the_clients_is_an_error(client):
     async with wait_for_batches(client, [uuid4()]) as waiting:
         with pytest.raises(RuntimeError, match="another event loop"):
             await asyncio.to_thread(lambda: asyncio.run(anext(waiting)))
@@ -134,7 +134,7 @@ async def test_the_key_is_nowhere_in_the_scheduler(client, cluster, emulator, mo
     assert [batch.status_code for batch in await waits] == ["succeeded"]
 
 
-async def test_without_a_key_on_the_workers_it_says_where_one_is_missed(client, monkeypatch):
+async def test_without_a_key_on_the_workers_the_error_says_where_it_is_missing(client, monkeypatch):
     monkeypatch.delenv("RUNFLOW_API_KEY")
     with pytest.raises(ShardError, match="RUNFLOW_API_KEY") as caught:
         await wait_for_batches(client, [uuid4()])
@@ -142,14 +142,14 @@ async def test_without_a_key_on_the_workers_it_says_where_one_is_missed(client, 
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
-async def test_waits_show_what_they_are_and_no_secret(client, emulator):
+async def test_waits_have_a_repr_without_secrets(client, emulator):
     async with wait_for_batches(client, [batch_id := uuid4()]) as waits:
         assert repr(waits) == "<DistributedWait of 1 batches, 1 unfinished>"
         assert repr(waits.waits[batch_id]) == f"<RemoteWait {batch_id} waiting>"
         assert msgspec.json.encode(waits.waits[batch_id].delivered)
 
 
-async def test_a_forgotten_await_is_named_unless_the_client_is_closed(client, cluster):
+async def test_a_forgotten_await_is_a_warning_unless_the_client_is_closed(client, cluster):
     with pytest.warns(RuntimeWarning, match=r"^wait_for_batches\(\) was never awaited or iterated$"):
         wait_for_batches(client, [uuid4()])
     async with Client(cluster.scheduler_address, asynchronous=True) as other:

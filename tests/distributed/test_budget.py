@@ -13,18 +13,18 @@ RUNS = [f"run {number}" for number in range(5)]
 USABLE = (100 - len(RUNS)) / LATE_TIMER_FACTOR
 
 
-def test_is_divided_by_weight():
+def test_a_budget_is_divided_by_weight():
     lent = Budget(100, 5).lend({"a": 3, "b": 1}, 0.0)
     assert lent["a"].rate == pytest.approx(3 * USABLE / 4)
     assert lent["b"].rate == pytest.approx(USABLE / 4)
 
 
-def test_keeps_back_what_a_second_may_hold_beyond_the_rate():
+def test_a_budget_reserves_one_request_per_second_for_each_shard():
     lent = Budget(100, 5).lend(dict.fromkeys(RUNS, 1), 0.0)
     assert sum(loan.rate * LATE_TIMER_FACTOR + 1 for loan in lent.values()) == pytest.approx(100)
 
 
-def test_gives_to_one_only_once_another_has_heard_of_less():
+def test_a_share_grows_only_once_another_shard_has_confirmed_less():
     budget = Budget(100, 5)
     first = budget.lend({"a": 1}, 0.0)["a"]
     budget.confirm("a", first.number)
@@ -35,21 +35,21 @@ def test_gives_to_one_only_once_another_has_heard_of_less():
     assert budget.lend({"a": 1, "b": 1}, 1.0)["b"].rate == pytest.approx(USABLE / 2)
 
 
-def test_gives_what_a_shard_had_that_is_heard_of_no_more_when_its_loan_is_over():
+def test_the_share_of_a_silent_shard_is_free_when_its_loan_is_over():
     budget = Budget(100, 5)
     budget.lend({"a": 1}, 0.0)
     assert budget.lend({"b": 1}, LOAN_SECONDS + DELIVERY_SECONDS - 0.1) == {}
     assert budget.lend({"b": 1}, LOAN_SECONDS + DELIVERY_SECONDS + 0.1)["b"].rate == pytest.approx(USABLE)
 
 
-def test_gives_what_a_shard_had_that_has_ended_at_once():
+def test_the_share_of_a_shard_that_has_ended_is_free_at_once():
     budget = Budget(100, 5)
     budget.lend({"a": 1}, 0.0)
     budget.release("a")
     assert budget.lend({"b": 1}, 0.1)["b"].rate == pytest.approx(USABLE)
 
 
-def test_lends_no_rest_that_arithmetic_leaves():
+def test_remainders_of_rounding_are_not_lent():
     budget = Budget(100, 5)
     for run in "abc":
         budget.lend({run: 7}, 0.0)
@@ -57,7 +57,7 @@ def test_lends_no_rest_that_arithmetic_leaves():
 
 
 @given(st.integers(1, 16), st.floats(2, 1000))
-def test_is_nothing_below_nothing(shards, rate_each):
+def test_every_share_is_above_zero(shards, rate_each):
     lent = Budget(rate_each * shards, shards).lend({str(number): 1 for number in range(shards)}, 0.0)
     assert len(lent) == shards
     assert all(loan.rate > 0 for loan in lent.values())

@@ -1,4 +1,4 @@
-"""Workers that die, come and go: processes of their own, some of them killed."""
+"""Workers that join, leave and are killed, each a process of its own."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STEPS = [(0.0, "queued"), (2.0, "running"), (6.0, "succeeded")]
 
 
 class Clock:
-    """The emulator's, which stands still until a test moves it."""
+    """The emulator's clock, which stands still until a test moves it."""
 
     now = 0.0
 
@@ -82,7 +82,7 @@ async def started_anew(client: Client, waiting: DistributedWait, runs: set[str |
 
 
 @pytest.mark.parametrize("deaths", [1, 2], ids=["one of two workers", "all workers"])
-async def test_workers_that_die_cost_time_but_no_transition_and_deliver_none_twice(client, emulator, clock, deaths):
+async def test_after_workers_died_every_transition_is_delivered_once(client, emulator, clock, deaths):
     batch_ids = [emulator.create_scripted_batch([STEPS] * 3) for _ in range(40)]
     waiting = wait_for_batches(client, batch_ids, interval=0.2, timeout=None)
     seen = []
@@ -97,7 +97,7 @@ async def test_workers_that_die_cost_time_but_no_transition_and_deliver_none_twi
     assert list(chained(seen).values()) == ["succeeded"] * 120
 
 
-async def test_workers_that_are_killed_again_and_again_get_no_shard_lost(client, emulator, clock):
+async def test_after_workers_were_killed_repeatedly_no_shard_is_lost(client, emulator, clock):
     """More often than Dask lets a task's workers die."""
     batch_ids = [emulator.create_scripted_batch([STEPS]) for _ in range(8)]
     waiting = wait_for_batches(client, batch_ids, interval=0.2, timeout=None)
@@ -112,7 +112,7 @@ async def test_workers_that_are_killed_again_and_again_get_no_shard_lost(client,
     assert list(chained(seen).values()) == ["succeeded"] * 8
 
 
-async def test_workers_that_join_get_shards_and_those_that_leave_give_theirs_back(client, cluster, emulator):
+async def test_shards_move_to_workers_that_join_and_from_those_that_leave(client, cluster, emulator):
     batch_ids = [emulator.create_scripted_batch([[(0.0, "running")]]) for _ in range(64)]
     async with wait_for_batches(client, batch_ids, shards=8, interval=0.1) as waiting:
 

@@ -33,12 +33,12 @@ class Client:
         )
 
     async def get(self, batch_id: object, **headers: str) -> tuple[int, Any]:
-        """Status and document."""
+        """Return the status and the document."""
         async with self.http.get(f"/v1/batches/{batch_id}", headers=headers) as response:
             return response.status, await response.json()
 
     async def read(self, batch_id: object) -> bytes:
-        """The body as it came."""
+        """Return the body."""
         async with self.http.get(f"/v1/batches/{batch_id}") as response:
             return await response.read()
 
@@ -48,7 +48,7 @@ def port_of(emulator: Emulator) -> int:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait until the loop has brought about what a test is waiting for."""
+    """Wait for a condition that the event loop brings about."""
     async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110  # tasks and records have no event to wait for
             await asyncio.sleep(0.001)

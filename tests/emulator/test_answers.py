@@ -1,4 +1,4 @@
-"""What requests get, over a real socket."""
+"""Responses of the emulator, over a real socket."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def test_an_unknown_batch_gets_404(client: Client) -> None:
 
 
 @pytest.mark.parametrize("text", ["nonsense", "1", f"{OTHER}0"])
-async def test_an_id_that_is_no_uuid_gets_422_with_its_place(client: Client, text: str) -> None:
+async def test_an_id_that_is_not_a_uuid_gets_422_with_its_location(client: Client, text: str) -> None:
     status, document = await client.get(text)
     assert (status, document["code"]) == (422, "VALIDATION_ERROR")
     assert document["errors"][0]["loc"] == ["path", "id"]
@@ -66,7 +66,7 @@ async def test_only_get_is_answered(client: Client) -> None:
 
 
 @pytest.mark.parametrize(("named", "status"), [(str(OTHER).upper(), 200), (str(UUID(int=1)), 403), ("x", 403)])
-async def test_another_organisation_is_refused_where_the_emulators_is_known(named: str, status: int) -> None:
+async def test_another_organisation_is_refused_if_the_emulators_is_given(named: str, status: int) -> None:
     async with Emulator(organization_id=OTHER) as emulator:
         client = Client(emulator)
         async with client.http:
@@ -75,9 +75,7 @@ async def test_another_organisation_is_refused_where_the_emulators_is_known(name
     assert document.get("code") == (None if status == 200 else "ORGANIZATION_MEMBERSHIP_REQUIRED")
 
 
-async def test_any_organisation_may_be_named_where_the_emulators_is_not_known(
-    emulator: Emulator, client: Client
-) -> None:
+async def test_any_organisation_is_accepted_if_the_emulators_is_not_given(emulator: Emulator, client: Client) -> None:
     status, _ = await client.get(emulator.create_batch(), **{"X-Organization-Id": str(OTHER)})
     assert status == 200
 
@@ -88,7 +86,7 @@ async def test_a_batch_of_another_organisation_is_forbidden(emulator: Emulator, 
 
 
 async def test_more_requests_in_a_second_than_allowed_get_429(emulator: Emulator, client: Client, clock: Clock) -> None:
-    """Refused ones do not count, and the window slides."""
+    """Refused requests do not count, and the window slides."""
     emulator.rate_limit = 2
     batch_id = emulator.create_batch()
     got = []
@@ -138,7 +136,7 @@ async def test_no_record_shows_a_key(emulator: Emulator, client: Client, value: 
 
 
 async def test_closing_does_not_wait_for_connections_or_answers() -> None:
-    """One kept alive, one in the middle of a late answer."""
+    """One connection is kept alive, and one is in the middle of a late response."""
     async with Emulator() as emulator, aiohttp.ClientSession(emulator.url) as http:
         async with http.get("/") as response:
             await response.read()

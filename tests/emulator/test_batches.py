@@ -1,4 +1,4 @@
-"""What batches look like as the clock goes."""
+"""What batches look like as their clock advances."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_no_more_items_run_at_once_than_there_are_workers(emulator: Emulator, cl
         ((1, 1.0, 0.0, 0.0), {"succeeded": 1}),
     ],
 )
-def test_shares_give_exactly_so_many_items(
+def test_shares_are_rounded_to_whole_items(
     emulator: Emulator, clock: Clock, plan: tuple[int, float, float, float], expected: dict[str, int]
 ) -> None:
     batch_id = emulator.create_batch(*plan)
@@ -121,7 +121,7 @@ def test_the_batchs_end_follows_from_its_items(
     assert (snapshot["failure_code"] is not None) == (status == "failed")
 
 
-def test_stragglers_end_last_while_the_others_are_done_by_half(emulator: Emulator, clock: Clock) -> None:
+def test_stragglers_end_last_and_the_others_by_half_of_the_duration(emulator: Emulator, clock: Clock) -> None:
     batch_id = emulator.create_batch(24, 10.0, stragglers=3)
     clock.now += 5.0
     assert Counter(statuses(emulator.snapshot(batch_id)))["succeeded"] == 21
@@ -150,7 +150,7 @@ def test_dates_duration_and_cost_follow_the_clock(emulator: Emulator, clock: Clo
     assert Decimal(last["cost"]) > 0
 
 
-def test_dates_of_later_batches_keep_step_with_a_clock_that_jumps(emulator: Emulator, clock: Clock) -> None:
+def test_dates_of_later_batches_follow_a_clock_that_jumps(emulator: Emulator, clock: Clock) -> None:
     first = emulator.snapshot(emulator.create_batch())
     clock.now += 3600.0
     second = emulator.snapshot(emulator.create_batch())
@@ -159,7 +159,7 @@ def test_dates_of_later_batches_keep_step_with_a_clock_that_jumps(emulator: Emul
 
 
 def test_a_script_is_followed_to_the_letter(emulator: Emulator, clock: Clock) -> None:
-    """Unknown statuses, going backwards and appearing late included."""
+    """Including unknown statuses, steps backwards and items that appear late."""
     batch_id = emulator.create_scripted_batch(
         [[(0.0, "running"), (1.0, "queued"), (2.0, "warming_up")], [(1.5, "queued")]]
     )
@@ -187,7 +187,7 @@ def test_a_batch_does_not_end_before_its_last_item_has_appeared(emulator: Emulat
     assert snapshot["items_cancelled"] == 1
 
 
-def test_a_scripted_batch_status_stands_above_the_items(emulator: Emulator, clock: Clock) -> None:
+def test_a_scripted_batch_status_overrides_the_items(emulator: Emulator, clock: Clock) -> None:
     early = emulator.create_scripted_batch([[(0.0, "running")]], status_timeline=[(1.0, "succeeded")])
     never = emulator.create_scripted_batch([[(0.0, "succeeded")]], status_timeline=[(0.0, "running")])
     assert emulator.snapshot(early)["status_code"] == "queued"
@@ -223,9 +223,7 @@ def test_details_are_shown_as_they_were_given(emulator: Emulator) -> None:
         ({"client_refs": []}, "client_refs must be one per item: 24, not 0"),
     ],
 )
-def test_arguments_that_make_no_sense_are_refused(
-    emulator: Emulator, arguments: dict[str, Any], complaint: str
-) -> None:
+def test_invalid_arguments_are_an_error(emulator: Emulator, arguments: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         emulator.create_batch(**arguments)
 
@@ -240,7 +238,7 @@ def test_arguments_that_make_no_sense_are_refused(
         ([[(float("nan"), "queued")]], "seconds from 0"),
     ],
 )
-def test_scripts_that_make_no_sense_are_refused(
+def test_invalid_scripts_are_an_error(
     emulator: Emulator, timelines: list[list[tuple[float, str]]], complaint: str
 ) -> None:
     with pytest.raises(ValueError, match=complaint):

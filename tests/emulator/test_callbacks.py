@@ -98,7 +98,7 @@ async def test_one_callback_says_how_a_batch_ended():
         (["canceled"], "batch.cancelled", "canceled"),
     ],
 )
-async def test_events_are_named_as_the_vendor_names_them(statuses, event, status):
+async def test_events_have_the_names_of_the_api(statuses, event, status):
     async with receiving() as receiver, Emulator() as emulator:
         emulator.create_scripted_batch([[(0.0, item)] for item in statuses], callback_url=receiver.url)
         await settle(emulator)
@@ -125,7 +125,7 @@ async def test_without_a_secret_there_is_no_signature():
     assert UUID(receiver.headers[0]["Runflow-Request-Id"])
 
 
-async def test_a_refused_callback_is_tried_again_after_growing_delays_until_it_is_accepted():
+async def test_a_refused_callback_is_retried_after_growing_delays_until_it_is_accepted():
     async with receiving(500, 302, 404) as receiver, Emulator(callback_secret=SECRET) as emulator:
         emulator.create_scripted_batch([ENDED], callback_url=receiver.url)
         await settle(emulator)
@@ -136,7 +136,7 @@ async def test_a_refused_callback_is_tried_again_after_growing_delays_until_it_i
         assert receiver.instants[index + 1] - receiver.instants[index] >= delay - 0.001
 
 
-async def test_a_callback_that_nobody_takes_is_given_up_after_five_attempts():
+async def test_a_callback_that_is_never_accepted_is_given_up_after_five_attempts():
     async with Emulator() as emulator:
         emulator.create_scripted_batch([ENDED], callback_url=f"http://127.0.0.1:{unused_port()}/")
         await settle(emulator)
@@ -155,7 +155,7 @@ async def test_a_connection_that_breaks_counts_as_an_attempt():
         assert outcomes(emulator)[:2] == [(1, None), (2, None)]
 
 
-async def test_a_callback_is_delivered_as_often_as_was_asked():
+async def test_a_callback_is_delivered_callback_times():
     async with receiving(200, 500) as receiver, Emulator() as emulator:
         batch_id = emulator.create_batch(3, 0.02, callback_url=receiver.url, callback_times=2)
         await settle(emulator)
@@ -210,7 +210,9 @@ async def test_a_batch_that_never_ends_has_no_callback(timelines, status_timelin
         ([ENDED], [(1.0, "running")], math.inf),
     ],
 )
-async def test_a_batch_ends_when_its_answers_first_say_so(emulator, clock, timelines, status_timeline, expected):
+async def test_a_callback_comes_when_the_responses_first_show_the_end(
+    emulator, clock, timelines, status_timeline, expected
+):
     batch = emulator._batches[emulator.create_scripted_batch(timelines, status_timeline=status_timeline)]
     assert batch.ends() == expected
     if expected < math.inf:
@@ -218,7 +220,7 @@ async def test_a_batch_ends_when_its_answers_first_say_so(emulator, clock, timel
         assert terminal == [False, True]
 
 
-async def test_a_clock_of_ones_own_is_followed(clock):
+async def test_callbacks_follow_another_clock(clock):
     async with receiving() as receiver, Emulator(clock=clock) as emulator:
         first = emulator.create_scripted_batch([[(0.0, "queued"), (5.0, "failed")]], callback_url=receiver.url)
         second = emulator.create_scripted_batch([[(0.0, "queued"), (7.0, "succeeded")]], callback_url=receiver.url)
@@ -229,7 +231,7 @@ async def test_a_clock_of_ones_own_is_followed(clock):
             receiver.bodies.clear()
 
 
-async def test_https_on_loopback_needs_no_certificate_that_anybody_vouches_for():
+async def test_https_on_loopback_needs_no_trusted_certificate():
     receiver = Receiver()
     application = web.Application()
     application.router.add_post("/", receiver.take)
@@ -244,8 +246,8 @@ async def test_https_on_loopback_needs_no_certificate_that_anybody_vouches_for()
     await server.close()
 
 
-async def test_a_session_takes_what_the_emulator_posts():
-    """The whole way: one poll before the end, and one for the callback."""
+async def test_a_session_accepts_the_callbacks_of_the_emulator():
+    """End to end: one poll before the end, and one for the callback."""
     async with Emulator(callback_secret=SECRET) as emulator:
         async with RunflowSession(emulator.api_key, base_url=emulator.url) as session:
             async with TestServer(callback_application(session, SECRET)) as server, asyncio.timeout(60):
@@ -259,7 +261,7 @@ async def test_a_session_takes_what_the_emulator_posts():
 
 
 @pytest.mark.parametrize("answers", [True, False], ids=["between two attempts", "in the middle of one"])
-async def test_closing_leaves_nothing_of_a_delivery_behind_and_the_next_start_takes_it_up(answers):
+async def test_closing_cancels_a_delivery_and_the_next_start_resumes_it(answers):
     arrived, let_go = asyncio.Event(), asyncio.Event()
 
     async def take(_):
@@ -322,18 +324,18 @@ def test_a_callback_to_anywhere_but_loopback_is_refused(clock, url):
 @pytest.mark.parametrize(
     "url", [None, "http://127.0.0.1:1", "HTTPS://LOCALHOST/x?y=z", "http://[::1]:8/", "http://127.9.9.9/"]
 )
-def test_loopback_has_several_names(clock, url):
+def test_a_callback_to_any_name_of_loopback_is_accepted(clock, url):
     emulator = Emulator(clock=clock)
     assert emulator.snapshot(emulator.create_batch(callback_url=url))["callback_url"] == url
 
 
 @pytest.mark.parametrize("times", [0, -1, 1.5, True, "2"])
-def test_a_number_of_deliveries_that_makes_no_sense_is_refused(clock, times):
+def test_an_invalid_number_of_deliveries_is_an_error(clock, times):
     with pytest.raises(ValueError, match="callback_times must be a positive whole number"):
         Emulator(clock=clock).create_batch(callback_url="http://localhost/", callback_times=times)
 
 
 @pytest.mark.parametrize("secret", ["", b"bytes", 7, "\ud800"])
-def test_a_secret_that_makes_no_sense_is_refused(secret):
+def test_an_invalid_secret_is_an_error(secret):
     with pytest.raises(ValueError):
         Emulator(callback_secret=secret)

@@ -1,4 +1,4 @@
-"""What can be made to go wrong, over a real socket."""
+"""Faults of the emulator, over a real socket."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def test_a_header_may_be_sent_twice(emulator: Emulator, client: Client) ->
         assert response.headers.getall("Retry-After") == ["2", "7"]
 
 
-async def test_a_fault_hits_as_often_as_it_says_and_then_leaves(emulator: Emulator, client: Client) -> None:
+async def test_a_fault_hits_times_requests_and_is_then_removed(emulator: Emulator, client: Client) -> None:
     batch_id = emulator.create_batch()
     emulator.faults += [faults.status(500, times=2), faults.status(502)]
     got = []
@@ -55,7 +55,7 @@ async def test_a_fault_hits_as_often_as_it_says_and_then_leaves(emulator: Emulat
     assert got == [500, 500, 502, 200]
 
 
-async def test_a_fault_without_end_stays_until_it_is_removed(emulator: Emulator, client: Client) -> None:
+async def test_an_infinite_fault_stays_until_it_is_removed(emulator: Emulator, client: Client) -> None:
     batch_id = emulator.create_batch()
     emulator.faults.append(faults.status(500, times=math.inf))
     assert [(await client.get(batch_id))[0] for _ in range(3)] == [500, 500, 500]
@@ -77,7 +77,7 @@ async def test_one_fault_can_stand_in_the_list_twice(emulator: Emulator, client:
 
 
 async def test_reset_cuts_the_connection_with_rst(emulator: Emulator) -> None:
-    """Looked at from a bare socket, for a client library could take a FIN for the same."""
+    """Read from a bare socket, because a client library could not tell it from a FIN."""
     emulator.faults.append(faults.reset())
     reader, writer = await asyncio.open_connection("127.0.0.1", port_of(emulator))
     writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -88,7 +88,7 @@ async def test_reset_cuts_the_connection_with_rst(emulator: Emulator) -> None:
 
 
 async def test_hang_never_answers(emulator: Emulator, client: Client) -> None:
-    """And when the client has gone away, nothing of the request is left."""
+    """Once the client has disconnected, nothing is left of the request."""
     emulator.faults.append(faults.hang())
     before = asyncio.all_tasks()
     with pytest.raises(TimeoutError):
@@ -146,7 +146,7 @@ async def test_body_sends_exactly_these_bytes(emulator: Emulator, client: Client
     assert (response.status, response.content_type, response.headers["X-Odd"]) == (200, "application/json", "1")
 
 
-async def test_other_batch_is_a_whole_answer_under_another_id(emulator: Emulator, client: Client) -> None:
+async def test_other_batch_is_a_whole_response_with_another_id(emulator: Emulator, client: Client) -> None:
     batch_id = emulator.create_batch()
     emulator.faults.append(faults.other_batch())
     status, document = await client.get(batch_id)
@@ -178,7 +178,7 @@ async def test_other_batch_leaves_a_refusal_as_it_is(emulator: Emulator, client:
         (lambda: faults.slow_body(1.0, pieces=0), "pieces 1 or more"),
     ],
 )
-def test_faults_that_make_no_sense_are_refused(make: Callable[[], Any], complaint: str) -> None:
+def test_invalid_faults_are_an_error(make: Callable[[], Any], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         make()
 

@@ -21,7 +21,7 @@ OTHER = UUID("00000000-0000-4000-8000-000000000002")
 
 
 async def page_of(client, batch_id, cursor=None, **query):
-    """One page, which has to be there."""
+    """Return one page."""
     asked = query | ({} if cursor is None else {"pq": cursor})
     text = "&".join(f"{name}={value}" for name, value in asked.items())
     status, document = await client.get(f"{batch_id}/items?{text}")
@@ -63,7 +63,7 @@ async def test_a_full_last_page_is_followed_by_none(emulator, client):
 
 
 @pytest.mark.parametrize("size", [1, 7, 100, 500])
-async def test_a_session_reads_every_item_once_whatever_the_page(emulator, session, size):
+async def test_a_session_reads_every_item_once_for_any_page_size(emulator, session, size):
     batch_id = emulator.create_scripted_batch([ENDED] * 25)
     assert [item.sequence_index async for item in session.iter_batch_items(batch_id, page_size=size)] == [*range(25)]
     assert len(emulator.requests) == -(-25 // size)
@@ -73,8 +73,8 @@ LISTINGS = ["next_pq", "cursor", "query", "url"]
 
 
 @pytest.mark.parametrize("listing", LISTINGS)
-async def test_a_session_reads_every_item_however_pages_are_named(emulator, session, listing):
-    """And asks nobody but the emulator, with nothing but the cursor."""
+async def test_a_session_reads_every_item_for_any_listing(emulator, session, listing):
+    """It requests every page from the emulator, with nothing but the cursor."""
     emulator.listing = listing
     batch_id = emulator.create_scripted_batch([ENDED] * 5)
     assert [item.sequence_index async for item in session.iter_batch_items(batch_id, page_size=2)] == [*range(5)]
@@ -82,7 +82,7 @@ async def test_a_session_reads_every_item_however_pages_are_named(emulator, sess
     assert all(re.fullmatch(r"/v1/batches/[\w-]+/items\?limit=2(&pq=[\w%-]+)?", it.path) for it in emulator.requests)
 
 
-async def test_pages_are_named_as_the_reference_has_it_or_as_the_guide(emulator, client):
+async def test_pages_name_their_neighbours_as_the_listing_says(emulator, client):
     batch_id = emulator.create_batch(5)
     named = {}
     for emulator.listing in LISTINGS:
@@ -96,7 +96,7 @@ async def test_pages_are_named_as_the_reference_has_it_or_as_the_guide(emulator,
     assert indexes(await page_of(client, batch_id, named["cursor"]["first"], limit=2)) == [0, 1]
 
 
-def test_a_listing_that_there_is_not_is_refused():
+def test_an_unknown_listing_is_an_error():
     with pytest.raises(ValueError, match="listing must be one of next_pq, cursor, query, url, not 'links'"):
         Emulator(listing="links")
 
@@ -114,7 +114,7 @@ async def test_a_cursor_stays_where_it_is_while_items_change_and_appear(emulator
 
 
 async def test_an_item_follows_its_timeline(emulator, client, clock):
-    """At each instant with exactly the fields of the contract."""
+    """At each time, it has exactly the fields of the contract."""
     batch_id = emulator.create_scripted_batch([LIFE], client_refs=["mine"])
     seen = []
     for instant in (0.0, 1.0, 2.0, 4.5, 5.0, 3600.0):
@@ -169,14 +169,14 @@ async def test_a_session_reads_items_with_their_types(emulator, session):
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=501", "limit=x", "limit=-1", "limit=", "limit=9999999999", "limit=%D9%A1", "limit=1.0"]
 )
-async def test_a_limit_that_makes_no_sense_is_refused_with_its_place(emulator, client, query):
+async def test_an_invalid_limit_gets_422_with_its_location(emulator, client, query):
     status, document = await client.get(f"{emulator.create_batch()}/items?{query}")
     assert (status, document["code"]) == (422, "VALIDATION_ERROR")
     assert document["errors"][0]["loc"] == ["query", "limit"]
 
 
 @pytest.mark.parametrize("cursor", ["x", "7", "after-7", "AAAA", "A" * 16, "=", "%C3%A9", "%00", "!" * 16])
-async def test_a_cursor_that_was_never_given_is_refused_with_its_place(emulator, client, cursor):
+async def test_an_invalid_cursor_gets_422_with_its_location(emulator, client, cursor):
     status, document = await client.get(f"{emulator.create_batch()}/items?pq={cursor}")
     assert (status, document["code"]) == (422, "VALIDATION_ERROR")
     assert document["errors"][0]["loc"] == ["query", "pq"]
