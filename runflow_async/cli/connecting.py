@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,9 @@ from runflow_async.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["KeyUnavailableError", "connection_options", "debug_option", "is_debugging", "open_session"]
+    Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+__all__ = ["KeyUnavailableError", "combined", "connection_options", "debug_option", "is_debugging", "open_session"]
 
 
 class Options(dict[str, Any]):
@@ -36,41 +39,32 @@ def _keep(context: click.Context, parameter: click.Parameter, value: object) -> 
         options[parameter.name] = value
 
 
-def debug_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--debug`."""
-    text = "Write tracebacks and a debug log to standard error."
-    return click.option("--debug", is_flag=True, expose_value=False, callback=_keep, help=text)(command)
+def combined(*options: Decorator) -> Decorator:
+    """Return one decorator for several options, which the help shows in this order."""
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
 
 
-def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of the connection and `--debug`; `open_session` reads them from the context."""
-    options = (
-        click.option(
-            "--api-key-file",
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help="File with the API key; the default is RUNFLOW_API_KEY.",
-            expose_value=False,
-            callback=_keep,
-        ),
-        click.option(
-            "--base-url",
-            metavar="URL",
-            help="Another server; the default is RUNFLOW_BASE_URL, or production.",
-            expose_value=False,
-            callback=_keep,
-        ),
-        click.option(
-            "--organization-id",
-            metavar="ID",
-            help="Organisation; the default is RUNFLOW_ORGANIZATION_ID, or none.",
-            expose_value=False,
-            callback=_keep,
-        ),
-        debug_option,
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
+_kept_option = partial(click.option, expose_value=False, callback=_keep)
+debug_option = _kept_option("--debug", is_flag=True, help="Write tracebacks and a debug log to standard error.")
+connection_options = combined(
+    _kept_option(
+        "--api-key-file",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="File with the API key; the default is RUNFLOW_API_KEY.",
+    ),
+    _kept_option("--base-url", metavar="URL", help="Another server; the default is RUNFLOW_BASE_URL, or production."),
+    _kept_option(
+        "--organization-id", metavar="ID", help="Organisation; the default is RUNFLOW_ORGANIZATION_ID, or none."
+    ),
+    debug_option,
+)
+"""The options of the connection, which `open_session` reads from the context, and `--debug`."""
 
 
 def is_debugging() -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from runflow_async.cli.connecting import connection_options, is_debugging, open_session
+from runflow_async.cli.connecting import combined, connection_options, is_debugging, open_session
 from runflow_async.cli.exits import Exit, about, explain
 from runflow_async.cli.following import accompany, finish, follow, outcome
 from runflow_async.cli.lines import JsonLines, PlainLines
@@ -49,37 +49,33 @@ def _read_timeout(context: click.Context, parameter: click.Parameter, value: str
         raise click.BadParameter(text, context, parameter) from error
 
 
-def following_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options shared by `watch` and `wait`."""
-    options = (
-        click.argument("batch_ids", metavar="ID...", nargs=-1),
-        click.option(
-            "--timeout",
-            callback=_read_timeout,
-            default="3600",
-            show_default=True,
-            metavar="SECONDS",
-            help="Give up on a batch after this long; 'none' never gives up, 0 polls once.",
-        ),
-        click.option(
-            "--interval",
-            type=float,
-            metavar="SECONDS",
-            help="Time between two polls of a batch; by default it adapts to the progress of the items.",
-        ),
-        click.option(
-            "--max-outage",
-            type=float,
-            default=300.0,
-            show_default=True,
-            metavar="SECONDS",
-            help="Give up on a batch after this long without a valid response.",
-        ),
-        connection_options,
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
+following_options = combined(
+    click.argument("batch_ids", metavar="ID...", nargs=-1),
+    click.option(
+        "--timeout",
+        callback=_read_timeout,
+        default="3600",
+        show_default=True,
+        metavar="SECONDS",
+        help="Give up on a batch after this long; 'none' never gives up, 0 polls once.",
+    ),
+    click.option(
+        "--interval",
+        type=float,
+        metavar="SECONDS",
+        help="Time between two polls of a batch; by default it adapts to the progress of the items.",
+    ),
+    click.option(
+        "--max-outage",
+        type=float,
+        default=300.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="Give up on a batch after this long without a valid response.",
+    ),
+    connection_options,
+)
+"""The arguments and options shared by `watch` and `wait`."""
 
 
 @click.command()
