@@ -34,7 +34,7 @@ from runflow_async.distributed.messages import (
 from runflow_async.models import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Iterable
 
     from runflow_async import BatchesWait, BatchWait
     from runflow_async._waits.options import WaitOptions
@@ -70,55 +70,89 @@ async def run_shard(
     # It waits and hardly computes, so it does not occupy a thread of the worker.
     worker.handle_stimulus(SecedeEvent(key=key, compute_duration=0.01, stimulus_id=f"secede-{time.time()}"))
     run = uuid4().hex
-    reports, orders = (Channel(worker.scheduler, name) for name in (queue, f"{queue}-{run}"))
-    await reports.put(encode(Started(number, run, worker.address)))
+    reports = Reports(Channel(worker.scheduler, queue), number, run)
+    orders = Channel(worker.scheduler, f"{queue}-{run}")
+    await reports.started(worker.address)
     await orders.open()  # only once there was a consumer, which releases it for us
     async with open_session(config) as session:
         if paced:
             session.throttle.grant(1.0, until=-math.inf)
-        await Shard(number, run, session, options, put=reports.put, get=orders.get).run()
+        await Shard(session, options, reports, orders).run()
+
+
+class Reports:
+    """What a shard sends to its consumer; every call returns once there was room for it.
+
+    Args:
+        channel: the queue to the consumer.
+        number: number of the shard.
+        run: identifies this run of it.
+    """
+
+    def __init__(self, channel: Channel, number: int, run: str) -> None:
+        self._channel = channel
+        self._number = number
+        self._run = run
+
+    async def started(self, worker: str) -> None:
+        """Report that it runs on this worker."""
+        await self._channel.put(encode(Started(self._number, self._run, worker)))
+
+    async def refused(self, retry_after: float | None) -> None:
+        """Report a 429."""
+        await self._channel.put(encode(Refused(self._number, self._run, retry_after)))
+
+    async def news(self, grant: int, transitions: list[ItemTransition], ended: Iterable[BatchWait]) -> None:
+        """Report transitions, ends, and the last grant that was received."""
+        outcomes = [encode_outcome(wait) for wait in ended]
+        await self._channel.put(encode(News(self._number, self._run, grant, transitions, outcomes)))
+
+
+class Refusals:
+    """The 429s that are worth a report."""
+
+    def __init__(self) -> None:
+        self._unreported: asyncio.Queue[float | None] = asyncio.Queue()
+        self._noted_at = -math.inf
+
+    def note(self, retry_after: float | None) -> None:
+        """Note a 429 with this `Retry-After`."""
+        now = asyncio.get_running_loop().time()
+        if retry_after is not None or now >= self._noted_at + REFUSAL_PAUSE_SECONDS:
+            self._noted_at = now
+            self._unreported.put_nowait(retry_after)
+
+    async def next(self) -> float | None:
+        """Wait for the next one; return its `Retry-After`."""
+        return await self._unreported.get()
 
 
 class Shard:
     """A running shard.
 
     Args:
-        number: number of the shard.
-        run: identifies this run of it.
         session: sends the polls.
         options: options of the waits.
-        put: sends a report; returns once there was room for it.
-        get: returns the next order.
+        reports: sends to the consumer.
+        orders: the queue from the consumer.
     """
 
-    def __init__(
-        self,
-        number: int,
-        run: str,
-        session: ShardSession,
-        options: WaitOptions,
-        *,
-        put: Callable[[bytes], Awaitable[None]],
-        get: Callable[[], Awaitable[bytes]],
-    ) -> None:
-        self._number = number
-        self._run = run
+    def __init__(self, session: ShardSession, options: WaitOptions, reports: Reports, orders: Channel) -> None:
         self._session = session
         self._options = options
-        self._put = put
-        self._get = get
+        self._reports = reports
+        self._orders = orders
         self._grant = 0
         self._heard_at = 0.0
         self._assigned: asyncio.Future[Assignment] = asyncio.get_running_loop().create_future()
         self._transitions: list[ItemTransition] = []
         self._has_room = asyncio.Event()
-        self._refusals: asyncio.Queue[float | None] = asyncio.Queue()
-        self._refused_at = -REFUSAL_PAUSE_SECONDS
+        self._refusals = Refusals()
 
     async def run(self) -> None:
         """Run until there is nothing left to wait for, or no consumer."""
         self._heard_at = self._now()
-        self._session.throttle.on_refused = self._note_refusal
+        self._session.throttle.on_refused = self._refusals.note
         tasks = {
             asyncio.create_task(task) for task in (self._obey(), self._watch(), self._report_refusals(), self._wait())
         }
@@ -137,7 +171,7 @@ class Shard:
     async def _obey(self) -> None:
         throttle = self._session.throttle
         while True:
-            order = decode_order(await self._get())
+            order = decode_order(await self._orders.get())
             self._heard_at = now = self._now()
             match order:
                 case Assignment():
@@ -159,14 +193,9 @@ class Shard:
             await asyncio.sleep(CONSUMER_TIMEOUT_SECONDS - silent)
             silent = self._now() - self._heard_at
 
-    def _note_refusal(self, retry_after: float | None) -> None:
-        if retry_after is not None or self._now() >= self._refused_at + REFUSAL_PAUSE_SECONDS:
-            self._refused_at = self._now()
-            self._refusals.put_nowait(retry_after)
-
     async def _report_refusals(self) -> None:
         while True:
-            await self._put(encode(Refused(self._number, self._run, await self._refusals.get())))
+            await self._reports.refused(await self._refusals.next())
 
     async def _wait(self) -> None:
         order = await self._assigned
@@ -205,7 +234,6 @@ class Shard:
             self._has_room.set()
             if transitions or ended or self._grant != sent_grant:
                 sent_grant = self._grant
-                news = News(self._number, self._run, sent_grant, transitions, [encode_outcome(wait) for wait in ended])
-                await self._put(encode(news))
+                await self._reports.news(sent_grant, transitions, ended)
             if seen == len(waits.waits) and not unreported and not self._transitions:
                 return
