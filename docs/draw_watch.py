@@ -29,7 +29,7 @@ async def main() -> None:
 
         async def follow() -> None:
             async for transition in waits:
-                board.take(transition, loop.time())
+                board.add(transition, loop.time())
 
         following = asyncio.create_task(follow())
         await asyncio.sleep(MOMENT)
