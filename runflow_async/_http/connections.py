@@ -62,7 +62,7 @@ class Connections:
                 response_class=Response,
                 timeout=aiohttp.ClientTimeout(total=None),
             )
-            self._keeper = _cut_with_the_loop(self._connector)
+            self._keeper = _cut_with_the_loop(self.http, self._connector)
             await anext(self._keeper)
         if self.http.closed:
             raise SessionClosedError
@@ -90,13 +90,15 @@ class _Connector(aiohttp.TCPConnector):
         return self._close(abort_ssl=True)
 
 
-async def _cut_with_the_loop(connector: _Connector) -> AsyncGenerator[None, None]:
+async def _cut_with_the_loop(http: aiohttp.ClientSession, connector: _Connector) -> AsyncGenerator[None, None]:
     """Cut the connections of a session that nobody closed.
 
     asyncio.run closes async generators that are still open, and the event loop those that are freed. The loop may be
-    about to stop, so nothing is awaited.
+    about to stop, so nothing is awaited. aiohttp complains of a session that is freed before its connections are cut,
+    so this keeps the session until then.
     """
     try:
         yield
     finally:
         connector.cut()
+        del http
