@@ -222,16 +222,17 @@ class ErrorDetail(Struct, frozen=True):
 class WaitStats(Struct, frozen=True, kw_only=True):
     """The requests, transitions and time of a wait so far.
 
-    Every request is counted exactly once: `requests == polls + failures + repeats + cut`, plus one while a request is
-    in flight.
+    Every request is counted exactly once: `requests == polls - shared + failures + repeats + cut`, plus one while a
+    request is in flight.
 
     Attributes:
-        polls: requests with a valid response that was processed.
-        requests: requests sent.
+        polls: valid responses that were processed.
+        requests: requests sent for this wait.
         retries: polls retried after a failure, or because none could be sent in time.
         failures: requests that failed: an error, no response in time, or a response that was rejected.
         repeats: requests that found their idle connection closed and were sent again at once on another one.
         cut: requests that were in flight when their wait was cancelled or closed.
+        shared: valid responses to requests that were sent for another wait of the same session.
         transitions: transitions delivered.
         elapsed: seconds since the wait's first step.
     """
@@ -242,5 +243,6 @@ class WaitStats(Struct, frozen=True, kw_only=True):
     failures: int = 0
     repeats: int = 0
     cut: int = 0
+    shared: int = 0
     transitions: int = 0
     elapsed: float = 0.0

@@ -231,7 +231,7 @@ class TestDropped:
                 held = weakref.ref(make())
             assert held() is None
             assert session.nudge(batch_id) is False
-            assert not session._waits._registry._entries
+            assert not session._waits._sharing.registry._entries
 
     async def test_a_wait_after_a_break(self, session, batch_id):
         wait = session.wait_for_batch(batch_id)

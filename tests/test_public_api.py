@@ -153,7 +153,7 @@ TransportError(message: str, *, verdict: Verdict | None = None) < RunflowError
 UnprocessableError < StatusError
 WaitClosedError(batch_id: UUID | None = None) < BatchWaitError
 WaitStats(*, polls: int = 0, requests: int = 0, retries: int = 0, failures: int = 0, repeats: int = 0, cut: int = 0,
-        transitions: int = 0, elapsed: float = 0.0) < Struct
+        shared: int = 0, transitions: int = 0, elapsed: float = 0.0) < Struct
 WaitTimeoutError(batch_id: UUID, timeout: float, *, reason: object, batch: Batch | None = None)
         < BatchWaitError, TimeoutError
 __version__: str

@@ -19,6 +19,7 @@ from runflow_async._waits.one import BatchWait
 from runflow_async._waits.options import WaitOptions
 from runflow_async._waits.retries import Retries, RetryPolicy
 from runflow_async._waits.run import Run
+from runflow_async._waits.sharing import Sharing
 from runflow_async.errors import BatchFailedError, RunflowError
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class VirtualTransport:
         self.roundtrip = roundtrip
         self.polled_at: list[float] = []
         self.lifetime = Lifetime()
+        self.sharing = Sharing(self.lifetime)
         self._origin: float | None = None
 
     async def get(self, path: str, *, sent: Callable[[], None], limit: float, longest: float, deadline: float) -> Reply:
@@ -94,10 +96,13 @@ class VirtualTransport:
         """The same, to be driven step by step."""
         keywords = {"timeout": 3600.0, "interval": None, "max_outage": 300.0, "until": None} | keywords
         resuming = {name: keywords.pop(name, None) for name in ("since", "checkpoint")}
-        retries = Retries(keywords.pop("retry", RetryPolicy()), keywords.pop("max_retry_after", 120.0))
+        others = {
+            "request_timeout": 30.0,
+            "retries": Retries(keywords.pop("retry", RetryPolicy()), keywords.pop("max_retry_after", 120.0)),
+        }
         options = WaitOptions.check(**keywords)
         fetch = partial(self.get, batch_path(batch_id))
-        return Run(self.lifetime, fetch, batch_id, options, retries, request_timeout=30.0, **resuming)  # type: ignore[arg-type]
+        return Run(self.lifetime, self.sharing, fetch, batch_id, options, **others, **resuming)  # type: ignore[arg-type]
 
 
 def look_at_everything(wait: BatchWait) -> None:

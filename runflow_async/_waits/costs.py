@@ -28,6 +28,7 @@ class Costs:
         "_first_sent_at",
         "_repeats",
         "_requests",
+        "_shared",
         "polls",
         "retries",
         "sent_at",
@@ -38,7 +39,7 @@ class Costs:
         self.polls = self.retries = self.transitions = 0
         self.sent_at: float | None = None
         self._first_sent_at: float | None = None
-        self._requests = self._failures = self._repeats = self._cut = 0
+        self._requests = self._failures = self._repeats = self._cut = self._shared = 0
 
     def __enter__(self) -> Self:
         self.sent_at = None
@@ -49,6 +50,7 @@ class Costs:
     ) -> None:
         if exc_type is None:
             self.polls += 1
+            self._shared += self.sent_at is None
         elif self.sent_at is not None:
             if issubclass(exc_type, Exception):
                 self._failures += 1
@@ -65,8 +67,13 @@ class Costs:
         if self._first_sent_at is None:
             self._first_sent_at = now
 
+    def join(self, sent_at: float | None) -> None:
+        """Note when the request of another wait was sent, whose response this one uses."""
+        if self._first_sent_at is None:
+            self._first_sent_at = sent_at
+
     def age(self, now: float) -> float:
-        """Return the seconds since the wait's first request; 0 before it."""
+        """Return the seconds since the first request for the wait; 0 before it."""
         return 0.0 if self._first_sent_at is None else now - self._first_sent_at
 
     def stats(self, elapsed: float) -> WaitStats:
@@ -78,6 +85,7 @@ class Costs:
             failures=self._failures,
             repeats=self._repeats,
             cut=self._cut,
+            shared=self._shared,
             transitions=self.transitions,
             elapsed=elapsed,
         )

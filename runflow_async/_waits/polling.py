@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from runflow_async._answers.decoding import decode_poll
 from runflow_async._answers.ledger import Ledger
@@ -18,6 +18,7 @@ from runflow_async._waits.alarm import Alarm
 from runflow_async._waits.costs import Costs
 from runflow_async._waits.outages import OngoingOutage, Outage
 from runflow_async._waits.retries import JUST_CREATED_SECONDS, verdict_of
+from runflow_async._waits.sharing import Poll
 from runflow_async.errors import NotFoundError, OutageError, RunflowError, WaitTimeoutError
 from runflow_async.schedules import PollState
 
@@ -29,27 +30,21 @@ if TYPE_CHECKING:
     from runflow_async._http.replies import Reply
     from runflow_async._waits.options import WaitOptions
     from runflow_async._waits.retries import Retries
+    from runflow_async._waits.sharing import Fetch, Sharing
     from runflow_async.models import Batch, WaitStats
 
-__all__ = ["Fetch", "Polling"]
+__all__ = ["Polling"]
 
 logger = logging.getLogger("runflow_async")
 
 LARGE_BODY = 1_000_000
 
 
-class Fetch(Protocol):
-    """One GET of a batch, bounded as `Transport.get` says."""
-
-    async def __call__(self, *, sent: Callable[[], None], limit: float, longest: float, deadline: float) -> Reply:
-        """A valid response, or a RunflowError."""
-        ...
-
-
 class Polling:
     """The polls of one wait, one `step` after the other, in the task of whoever calls it.
 
     Args:
+        sharing: the polls of the session, of which each batch has one at a time.
         fetch: one GET of the batch.
         batch_id: the batch.
         options: what to do.
@@ -62,15 +57,18 @@ class Polling:
         ledger: what the responses said.
         costs: what was counted; whoever delivers transitions counts them.
         agenda: when to poll next, and when to end. A cancelled step does not change it.
+        alarm: rung by a nudge and by an offer; nothing else ends a pause early.
+        latest_poll: the last one that this waited for, made or used.
     """
 
     def __init__(
         self,
+        sharing: Sharing,
         fetch: Fetch,
         batch_id: UUID,
         options: WaitOptions,
-        retries: Retries,
         *,
+        retries: Retries,
         clock: Callable[[], float],
         utc_now: Callable[[], datetime],
         since: Batch | None = None,
@@ -78,6 +76,9 @@ class Polling:
         self.ledger = ledger = Ledger(batch_id, since)
         self.costs = Costs()
         self.agenda = Agenda(options.timeout, options.max_outage)
+        self.alarm = Alarm()
+        self.latest_poll = Poll(0)
+        self._sharing = sharing
         self._fetch = fetch
         self._options = options
         self._retries = retries
@@ -86,8 +87,8 @@ class Polling:
         # The state has the ledger, not this: a cycle would keep a dropped wait until the collector comes.
         self._state = PollState(lambda: ledger.batch)  # what the strategy sees; fed with every valid response
         self._strategy = options.strategy_until_nudged
-        self._alarm = Alarm()  # rung by a nudge; nothing else ends a pause early
-        self._nudged = False  # since the latest poll began
+        self._offered: Poll | None = None  # what another wait's poll said; the next step uses it
+        self._nudged_at: int | None = None  # how many polls had begun; None once a later one was used
         self._outage: Outage | None = None  # from the first failure to the next valid response
 
     @property
@@ -110,12 +111,31 @@ class Polling:
 
     def nudge(self) -> bool:
         """Poll as soon as the server allows, and again if a poll is in flight. Return False if that was due anyway."""
-        if self._nudged:
+        in_flight = self._sharing.number_in_flight(self.ledger.batch_id)
+        if self._nudged_at is not None and in_flight <= self._nudged_at:
             return False
-        self._nudged = True
+        self._nudged_at = self._sharing.begun
         self._strategy = self._options.strategy
         self.agenda.hurry(self._clock())
-        self._alarm.ring()
+        self.alarm.ring()
+        return True
+
+    @property
+    def has_offer(self) -> bool:
+        """Whether the next step has a response to use."""
+        return self._offered is not None
+
+    def offer(self, poll: Poll) -> bool:
+        """Have the next step use a poll that has ended. Return False if it is of no use.
+
+        A failure is of use only to waits that want the poll, and to those that retry anyway.
+        """
+        if self.ended or self.agenda.started is None:
+            return False
+        if poll.has_failed and self not in poll.wanted_by and (self._outage is None or self.has_offer):
+            return False
+        self._offered = poll
+        self.alarm.ring()
         return True
 
     def end(self) -> None:
@@ -142,38 +162,49 @@ class Polling:
         await self._sleep_until_due()
         if self.ended:
             return
-        self._nudged = False
         try:
             with self.costs:
-                reply = await self._poll()
+                reply = await self._next_reply()
                 self._take(reply)
         except RunflowError as error:
             self._after_failure(error)
         else:
             self._after_answer(reply)
-        if self._nudged:
+        self._heed_nudge()
+
+    def _heed_nudge(self) -> None:
+        if self._nudged_at is None:
+            return
+        if self.latest_poll.number > self._nudged_at:
+            self._nudged_at = None
+        else:
             self.agenda.hurry(self._clock())
 
     async def _sleep_until_due(self) -> None:
         agenda = self.agenda
-        while not agenda.is_over(self._clock()):
-            if agenda.is_due(self._clock()):
+        while self.has_offer or not agenda.is_over(self._clock()):
+            if self.has_offer or agenda.is_due(self._clock()):
                 return
-            await self._alarm.sleep_until(agenda.next_at)
+            await self.alarm.sleep_until(agenda.next_at)
         if self.ledger.is_terminal:
             self.end()
         elif not agenda.is_due(self._clock()) or agenda.deadline <= self._clock() + SLACK:
             raise self._limit_error() from self._last_error
 
-    async def _poll(self) -> Reply:
-        # If no step was taken until the outage's limit had passed, the attempt that was due is still made.
+    async def _next_reply(self) -> Reply:
         agenda = self.agenda
-        return await self._fetch(
-            sent=lambda: self.costs.count_request(self._clock()),
-            limit=agenda.deadline if agenda.is_over(self._clock()) else agenda.limit,
-            longest=self._options.max_outage,
-            deadline=agenda.deadline,
-        )
+        # If no step was taken until the outage's limit had passed, the attempt that was due is still made.
+        limit = agenda.deadline if agenda.is_over(self._clock()) else agenda.limit
+        while (poll := self._offered) is None:
+            reply = await self._sharing.poll(
+                self, self._fetch, limit=limit, longest=self._options.max_outage, deadline=agenda.deadline
+            )
+            if reply is not None:
+                return reply
+        self._offered = None
+        self.latest_poll = poll
+        self.costs.join(poll.sent_at)
+        return poll.reply()
 
     def _take(self, reply: Reply) -> None:
         if self.ledger.is_unchanged(reply.body):
@@ -181,13 +212,13 @@ class Polling:
         began = self._clock()
         answer = decode_poll(reply.body, self.ledger.warn)
         reply.require_batch(self.ledger.batch_id, answer.id, self.ledger.warn)
-        self.ledger.take(reply.body, answer, self._utc_now())
+        self.ledger.take(reply.body, answer, self.latest_poll.observed_at or self._utc_now())
         if len(reply.body) > LARGE_BODY:
             stalled = 1000 * (self._clock() - began)
             logger.debug("taking in %d bytes held the event loop for %.0f ms", len(reply.body), stalled)
 
     def _after_answer(self, reply: Reply) -> None:
-        now = self._clock()
+        now = self.latest_poll.ended_at  # another wait's poll may have ended a while ago
         if self._outage is not None:
             self._outage.recovered(now)
         self._outage = None
@@ -214,11 +245,13 @@ class Polling:
         if self.ledger.is_terminal:
             self._after_settling_failure(error, now)
             return
+        sent_at = self.latest_poll.sent_at
+        self.costs.join(sent_at)
         age = self.costs.age(now)
-        sent_at = self.costs.sent_at
         self.agenda.failed(sent_at)
         self._outage = outage = self._outage or Outage(now, f"batch {self.ledger.batch_id}", self._retries)
         delay = outage.failed(error, verdict_of(error, self.costs.polls, age), was_sent=sent_at is not None)
+        delay = self.latest_poll.agree_on(delay)
         asked = error.retry_after
         if delay is None or (asked is not None and now + asked > self.agenda.deadline):
             raise error

@@ -28,6 +28,10 @@ class Registry:
         entries.add(entry)
         self._entries[run.batch_id] = entries
 
+    def is_shared(self, batch_id: UUID) -> bool:
+        """Whether more than one wait is for a batch."""
+        return len(self._entries.get(batch_id, ())) > 1
+
     def runs(self, batch_id: UUID) -> list[Run]:
         """Return every wait for a batch that is alive."""
         found = [entry() for entry in tuple(self._entries.get(batch_id, ()))]  # a copy, for the same reason

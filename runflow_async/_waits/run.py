@@ -6,6 +6,7 @@ Decides what a step is, how the wait ends and what is recorded. When to take a s
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING
 
 from runflow_async._waits.polling import Polling
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
     from runflow_async._lifetime import Lifetime
     from runflow_async._waits.options import WaitOptions
-    from runflow_async._waits.polling import Fetch
     from runflow_async._waits.retries import Retries
+    from runflow_async._waits.sharing import Fetch, Poll, Sharing
     from runflow_async.checkpoints import Checkpoint
     from runflow_async.models import Batch, ItemTransition
 
@@ -32,6 +33,7 @@ class Run:
 
     Args:
         lifetime: the session's, which can end this.
+        sharing: the polls of the session.
         fetch: one GET of the batch.
         batch_id: the batch.
         options: the keywords of the wait.
@@ -66,11 +68,12 @@ class Run:
     def __init__(
         self,
         lifetime: Lifetime,
+        sharing: Sharing,
         fetch: Fetch,
         batch_id: UUID,
         options: WaitOptions,
-        retries: Retries,
         *,
+        retries: Retries,
         request_timeout: float,
         since: Batch | None = None,
         checkpoint: Checkpoint | None = None,
@@ -78,7 +81,14 @@ class Run:
         self.batch_id = batch_id
         self.purpose = f"the wait for batch {batch_id}"
         self.polling = Polling(
-            fetch, batch_id, options, retries, clock=lifetime.now, utc_now=lifetime.utc_now, since=since
+            sharing,
+            fetch,
+            batch_id,
+            options,
+            retries=retries,
+            clock=lifetime.now,
+            utc_now=lifetime.utc_now,
+            since=since,
         )
         self.error: Exception | None = None
         self.traceback: TracebackType | None = None
@@ -88,6 +98,7 @@ class Run:
         self._load_timeout = request_timeout if options.timeout == 0 else options.timeout
         self._closed: WaitClosedError | None = None
         self._on_change: Callable[[], None] | None = None
+        sharing.registry.add(self)
 
     @property
     def is_done(self) -> bool:
@@ -106,8 +117,13 @@ class Run:
 
     @property
     def next_at(self) -> float:
-        """The instant at which the next step has something to do: to poll, or to end the wait."""
-        return self.polling.agenda.next_at
+        """The instant at which the next step has something to do: to use a response, to poll, or to end the wait."""
+        return -math.inf if self.polling.has_offer else self.polling.agenda.next_at
+
+    def offer(self, poll: Poll) -> None:
+        """Have the next step use a poll that another wait has made, unless it is of no use."""
+        if self.is_loaded and self.polling.offer(poll):
+            self._notify()
 
     @property
     def deadline(self) -> float:

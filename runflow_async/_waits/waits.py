@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from runflow_async._http.protocol import batch_path
 from runflow_async._waits.fleet import BatchesWait
 from runflow_async._waits.one import BatchWait
-from runflow_async._waits.registry import Registry
 from runflow_async._waits.run import Run
+from runflow_async._waits.sharing import Sharing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,14 +35,14 @@ class Waits:
         max_flights: polls that the waits for many batches may have in flight at the same time, each.
     """
 
-    __slots__ = ("_lifetime", "_max_flights", "_registry", "_retries", "_transport")
+    __slots__ = ("_lifetime", "_max_flights", "_retries", "_sharing", "_transport")
 
     def __init__(self, lifetime: Lifetime, transport: Transport, retries: Retries, max_flights: int) -> None:
         self._lifetime = lifetime
         self._transport = transport
         self._retries = retries
         self._max_flights = max_flights
-        self._registry = Registry()
+        self._sharing = Sharing(lifetime)
 
     def one(
         self, batch_id: UUID, options: WaitOptions, since: Batch | None, checkpoint: Checkpoint | None
@@ -72,26 +72,25 @@ class Waits:
 
     def nudge(self, batch_id: UUID) -> bool:
         """Nudge every wait for a batch. Return whether one of them still waits."""
-        nudged = [run.nudge() for run in self._registry.runs(batch_id)]
+        nudged = [run.nudge() for run in self._sharing.registry.runs(batch_id)]
         return any(nudged)
 
     def items_total(self, batch_id: UUID) -> int | None:
         """How many items a batch has, if a wait for it knows that."""
-        batches = (run.polling.ledger.batch for run in self._registry.runs(batch_id))
+        batches = (run.polling.ledger.batch for run in self._sharing.registry.runs(batch_id))
         return next((batch.items_total for batch in batches if batch is not None), None)
 
     def _make_run(
         self, batch_id: UUID, options: WaitOptions, since: Batch | None, checkpoint: Checkpoint | None
     ) -> Run:
-        run = Run(
+        return Run(
             self._lifetime,
+            self._sharing,
             partial(self._transport.get, batch_path(batch_id)),
             batch_id,
             options,
-            self._retries,
+            retries=self._retries,
             request_timeout=self._transport.request_timeout,
             since=since,
             checkpoint=checkpoint,
         )
-        self._registry.add(run)
-        return run

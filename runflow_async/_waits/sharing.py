@@ -1,0 +1,208 @@
+"""One poll at a time for each batch of a session, shared by all waits that watch the batch.
+
+A wait that is due while a poll is in flight waits for that one instead of sending another. Waits that sleep are offered
+every response, and plan their next poll from there. So the most eager wait sets the pace, and the others ride along.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import math
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from runflow_async._waits.agenda import SLACK
+from runflow_async._waits.registry import Registry
+from runflow_async.errors import RunflowError, TransportError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime
+    from uuid import UUID
+
+    from runflow_async._http.replies import Reply
+    from runflow_async._lifetime import Lifetime
+    from runflow_async._waits.polling import Polling
+
+__all__ = ["Fetch", "Poll", "Sharing"]
+
+
+class Fetch(Protocol):
+    """One GET of a batch, bounded as `Transport.get` says."""
+
+    async def __call__(self, *, sent: Callable[[], None], limit: float, longest: float, deadline: float) -> Reply:
+        """Return a valid response, or raise a RunflowError."""
+        ...
+
+
+class Poll:
+    """One request for a batch, and the waits that want its response.
+
+    Attributes:
+        number: counts the polls of a session in the order in which they began.
+        sent_at: instant at which the request was first sent; None before that.
+        ended_at: instant at which it was answered, failed or was cancelled; infinite before that.
+        observed_at: the same instant on the wall clock; None if only the wait that made the poll uses it.
+        outcome: the response or the failure, for other waits than the one that made the poll.
+        retry_delay: seconds from its failure to the next poll, as the first wait drew them; each wait drawing its own
+            would follow the shortest.
+        wanted_by: the waits that want the response, the one that began the poll first.
+        task: makes the poll; None if the wait that began it does so itself, because nobody else watched the batch.
+    """
+
+    __slots__ = ("ended_at", "number", "observed_at", "outcome", "retry_delay", "sent_at", "task", "wanted_by")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.sent_at: float | None = None
+        self.ended_at = math.inf
+        self.observed_at: datetime | None = None
+        self.outcome: Reply | Exception
+        self.retry_delay: float | None = None
+        self.wanted_by: dict[Polling, None] = {}
+        self.task: asyncio.Task[None] | None = None
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the outcome is a failure."""
+        return isinstance(self.outcome, Exception)
+
+    def agree_on(self, delay: float | None) -> float | None:
+        """Return the retry delay of the first wait, for all that retry."""
+        if self.retry_delay is None:
+            self.retry_delay = delay
+        return None if delay is None else self.retry_delay
+
+    def count_request(self, now: float) -> None:
+        """Count a request that is sent, for the first wait that wants it."""
+        if self.sent_at is None:
+            self.sent_at = now
+        for polling in self.wanted_by:
+            polling.costs.count_request(now)
+            break
+
+    async def wait(self, polling: Polling, clock: Callable[[], float], bound: float) -> None:
+        """Return when it has ended. When the last wait leaves before that, the poll is cancelled.
+
+        Raises:
+            TransportError: at `bound`, an instant.
+        """
+        self.wanted_by[polling] = None
+        try:
+            while self.ended_at == math.inf and clock() < bound - SLACK:
+                await polling.alarm.sleep_until(bound)
+        except asyncio.CancelledError:
+            self._leave(polling)
+            await self._until_gone()
+            raise
+        finally:
+            self._leave(polling)
+        if self.ended_at == math.inf:
+            await self._until_gone()
+            raise TransportError("the poll in flight was not answered in time")
+
+    def _leave(self, polling: Polling) -> None:
+        self.wanted_by.pop(polling, None)
+        if self.task is not None and not self.wanted_by:
+            self.task.cancel()
+
+    async def _until_gone(self) -> None:
+        if self.task is not None and not self.wanted_by:
+            await asyncio.wait([self.task])
+
+    def reply(self) -> Reply:
+        """Return the response, or raise the failure: a new error for each wait, which adds what it knows."""
+        if isinstance(self.outcome, Exception):
+            raise _copy(self.outcome)
+        return self.outcome
+
+
+class Sharing:
+    """The polls of one session, at most one in flight for each batch.
+
+    Args:
+        lifetime: of the session.
+
+    Attributes:
+        registry: the waits of the session.
+        begun: number of polls that have begun.
+    """
+
+    __slots__ = ("_in_flight", "_lifetime", "begun", "registry")
+
+    def __init__(self, lifetime: Lifetime) -> None:
+        self._lifetime = lifetime
+        self._in_flight: dict[UUID, Poll] = {}
+        self.registry = Registry()
+        self.begun = 0
+
+    def number_in_flight(self, batch_id: UUID) -> int:
+        """Return the number of the poll in flight for a batch; 0 if there is none."""
+        poll = self._in_flight.get(batch_id)
+        return 0 if poll is None else poll.number
+
+    async def poll(
+        self, polling: Polling, fetch: Fetch, *, limit: float, longest: float, deadline: float
+    ) -> Reply | None:
+        """Make a poll, or wait for the one in flight. The bounds are those of `Transport.get`.
+
+        Returns:
+            The response, if the wait made the poll itself. None if it was offered a poll, or the one in flight was
+            cancelled.
+        """
+        batch_id = polling.ledger.batch_id
+        poll = self._in_flight.get(batch_id)
+        if poll is not None:
+            polling.latest_poll = poll
+        else:
+            self.begun += 1
+            polling.latest_poll = poll = self._in_flight[batch_id] = Poll(self.begun)
+            if not self.registry.is_shared(batch_id):
+                poll.wanted_by[polling] = None
+                return await self._make(poll, batch_id, partial(fetch, limit=limit, longest=longest, deadline=deadline))
+            # Each wait bounds its own waiting. Whoever has the least time left is told of a long `Retry-After` at once.
+            deadline = min(run.deadline for run in self.registry.runs(batch_id))
+            unbounded = partial(fetch, limit=math.inf, longest=math.inf, deadline=deadline)
+            poll.task = asyncio.create_task(self._make_for_all(poll, batch_id, unbounded), name=f"poll {batch_id}")
+        await poll.wait(polling, self._lifetime.now, min(limit, self._lifetime.now() + longest))
+        return None
+
+    async def _make_for_all(self, poll: Poll, batch_id: UUID, fetch: Callable[..., Awaitable[Reply]]) -> None:
+        with suppress(Exception):  # every wait that wants the poll raises it
+            await self._make(poll, batch_id, fetch)
+
+    async def _make(self, poll: Poll, batch_id: UUID, fetch: Callable[..., Awaitable[Reply]]) -> Reply:
+        outcome: Reply | Exception | None = None
+        try:
+            outcome = reply = await fetch(sent=lambda: poll.count_request(self._lifetime.now()))
+        except Exception as error:
+            outcome = _copy(error)
+            raise
+        finally:
+            self._end(poll, batch_id, outcome)
+        return reply
+
+    def _end(self, poll: Poll, batch_id: UUID, outcome: Reply | Exception | None) -> None:
+        del self._in_flight[batch_id]
+        poll.ended_at = self._lifetime.now()
+        maker = next(iter(poll.wanted_by)) if poll.task is None else None
+        if outcome is None:
+            for polling in poll.wanted_by:
+                polling.alarm.ring()  # the next one makes a poll
+        elif self.registry.is_shared(batch_id):
+            poll.observed_at = self._lifetime.utc_now()
+            poll.outcome = outcome
+            for run in self.registry.runs(batch_id):
+                if run.polling is not maker:
+                    run.offer(poll)
+
+
+def _copy(error: Exception) -> Exception:
+    """Copy an error of ours, without its traceback: each wait adds what it knows to its own."""
+    if not isinstance(error, RunflowError):
+        return error
+    copied = copy.copy(error)
+    copied.__cause__ = error.__cause__
+    return copied

@@ -1,0 +1,299 @@
+"""Waits of one session for the same batch share its polls, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pytest
+
+from runflow_async import AuthenticationError, OutageError, ServerError, SessionClosedError, WaitTimeoutError
+from runflow_async.emulator import faults
+from tests.rig import eventually
+from tests.virtual import VirtualTransport, body, perform, play
+
+if TYPE_CHECKING:
+    from runflow_async import BatchWait
+
+pytestmark = pytest.mark.looptime
+
+SIX_SECONDS = [[(0.0, "queued"), (1.0 + 0.5 * n, "running"), (2.0 + n, "succeeded")] for n in range(5)]
+RUNNING, SUCCEEDED = body("running", ["running"]), body("succeeded", ["succeeded"])
+
+
+async def transitions_of(wait: BatchWait) -> list[tuple[int, str | None, str]]:
+    return [(one.item.sequence_index, one.previous, one.current) async for one in wait]
+
+
+def slow(answer=lambda _now, number: SUCCEEDED if number else RUNNING, roundtrip: float = 5.0) -> VirtualTransport:
+    return VirtualTransport(answer, roundtrip)
+
+
+async def in_its_request(*waits: BatchWait) -> list[asyncio.Task]:
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    await asyncio.sleep(1)
+    return tasks
+
+
+class TestWatchersOfOneBatch:
+    @pytest.mark.parametrize("take", [transitions_of, asyncio.ensure_future], ids=["iterated", "awaited"])
+    async def test_cost_hardly_more_requests_than_one(self, take):
+        alone = perform(SIX_SECONDS)
+        await take(alone.wait())
+        together = perform(SIX_SECONDS)
+        await asyncio.gather(*(take(together.wait()) for _ in range(50)))
+        assert len(together.polled_at) <= 1.2 * len(alone.polled_at)
+
+    async def test_each_get_every_transition_once(self):
+        transport = perform(SIX_SECONDS)
+        watchers = [transport.wait(interval=0.7) for _ in range(20)]
+        streams = await asyncio.gather(*map(transitions_of, watchers))
+        assert all(stream == streams[0] for stream in streams)
+        assert len(streams[0]) == len(set(streams[0])) >= 10
+        assert {watcher.result().status_code for watcher in watchers} == {"succeeded"}
+
+    async def test_each_go_on_from_their_own_since(self):
+        transport = perform([[(0.0, "queued"), (2.0, "running"), (6.0, "succeeded")]])
+        first = transport.wait(interval=1)
+        async for transition in first:
+            if transition.current == "running":
+                break
+        second, third = transport.wait(interval=1, since=first.delivered), transport.wait(interval=1)
+        told = await asyncio.gather(*map(transitions_of, (first, second, third)))
+        assert told == [[(0, "running", "succeeded")]] * 2 + [[(0, None, "running"), (0, "running", "succeeded")]]
+
+    async def test_account_for_every_request_between_them(self):
+        transport = perform(SIX_SECONDS, ended=6.0)
+        watchers = [transport.wait(interval=0.5 + 0.3 * n) for n in range(4)]
+        await asyncio.gather(*watchers)
+        stats = [watcher.stats for watcher in watchers]
+        assert sum(one.requests for one in stats) == len(transport.polled_at)
+        assert [one.requests for one in stats] == [one.polls - one.shared for one in stats]
+
+    async def test_are_polled_at_the_pace_of_the_most_eager(self):
+        transport = perform([[(0.0, "running"), (100.0, "succeeded")]])
+        await asyncio.gather(transport.wait(interval=60), transport.wait(interval=10))
+        assert transport.polled_at == [10.0 * n for n in range(11)]
+
+    async def test_that_come_later_join_the_request_in_flight(self):
+        transport = slow(roundtrip=5.0)
+        (first,) = await in_its_request(transport.wait(interval=1))
+        second = asyncio.ensure_future(transport.wait(interval=1))
+        assert await first == await second
+        assert transport.polled_at == [0.0, 6.0]
+
+    async def test_end_each_by_its_own_until(self):
+        transport = perform([[(0.0, "queued"), (2.0, "running"), (9.0, "succeeded")]])
+        early = transport.wait(interval=1, until=lambda batch: batch.items[0].status_code == "running")
+        late = transport.wait(interval=1)
+        assert [batch.status_code for batch in await asyncio.gather(early, late)] == ["running", "succeeded"]
+        assert len(transport.polled_at) == 10
+
+    async def test_in_two_fleets_share_as_well(self):
+        transport = perform([[(0.0, "running"), (20.0, "succeeded")]])
+        waits = [transport.wait(interval=4) for _ in range(2)]
+        await asyncio.gather(*map(transitions_of, waits))
+        assert len(transport.polled_at) == 6
+
+
+class TestAWatcherThatLeaves:
+    async def test_in_a_request_leaves_it_to_the_others(self):
+        transport = slow()
+        first, second, third = await in_its_request(*(transport.wait(interval=1) for _ in range(3)))
+        first.cancel()
+        await asyncio.sleep(1)
+        third.cancel()
+        assert (await second).is_terminal
+        assert transport.polled_at == [0.0, 6.0]
+
+    async def test_as_the_last_one_cancels_the_request(self):
+        cut = []
+
+        async def get(*_: object, **__: object) -> None:
+            try:
+                await asyncio.sleep(1000)
+            except asyncio.CancelledError:
+                cut.append(asyncio.get_running_loop().time())
+                raise
+
+        transport = VirtualTransport(lambda *_: RUNNING)
+        transport.get = get
+        tasks = await in_its_request(transport.wait(), transport.wait())
+        for number, task in enumerate(tasks):
+            assert len(cut) == 0
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            assert len(cut) == number
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    async def test_who_made_the_request_for_itself_alone_is_followed_by_another_one(self):
+        transport = slow()
+        (first,) = await in_its_request(transport.wait(interval=1))
+        (second,) = await in_its_request(transport.wait(interval=1))
+        first.cancel()
+        assert (await second).is_terminal
+        assert [round(at) for at in transport.polled_at] == [0, 2]
+
+    async def test_may_come_back_and_gets_what_it_missed(self):
+        transport = slow()
+        watcher = transport.wait(interval=1)
+        first, second = await in_its_request(watcher, transport.wait(interval=1))
+        first.cancel()
+        await second
+        assert (await watcher).is_terminal
+        assert await transitions_of(watcher) == [(0, None, "succeeded")]
+        assert transport.polled_at == [0.0, 6.0]
+
+    async def test_closed_in_a_request_closes_nobody_else(self):
+        transport = slow()
+        watcher = transport.wait(interval=1)
+        closed, second = await in_its_request(watcher, transport.wait(interval=1))
+        await watcher.aclose()
+        assert (await second).is_terminal
+        assert type(closed.exception()).__name__ == "WaitClosedError"
+
+
+class TestASlowWatcher:
+    async def test_slows_nobody_down(self):
+        transport = perform(SIX_SECONDS)
+
+        async def dawdle(wait: BatchWait) -> list[str]:
+            seen = []
+            async for transition in wait:
+                seen.append(transition.current)
+                await asyncio.sleep(30)
+            return seen
+
+        dawdling = asyncio.ensure_future(dawdle(transport.wait(interval=1)))
+        await transport.wait(interval=1)
+        assert asyncio.get_running_loop().time() < 8
+        assert (await dawdling).count("succeeded") == 5
+
+    async def test_that_comes_back_late_polls_at_once_after_what_it_was_offered(self):
+        transport = perform([[(0.0, "queued"), (10.0, "running"), (300.0, "succeeded")]])
+        watcher = transport.wait(interval=5)
+        assert (await anext(watcher)).current == "queued"
+        with pytest.raises(WaitTimeoutError):
+            await transport.wait(interval=5, timeout=12)
+        await asyncio.sleep(200)
+        assert (await anext(watcher)).current == "running"
+        before = len(transport.polled_at)
+        await asyncio.wait([asyncio.ensure_future(watcher)], timeout=1)
+        assert len(transport.polled_at) == before + 1
+        await watcher.aclose()
+
+
+class TestTimeIsEachWatchersOwn:
+    async def test_a_deadline_in_a_shared_request(self):
+        transport = slow(roundtrip=20.0)
+        hasty, patient = await in_its_request(transport.wait(timeout=4), transport.wait(interval=1))
+        with pytest.raises(WaitTimeoutError):
+            await hasty
+        assert asyncio.get_running_loop().time() == pytest.approx(4, abs=0.01)
+        assert (await patient).is_terminal
+        assert len(transport.polled_at) == 2
+
+    @pytest.mark.parametrize("first", [True, False], ids=["of the one that polls", "of one that joins"])
+    async def test_an_outage_in_a_shared_request(self, first):
+        transport = slow(roundtrip=25.0)
+        waits = [transport.wait(max_outage=3), transport.wait(interval=1)]
+        hasty, patient = await in_its_request(*(waits if first else reversed(waits)))
+        if not first:
+            hasty, patient = patient, hasty
+        with pytest.raises(OutageError):
+            await hasty
+        assert asyncio.get_running_loop().time() <= 3.1
+        assert (await patient).is_terminal
+        assert len(transport.polled_at) == 2
+
+    async def test_a_timeout_of_0_is_one_poll_also_if_it_is_shared(self):
+        transport = slow()
+        once, other = await in_its_request(transport.wait(timeout=0), transport.wait(interval=1))
+        with pytest.raises(WaitTimeoutError, match="running"):
+            await once
+        assert transport.polled_at == [0.0]
+        await other
+
+
+class TestAFailure:
+    async def test_that_a_retry_fixes_is_retried_once_for_all(self):
+        transport = play(ServerError(503), ServerError(503), RUNNING, SUCCEEDED, roundtrip=0.1)
+        watchers = [transport.wait(interval=1) for _ in range(20)]
+        await asyncio.gather(*watchers)
+        assert len(transport.polled_at) == 4
+        assert {watcher.stats.retries for watcher in watchers} == {2}
+
+    async def test_that_stays_costs_hardly_more_requests_than_one_wait_would(self):
+        async def requests(watchers: int) -> int:
+            transport = play(ServerError(503), roundtrip=0.1)
+            waits = [transport.wait(max_outage=120) for _ in range(watchers)]
+            errors = await asyncio.gather(*waits, return_exceptions=True)
+            assert [type(error) for error in errors] == [OutageError] * watchers
+            return len(transport.polled_at)
+
+        assert await requests(30) <= 2 * await requests(1)
+
+    async def test_that_is_final_is_an_error_of_its_own_for_each(self):
+        transport = play(AuthenticationError(401), roundtrip=0.1)
+        watchers = [transport.wait() for _ in range(3)]
+        errors = await asyncio.gather(*watchers, return_exceptions=True)
+        assert [type(error) for error in errors] == [AuthenticationError] * 3
+        assert len(set(map(id, errors))) == 3
+        assert [error.stats for error in errors] == [watcher.stats for watcher in watchers]
+        assert sum(error.stats.requests for error in errors) == len(transport.polled_at) == 1
+
+    async def test_does_not_disturb_a_watcher_that_sleeps(self):
+        transport = play(RUNNING, ServerError(503), SUCCEEDED)
+        sleeper, eager = transport.wait(interval=100), transport.wait(interval=10)
+        await asyncio.gather(sleeper, eager)
+        assert (sleeper.stats.retries, eager.stats.retries) == (0, 1)
+
+
+class TestANudge:
+    async def test_in_a_shared_request_is_one_more_poll(self):
+        transport = VirtualTransport(lambda _now, number: SUCCEEDED if number > 1 else RUNNING, 5.0)
+        waits = [transport.wait(interval=600) for _ in range(3)]
+        tasks = await in_its_request(*waits)
+        for wait in waits:
+            wait.nudge()
+        await asyncio.sleep(12)
+        assert transport.polled_at == [0.0, 5.0]
+        for wait in waits:
+            wait.nudge()
+        await asyncio.gather(*tasks)
+        assert transport.polled_at == [0.0, 5.0, 13.0]
+
+    async def test_of_one_watcher_is_news_for_all(self):
+        transport = perform([[(0.0, "running"), (50.0, "succeeded")]])
+        waits = [transport.wait(interval=600) for _ in range(3)]
+        tasks = await in_its_request(*waits)
+        await asyncio.sleep(60)
+        waits[0].nudge()
+        await asyncio.gather(*tasks)
+        assert len(transport.polled_at) == 2
+
+
+@pytest.mark.looptime(False)
+class TestOverSockets:
+    async def test_watchers_of_a_session_that_is_closed_leave_nothing_behind(self, emulator, session):
+        batch_id = emulator.create_batch(duration=99)
+        emulator.faults.append(faults.hang())
+        tasks = [asyncio.ensure_future(session.wait_for_batch(batch_id)) for _ in range(5)]
+        await eventually(lambda: emulator.requests)
+        await session.close()
+        errors = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(error) for error in errors] == [SessionClosedError] * 5
+        assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("poll ")]
+
+    async def test_two_fleets_and_a_wait_share_the_polls_of_their_batches(self, emulator, session):
+        ids = [emulator.create_batch(items=4, duration=1.0, seed=n) for n in range(5)]
+        alone = [emulator.create_batch(items=4, duration=1.0, seed=n) for n in range(5)]
+        await session.wait_for_batches(alone, interval=0.2)
+        cost = len(emulator.requests)
+        fleets = [session.wait_for_batches(ids, interval=0.2) for _ in range(2)]
+        results = await asyncio.gather(*fleets, session.wait_for_batch(ids[0], interval=0.2))
+        assert results[0] == results[1]
+        assert results[2] == results[0][0]
+        assert len(emulator.requests) - cost <= 1.5 * cost
