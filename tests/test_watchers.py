@@ -128,6 +128,14 @@ class TestAWatcherThatLeaves:
             assert len(cut) == number
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
+    async def test_and_is_dropped_leaves_the_response_to_the_one_that_stays(self):
+        transport = slow()
+        dropped = transport.wait(interval=1)
+        (staying,) = await in_its_request(transport.wait(interval=1))
+        del dropped
+        assert (await staying).is_terminal
+        assert transport.polled_at == [0.0, 6.0]
+
     async def test_who_made_the_request_for_itself_alone_is_followed_by_another_one(self):
         transport = slow()
         (first,) = await in_its_request(transport.wait(interval=1))

@@ -191,7 +191,7 @@ class Sharing:
         if outcome is None:
             for polling in poll.wanted_by:
                 polling.alarm.ring()  # the next one makes a poll
-        elif self.registry.is_shared(batch_id):
+        elif poll.task is not None or self.registry.is_shared(batch_id):  # others may have left meanwhile
             poll.observed_at = self._lifetime.utc_now()
             poll.outcome = outcome
             for run in self.registry.runs(batch_id):
