@@ -16,6 +16,7 @@ from runflow_async._verdict import Verdict
 from runflow_async._waits.agenda import SLACK, Agenda
 from runflow_async._waits.alarm import Alarm
 from runflow_async._waits.costs import Costs
+from runflow_async._waits.options import DEFAULT_STRATEGY
 from runflow_async._waits.outages import OngoingOutage, Outage
 from runflow_async._waits.retries import JUST_CREATED_SECONDS, verdict_of
 from runflow_async._waits.sharing import Poll
@@ -231,6 +232,8 @@ class Polling:
         else:
             with UserCode("the interval strategy"):
                 delay = self._state.delay(self._strategy)
+            if self._strategy is DEFAULT_STRATEGY:
+                delay = self.latest_poll.agree_on(DEFAULT_STRATEGY, delay)
             self.agenda.plan(now, delay, retry_after=self._retries.cap(reply.retry_after))
 
     def _settle(self, now: float) -> None:
@@ -251,13 +254,13 @@ class Polling:
         self.agenda.failed(sent_at)
         self._outage = outage = self._outage or Outage(now, f"batch {self.ledger.batch_id}", self._retries)
         delay = outage.failed(error, verdict_of(error, self.costs.polls, age), was_sent=sent_at is not None)
-        delay = self.latest_poll.agree_on(delay)
         asked = error.retry_after
         if delay is None or (asked is not None and now + asked > self.agenda.deadline):
             raise error
         if self.agenda.is_over(now):
             raise self._limit_error() from self._last_error
         self.costs.retries += 1
+        delay = self.latest_poll.agree_on(Outage, delay)
         if asked is None and isinstance(error, NotFoundError) and not self.costs.polls:
             delay = min(delay, JUST_CREATED_SECONDS - age)  # the last one is made just before a 404 counts
         self.agenda.plan(now, delay, retry_after=0.0 if asked is None else delay)

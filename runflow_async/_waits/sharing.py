@@ -46,13 +46,11 @@ class Poll:
         ended_at: instant at which it was answered, failed or was cancelled; infinite before that.
         observed_at: the same instant on the wall clock; None if only the wait that made the poll uses it.
         outcome: the response or the failure, for other waits than the one that made the poll.
-        retry_delay: seconds from its failure to the next poll, as the first wait drew them; each wait drawing its own
-            would follow the shortest.
         wanted_by: the waits that want the response, the one that began the poll first.
         task: makes the poll; None if the wait that began it does so itself, because nobody else watched the batch.
     """
 
-    __slots__ = ("ended_at", "number", "observed_at", "outcome", "retry_delay", "sent_at", "task", "wanted_by")
+    __slots__ = ("_agreed", "ended_at", "number", "observed_at", "outcome", "sent_at", "task", "wanted_by")
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -60,7 +58,7 @@ class Poll:
         self.ended_at = math.inf
         self.observed_at: datetime | None = None
         self.outcome: Reply | Exception
-        self.retry_delay: float | None = None
+        self._agreed: dict[object, float] = {}
         self.wanted_by: dict[Polling, None] = {}
         self.task: asyncio.Task[None] | None = None
 
@@ -69,11 +67,12 @@ class Poll:
         """Whether the outcome is a failure."""
         return isinstance(self.outcome, Exception)
 
-    def agree_on(self, delay: float | None) -> float | None:
-        """Return the retry delay of the first wait, for all that retry."""
-        if self.retry_delay is None:
-            self.retry_delay = delay
-        return None if delay is None else self.retry_delay
+    def agree_on(self, purpose: object, delay: float) -> float:
+        """Return the delay until the next poll that the first wait drew for a purpose.
+
+        If each wait drew its own, the shortest would count, and many waits would poll more often than one.
+        """
+        return self._agreed.setdefault(purpose, delay)
 
     def count_request(self, now: float) -> None:
         """Count a request that is sent, for the first wait that wants it."""

@@ -32,6 +32,7 @@ from tests.rig import (
     Cut,
     Reply,
     ScriptedServer,
+    asked_in,
     assert_no_leaks,
     cancel_at_every_suspension,
     close,
@@ -178,12 +179,12 @@ Call = Callable[[RunflowSession, float], Coroutine[Any, Any, Any]]
 """A use of a session, given the seconds between polls."""
 
 
-def get(session: RunflowSession, _: float = 0.002) -> Coroutine[Any, Any, Any]:
-    return session.get_batch(BATCH_ID)
+def get(session: RunflowSession, _: float = 0.002, batch_id: UUID = BATCH_ID) -> Coroutine[Any, Any, Any]:
+    return session.get_batch(batch_id)
 
 
-def wait(session: RunflowSession, interval: float = 0.002) -> Coroutine[Any, Any, Any]:
-    return session.wait_for_batch(BATCH_ID, interval=interval)
+def wait(session: RunflowSession, interval: float = 0.002, batch_id: UUID = BATCH_ID) -> Coroutine[Any, Any, Any]:
+    return session.wait_for_batch(batch_id, interval=interval)
 
 
 async def iterate(session: RunflowSession, interval: float = 0.002) -> None:
@@ -730,7 +731,7 @@ class TestEndOfTheLoop:
         """`asyncio.run` returns with waits still open; under -X dev, nothing is left for anybody to complain about."""
 
         def answer(number: int) -> Reply:
-            asked = server.requests[number - 1].split(b" ")[1].rpartition(b"/")[2].decode()
+            asked = asked_in(server.requests[number - 1])
             return hang() if asked.endswith("3") else http(200, json_batch(asked, ["running"]))
 
         text = f"{PROLOGUE}\n{textwrap.dedent(program)}\nasyncio.run(main())\nprint('ended')\n"
@@ -793,11 +794,16 @@ class TestManyWaits:
     @pytest.mark.parametrize("call", [get, wait])
     async def test_row_133_do_not_time_out_in_our_own_queue(self, call):
         """The last one queues for 100 s, four times as long as a request may take."""
+
+        def answer(number: int) -> Reply:
+            asked = asked_in(server.requests[number - 1])
+            return pause(20) + http(200, json_batch(asked, ["succeeded"], "succeeded"))
+
         async with (
-            timed_server(lambda _: pause(20) + GOOD) as (_server, polled_at),
-            open_session(_server.url, max_connections=10, request_timeout=25) as session,
+            timed_server(answer) as (server, polled_at),
+            open_session(server.url, max_connections=10, request_timeout=25) as session,
         ):
-            calls = [call(session) for _ in range(60)]
+            calls = [call(session, batch_id=UUID(int=number)) for number in range(60)]
             batches = await asyncio.gather(*calls)
         assert [batch.is_terminal for batch in batches] == [True] * 60
         assert len(polled_at) == 60

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import warnings
+from uuid import UUID
 
 import aiohttp
 import pytest
@@ -20,13 +21,16 @@ from tests.faults.tables import ATTEMPTS, BATCH_ID, GOOD, QUICK, RUNNING, Row, c
 from tests.rig import (
     Certificates,
     FaultyProxy,
+    Reply,
     ScriptedServer,
     Toxic,
+    asked_in,
     close,
     deaf_port,
     drip,
     hang,
     http,
+    json_batch,
     on_accept,
     push,
     refused_port,
@@ -339,7 +343,10 @@ class TestProxies:
 
 
 async def test_a_hundred_waits_share_the_bounded_pool():
-    async with ScriptedServer(GOOD) as server, connect(server, max_connections=7) as session:
-        await asyncio.gather(*(session.wait_for_batch(BATCH_ID) for _ in range(100)))
+    def answer(number: int) -> Reply:
+        return http(200, json_batch(asked_in(server.requests[number - 1]), ["succeeded"], "succeeded"))
+
+    async with ScriptedServer(answer) as server, connect(server, max_connections=7) as session:
+        await asyncio.gather(*(session.wait_for_batch(UUID(int=number)) for number in range(100)))
     assert server.connections <= 7
     assert len(server.requests) == 100

@@ -13,6 +13,7 @@ from decimal import Decimal
 from email.utils import format_datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import UUID
 
 import aiohttp
 import pytest
@@ -35,6 +36,7 @@ from tests.rig import (
     Reply,
     ScriptedServer,
     Toxic,
+    asked_in,
     assert_no_leaks,
     deaf_port,
     drip,
@@ -538,12 +540,16 @@ class TestSuspension:
     @pytest.mark.parametrize("ending", [pytest.param(ending, id=f"row 119: {ending.name}") for ending in Ending][:2])
     async def test_makes_no_burst_of_the_polls_that_were_missed(self, ending):
         waits_at_once = 5
+
+        def answer(number: int) -> Reply:
+            return http(200, json_batch(asked_in(server.requests[number - 1]), ["running"]))
+
         async with (
-            ScriptedServer(RUNNING) as server,
+            ScriptedServer(answer) as server,
             FaultyProxy(server.host, server.port) as proxy,
             open_session(proxy.url) as session,
         ):
-            waits = [session.wait_for_batch(BATCH_ID, timeout=None, interval=60) for _ in range(waits_at_once)]
+            waits = [session.wait_for_batch(UUID(int=n), timeout=None, interval=60) for n in range(waits_at_once)]
             tasks = [asyncio.create_task(wait) for wait in waits]
             await eventually(lambda: [wait.stats.polls for wait in waits] == [1] * waits_at_once)
             assert await proxy.cut_idle(ending) == waits_at_once

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from tests.rig.bodies import http, item, json_batch
+from tests.rig.bodies import asked_in, http, item, json_batch
 from tests.rig.cancelling import Cut, cancel_at_every_suspension
 from tests.rig.certificates import Certificates
 from tests.rig.clock import given_time, lateness
@@ -24,6 +24,7 @@ __all__ = [
     "Reply",
     "ScriptedServer",
     "Toxic",
+    "asked_in",
     "assert_no_leaks",
     "cancel_at_every_suspension",
     "close",

@@ -12,7 +12,7 @@ from tests.rig.replies import Reply, send
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["http", "item", "json_batch"]
+__all__ = ["asked_in", "http", "item", "json_batch"]
 
 END = b"\r\n"
 
@@ -64,6 +64,11 @@ def item(batch_id: UUID | str, index: int, status: str = "running", **fields: An
         "client_ref": f"ref-{index}",
     }
     return handle | fields
+
+
+def asked_in(request: bytes) -> str:
+    """The id of the batch that a request is for."""
+    return request.split(b" ")[1].rpartition(b"/")[2].decode()
 
 
 def json_batch(
