@@ -13,6 +13,7 @@ COMMANDS = {
     "decode": ["benchmarks.decode"],
     "poll": ["benchmarks.poll"],
     "fleet": ["benchmarks.fleet", "--waits", "100", "1000", "10000", "--seconds", "6"],
+    "watchers": ["benchmarks.watchers"],
     "throttle": ["benchmarks.throttle", "--seconds", "75"],
     "callbacks": ["benchmarks.callbacks"],
     "restarts": ["benchmarks.restarts"],
