@@ -3,8 +3,8 @@
 Bias first: the emulator answers at once, and all waits begin at the same moment with the default schedule. Batches of
 other lengths, or waits with intervals of their own, give other figures.
 
-Run `python -m benchmarks.watchers [--json]`. It repeats a batch of six seconds and five items in several rounds, over real
-sockets, and prints the median of the requests and the CPU time for each watcher.
+Run `python -m benchmarks.watchers [--json]`. It repeats a batch of six seconds and five items in several rounds, over
+real sockets, and prints the median of the requests and the CPU time for each watcher.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def main() -> None:
         return
     for watchers, figures in results.items():
         print(
-            f"{watchers:>3} watchers  {figures['requests']:5.0f} requests  {figures['requests_ratio_to_one']:5.2f} x one  "
-            f"{figures['cpu_ms_per_watcher']:6.1f} ms CPU each"
+            f"{watchers:>3} watchers  {figures['requests']:5.0f} requests  {figures['requests_ratio_to_one']:5.2f} x one"
+            f"  {figures['cpu_ms_per_watcher']:6.1f} ms CPU each"
         )
 
 
