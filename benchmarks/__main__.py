@@ -15,6 +15,7 @@ COMMANDS = {
     "fleet": ["benchmarks.fleet", "--waits", "100", "1000", "10000", "--seconds", "6"],
     "watchers": ["benchmarks.watchers"],
     "throttle": ["benchmarks.throttle", "--seconds", "75"],
+    "overload": ["benchmarks.overload"],
     "callbacks": ["benchmarks.callbacks"],
     "restarts": ["benchmarks.restarts"],
     "distributed": ["benchmarks.distributed"],

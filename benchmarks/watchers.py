@@ -62,10 +62,8 @@ def main() -> None:
         print(json.dumps(results, indent=2))
         return
     for watchers, figures in results.items():
-        print(
-            f"{watchers:>3} watchers  {figures['requests']:5.0f} requests  {figures['requests_ratio_to_one']:5.2f} x one"
-            f"  {figures['cpu_ms_per_watcher']:6.1f} ms CPU each"
-        )
+        requests, ratio, cpu = figures["requests"], figures["requests_ratio_to_one"], figures["cpu_ms_per_watcher"]
+        print(f"{watchers:>3} watchers  {requests:5.0f} requests  {ratio:5.2f} x one  {cpu:6.1f} ms CPU each")
 
 
 if __name__ == "__main__":

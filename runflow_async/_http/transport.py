@@ -23,7 +23,7 @@ from runflow_async._http.replies import Reply
 from runflow_async._http.turns import Turns
 from runflow_async._http.wire import DroppedConnectionError, let_go, retry_after, translate
 from runflow_async._usercode import UserCode
-from runflow_async.errors import RunflowError, SessionClosedError, TransportError
+from runflow_async.errors import RunflowError, ServerError, SessionClosedError, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,6 +38,7 @@ logger = logging.getLogger("runflow_async")
 ONLY_CONNECT = aiohttp.ClientTimeout(total=None, sock_connect=10.0, ceil_threshold=1e9)
 """The only timeout left to aiohttp. It rounds timeouts above a threshold up to whole seconds, and takes a total that
 has run out for none at all."""
+OVERLOADED = {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
 ERROR_BODY_BYTES = 65_536
 ERROR_BODY_SECONDS = 1.0
 
@@ -118,7 +119,14 @@ class Transport:
             seconds = min(self.request_timeout, longest, limit - now)
             if seconds <= 0:
                 raise TransportError("no time was left to send the request")
-            return await self._send(http, URL(self._base_url + path, encoded=True), now + seconds, sent)
+            reply = await self._send(http, URL(self._base_url + path, encoded=True), now + seconds, sent)
+        except RunflowError as error:
+            if _is_overload(error, full_time=seconds == self.request_timeout):
+                self._turns.overloaded(now, self._lifetime.now())
+            raise
+        else:
+            self._turns.answered()
+            return reply
         finally:
             self._turns.give_back()
 
@@ -185,6 +193,13 @@ class Transport:
         They are cut before the first suspension.
         """
         await self._connections.close()
+
+
+def _is_overload(error: RunflowError, *, full_time: bool) -> bool:
+    """Whether a server without capacity fails like this: with certain statuses, or by using up a request's time."""
+    if isinstance(error, ServerError):
+        return error.status in OVERLOADED
+    return full_time and isinstance(error.__cause__, TimeoutError)
 
 
 def _is_stale(error: Exception, repeats: int) -> bool:

@@ -7,6 +7,7 @@ import math
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from runflow_async._http.window import Window
 from runflow_async.errors import RateLimitError, RunflowError, TransportError
 
 if TYPE_CHECKING:
@@ -23,12 +24,14 @@ class Turns:
         slots: number of requests in flight at the same time.
     """
 
-    __slots__ = ("_slots", "_throttle", "_total")
+    __slots__ = ("_slots", "_throttle", "_total", "_window", "_withheld")
 
     def __init__(self, throttle: Throttle, slots: int) -> None:
         self._throttle = throttle
         self._total = slots
         self._slots = asyncio.Semaphore(slots)
+        self._window = Window(slots)
+        self._withheld = 0  # slots that are free, but not to be had while the window is narrow
 
     async def take(self, limit: float, deadline: float) -> None:
         """Return once the request may be sent; `give_back` the slot afterwards.
@@ -41,7 +44,7 @@ class Turns:
             RateLimitError: at once, for such a `Retry-After`.
             TransportError: at `limit`.
         """
-        if self._throttle.is_open and not self._slots.locked():
+        if self._throttle.is_open and not self._slots.locked() and self._withheld >= self._window.closed:
             await self._slots.acquire()  # does not suspend
             return
         has_slot = False
@@ -49,7 +52,7 @@ class Turns:
         try:
             async with bound:
                 with self._throttle.queueing(bound, deadline):
-                    await self._slots.acquire()
+                    await self._acquire()
                     has_slot = True
                     try:
                         await self._throttle.turn()
@@ -61,9 +64,29 @@ class Turns:
         finally:
             del bound  # it refers to its task, which refers to the error, which refers to this frame
 
+    async def _acquire(self) -> None:
+        await self._slots.acquire()
+        while self._withheld < self._window.closed:
+            self._withheld += 1
+            await self._slots.acquire()
+
     def give_back(self) -> None:
         """Let the next request have the slot."""
-        self._slots.release()
+        if self._withheld < self._window.closed:
+            self._withheld += 1
+        else:
+            self._slots.release()
+
+    def answered(self) -> None:
+        """A valid response arrived: widen the window."""
+        self._window.answered()
+        if self._withheld > self._window.closed:
+            self._withheld -= 1
+            self._slots.release()
+
+    def overloaded(self, sent_at: float, now: float) -> None:
+        """A request failed as those of overloaded servers do: narrow the window."""
+        self._window.overloaded(sent_at, now)
 
     def _missed(self, deadline: float, has_slot: bool) -> RunflowError:
         now = asyncio.get_running_loop().time()
