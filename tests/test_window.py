@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from runflow_async import WaitTimeoutError
 from runflow_async._http.throttle import Throttle
 from runflow_async._http.turns import Turns
 from runflow_async._http.window import LEAST_IN_FLIGHT, Window
@@ -90,5 +91,6 @@ async def test_a_session_sends_fewer_at_once_after(refusal):
 @pytest.mark.looptime
 async def test_a_deadline_that_cuts_a_request_short_says_nothing_about_the_server():
     async with ScriptedServer(pause(9) + GOOD) as server, connect(server, request_timeout=30) as session:
-        await asyncio.wait([asyncio.ensure_future(session.wait_for_batch(BATCH_ID, timeout=1))])
+        with pytest.raises(WaitTimeoutError):
+            await session.wait_for_batch(BATCH_ID, timeout=1)
         assert session._transport._turns._window.closed == 0
