@@ -17,6 +17,7 @@ from runflow_async._http.replies import Reply
 from runflow_async._lifetime import Lifetime
 from runflow_async._waits.one import BatchWait
 from runflow_async._waits.options import WaitOptions
+from runflow_async._waits.polling import Polling
 from runflow_async._waits.retries import Retries, RetryPolicy
 from runflow_async._waits.run import Run
 from runflow_async._waits.sharing import Sharing
@@ -95,14 +96,15 @@ class VirtualTransport:
     def run(self, batch_id: UUID = BATCH_ID, **keywords: Any) -> Run:
         """The same, to be driven step by step."""
         keywords = {"timeout": 3600.0, "interval": None, "max_outage": 300.0, "until": None} | keywords
-        resuming = {name: keywords.pop(name, None) for name in ("since", "checkpoint")}
-        others = {
-            "request_timeout": 30.0,
-            "retries": Retries(keywords.pop("retry", RetryPolicy()), keywords.pop("max_retry_after", 120.0)),
-        }
+        since, checkpoint = keywords.pop("since", None), keywords.pop("checkpoint", None)
+        retries = Retries(keywords.pop("retry", RetryPolicy()), keywords.pop("max_retry_after", 120.0))
         options = WaitOptions.check(**keywords)
+        clocks = {"clock": self.lifetime.now, "utc_now": self.lifetime.utc_now}
         fetch = partial(self.get, batch_path(batch_id))
-        return Run(self.lifetime, self.sharing, fetch, batch_id, options, **others, **resuming)  # type: ignore[arg-type]
+        polling = Polling(self.sharing, fetch, batch_id, options, retries=retries, since=since, **clocks)  # type: ignore[arg-type]
+        run = Run(self.lifetime, polling, checkpoint, load_timeout=options.timeout or 30.0)
+        self.sharing.registry.add(run)
+        return run
 
 
 def look_at_everything(wait: BatchWait) -> None:

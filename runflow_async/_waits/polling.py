@@ -14,12 +14,11 @@ from runflow_async._answers.ledger import Ledger
 from runflow_async._usercode import UserCode
 from runflow_async._verdict import Verdict
 from runflow_async._waits.agenda import SLACK, Agenda
-from runflow_async._waits.alarm import Alarm
 from runflow_async._waits.costs import Costs
 from runflow_async._waits.options import DEFAULT_STRATEGY
 from runflow_async._waits.outages import OngoingOutage, Outage
 from runflow_async._waits.retries import JUST_CREATED_SECONDS, verdict_of
-from runflow_async._waits.sharing import Poll
+from runflow_async._waits.subscription import Subscription
 from runflow_async.errors import NotFoundError, OutageError, RunflowError, WaitTimeoutError
 from runflow_async.schedules import PollState
 
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from runflow_async._http.replies import Reply
     from runflow_async._waits.options import WaitOptions
     from runflow_async._waits.retries import Retries
-    from runflow_async._waits.sharing import Fetch, Sharing
+    from runflow_async._waits.sharing import Fetch, Poll, Sharing
     from runflow_async.models import Batch, WaitStats
 
 __all__ = ["Polling"]
@@ -58,8 +57,7 @@ class Polling:
         ledger: what the responses said.
         costs: what was counted; whoever delivers transitions counts them.
         agenda: when to poll next, and when to end. A cancelled step does not change it.
-        alarm: rung by a nudge and by an offer; nothing else ends a pause early.
-        latest_poll: the last one that this waited for, made or used.
+        subscription: the polls that this wants, and those that it is offered.
     """
 
     def __init__(
@@ -77,10 +75,7 @@ class Polling:
         self.ledger = ledger = Ledger(batch_id, since)
         self.costs = Costs()
         self.agenda = Agenda(options.timeout, options.max_outage)
-        self.alarm = Alarm()
-        self.latest_poll = Poll(0)
-        self._sharing = sharing
-        self._fetch = fetch
+        self.subscription = Subscription(sharing, fetch, batch_id, self.costs)
         self._options = options
         self._retries = retries
         self._clock = clock
@@ -88,8 +83,6 @@ class Polling:
         # The state has the ledger, not this: a cycle would keep a dropped wait until the collector comes.
         self._state = PollState(lambda: ledger.batch)  # what the strategy sees; fed with every valid response
         self._strategy = options.strategy_until_nudged
-        self._offered: Poll | None = None  # what another wait's poll said; the next step uses it
-        self._nudged_at: int | None = None  # how many polls had begun; None once a later one was used
         self._outage: Outage | None = None  # from the first failure to the next valid response
 
     @property
@@ -112,32 +105,16 @@ class Polling:
 
     def nudge(self) -> bool:
         """Poll as soon as the server allows, and again if a poll is in flight. Return False if that was due anyway."""
-        in_flight = self._sharing.number_in_flight(self.ledger.batch_id)
-        if self._nudged_at is not None and in_flight <= self._nudged_at:
+        if not self.subscription.nudge():
             return False
-        self._nudged_at = self._sharing.begun
         self._strategy = self._options.strategy
         self.agenda.hurry(self._clock())
-        self.alarm.ring()
         return True
-
-    @property
-    def has_offer(self) -> bool:
-        """Whether the next step has a response to use."""
-        return self._offered is not None
 
     def offer(self, poll: Poll) -> bool:
-        """Have the next step use a poll that has ended. Return False if it is of no use.
-
-        A failure is of use only to waits that want the poll, and to those that retry anyway.
-        """
-        if self.ended or self.agenda.started is None:
-            return False
-        if poll.has_failed and self not in poll.wanted_by and (self._outage is None or self.has_offer):
-            return False
-        self._offered = poll
-        self.alarm.ring()
-        return True
+        """Have the next step use a poll of another wait. Return False if it is of no use."""
+        is_waiting = self.agenda.started is not None and not self.ended
+        return is_waiting and self.subscription.offer(poll, is_retrying=self._outage is not None)
 
     def end(self) -> None:
         """Stop polling."""
@@ -171,22 +148,15 @@ class Polling:
             self._after_failure(error)
         else:
             self._after_answer(reply)
-        self._heed_nudge()
-
-    def _heed_nudge(self) -> None:
-        if self._nudged_at is None:
-            return
-        if self.latest_poll.number > self._nudged_at:
-            self._nudged_at = None
-        else:
+        if self.subscription.settle_nudge():
             self.agenda.hurry(self._clock())
 
     async def _sleep_until_due(self) -> None:
         agenda = self.agenda
-        while self.has_offer or not agenda.is_over(self._clock()):
-            if self.has_offer or agenda.is_due(self._clock()):
+        while self.subscription.has_offer or not agenda.is_over(self._clock()):
+            if self.subscription.has_offer or agenda.is_due(self._clock()):
                 return
-            await self.alarm.sleep_until(agenda.next_at)
+            await self.subscription.alarm.sleep_until(agenda.next_at)
         if self.ledger.is_terminal:
             self.end()
         elif not agenda.is_due(self._clock()) or agenda.deadline <= self._clock() + SLACK:
@@ -196,16 +166,7 @@ class Polling:
         agenda = self.agenda
         # If no step was taken until the outage's limit had passed, the attempt that was due is still made.
         limit = agenda.deadline if agenda.is_over(self._clock()) else agenda.limit
-        while (poll := self._offered) is None:
-            reply = await self._sharing.poll(
-                self, self._fetch, limit=limit, longest=self._options.max_outage, deadline=agenda.deadline
-            )
-            if reply is not None:
-                return reply
-        self._offered = None
-        self.latest_poll = poll
-        self.costs.join(poll.sent_at)
-        return poll.reply()
+        return await self.subscription.next(limit=limit, longest=self._options.max_outage, deadline=agenda.deadline)
 
     def _take(self, reply: Reply) -> None:
         if self.ledger.is_unchanged(reply.body):
@@ -213,13 +174,13 @@ class Polling:
         began = self._clock()
         answer = decode_poll(reply.body, self.ledger.warn)
         reply.require_batch(self.ledger.batch_id, answer.id, self.ledger.warn)
-        self.ledger.take(reply.body, answer, self.latest_poll.observed_at or self._utc_now())
+        self.ledger.take(reply.body, answer, self.subscription.latest_poll.observed_at or self._utc_now())
         if len(reply.body) > LARGE_BODY:
             stalled = 1000 * (self._clock() - began)
             logger.debug("taking in %d bytes held the event loop for %.0f ms", len(reply.body), stalled)
 
     def _after_answer(self, reply: Reply) -> None:
-        now = self.latest_poll.ended_at  # another wait's poll may have ended a while ago
+        now = self.subscription.latest_poll.ended_at  # another wait's poll may have ended a while ago
         if self._outage is not None:
             self._outage.recovered(now)
         self._outage = None
@@ -233,7 +194,7 @@ class Polling:
             with UserCode("the interval strategy"):
                 delay = self._state.delay(self._strategy)
             if self._strategy is DEFAULT_STRATEGY:
-                delay = self.latest_poll.agree_on(DEFAULT_STRATEGY, delay)
+                delay = self.subscription.latest_poll.agree_on(DEFAULT_STRATEGY, delay)
             self.agenda.plan(now, delay, retry_after=self._retries.cap(reply.retry_after))
 
     def _settle(self, now: float) -> None:
@@ -248,7 +209,7 @@ class Polling:
         if self.ledger.is_terminal:
             self._after_settling_failure(error, now)
             return
-        sent_at = self.latest_poll.sent_at
+        sent_at = self.subscription.latest_poll.sent_at
         self.costs.join(sent_at)
         age = self.costs.age(now)
         self.agenda.failed(sent_at)
@@ -260,7 +221,7 @@ class Polling:
         if self.agenda.is_over(now):
             raise self._limit_error() from self._last_error
         self.costs.retries += 1
-        delay = self.latest_poll.agree_on(Outage, delay)
+        delay = self.subscription.latest_poll.agree_on(Outage, delay)
         if asked is None and isinstance(error, NotFoundError) and not self.costs.polls:
             delay = min(delay, JUST_CREATED_SECONDS - age)  # the last one is made just before a 404 counts
         self.agenda.plan(now, delay, retry_after=0.0 if asked is None else delay)

@@ -9,21 +9,18 @@ import asyncio
 import math
 from typing import TYPE_CHECKING
 
-from runflow_async._waits.polling import Polling
 from runflow_async._waits.recording import Recording
 from runflow_async.errors import RunflowError, WaitClosedError, WaitTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
-    from uuid import UUID
 
     from runflow_async._lifetime import Lifetime
-    from runflow_async._waits.options import WaitOptions
-    from runflow_async._waits.retries import Retries
-    from runflow_async._waits.sharing import Fetch, Poll, Sharing
+    from runflow_async._waits.polling import Polling
+    from runflow_async._waits.sharing import Poll
     from runflow_async.checkpoints import Checkpoint
-    from runflow_async.models import Batch, ItemTransition
+    from runflow_async.models import ItemTransition
 
 __all__ = ["Run"]
 
@@ -33,19 +30,14 @@ class Run:
 
     Args:
         lifetime: the session's, which can end this.
-        sharing: the polls of the session.
-        fetch: one GET of the batch.
-        batch_id: the batch.
-        options: the keywords of the wait.
-        retries: what happens after a failure.
-        request_timeout: seconds that loading may take if the wait's `timeout` is 0; its one poll may take as long.
-        since: what was delivered earlier.
+        polling: the polls; its `ledger` has what they said.
         checkpoint: loads what was delivered earlier, and records what is delivered from now on.
+        load_timeout: seconds that loading may take.
 
     Attributes:
         batch_id: the batch.
         purpose: names the wait in errors.
-        polling: the polls; its `ledger` has what they said.
+        polling: the polls.
         error: the error that ended the wait; None while it runs, and if it succeeded.
         traceback: that error's traceback when it ended the wait.
     """
@@ -66,39 +58,19 @@ class Run:
     )
 
     def __init__(
-        self,
-        lifetime: Lifetime,
-        sharing: Sharing,
-        fetch: Fetch,
-        batch_id: UUID,
-        options: WaitOptions,
-        *,
-        retries: Retries,
-        request_timeout: float,
-        since: Batch | None = None,
-        checkpoint: Checkpoint | None = None,
+        self, lifetime: Lifetime, polling: Polling, checkpoint: Checkpoint | None, load_timeout: float
     ) -> None:
-        self.batch_id = batch_id
-        self.purpose = f"the wait for batch {batch_id}"
-        self.polling = Polling(
-            sharing,
-            fetch,
-            batch_id,
-            options,
-            retries=retries,
-            clock=lifetime.now,
-            utc_now=lifetime.utc_now,
-            since=since,
-        )
+        self.batch_id = polling.ledger.batch_id
+        self.purpose = f"the wait for batch {self.batch_id}"
+        self.polling = polling
         self.error: Exception | None = None
         self.traceback: TracebackType | None = None
         self._lifetime = lifetime
         self._scope = lifetime.scope(self.purpose)
         self._recording = Recording(checkpoint)
-        self._load_timeout = request_timeout if options.timeout == 0 else options.timeout
+        self._load_timeout = load_timeout
         self._closed: WaitClosedError | None = None
         self._on_change: Callable[[], None] | None = None
-        sharing.registry.add(self)
 
     @property
     def is_done(self) -> bool:
@@ -118,7 +90,7 @@ class Run:
     @property
     def next_at(self) -> float:
         """The instant at which the next step has something to do: to use a response, to poll, or to end the wait."""
-        return -math.inf if self.polling.has_offer else self.polling.agenda.next_at
+        return -math.inf if self.polling.subscription.has_offer else self.polling.agenda.next_at
 
     def offer(self, poll: Poll) -> None:
         """Have the next step use a poll that another wait has made, unless it is of no use."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from runflow_async._http.replies import Reply
     from runflow_async._lifetime import Lifetime
-    from runflow_async._waits.polling import Polling
+    from runflow_async._waits.subscription import Subscription
 
 __all__ = ["Fetch", "Poll", "Sharing"]
 
@@ -59,7 +59,7 @@ class Poll:
         self.observed_at: datetime | None = None
         self.outcome: Reply | Exception
         self._agreed: dict[object, float] = {}
-        self.wanted_by: dict[Polling, None] = {}
+        self.wanted_by: dict[Subscription, None] = {}
         self.task: asyncio.Task[None] | None = None
 
     @property
@@ -78,32 +78,32 @@ class Poll:
         """Count a request that is sent, for the first wait that wants it."""
         if self.sent_at is None:
             self.sent_at = now
-        for polling in self.wanted_by:
-            polling.costs.count_request(now)
+        for subscriber in self.wanted_by:
+            subscriber.costs.count_request(now)
             break
 
-    async def wait(self, polling: Polling, clock: Callable[[], float], bound: float) -> None:
+    async def wait(self, subscriber: Subscription, clock: Callable[[], float], bound: float) -> None:
         """Return when it has ended. When the last wait leaves before that, the poll is cancelled.
 
         Raises:
             TransportError: at `bound`, an instant.
         """
-        self.wanted_by[polling] = None
+        self.wanted_by[subscriber] = None
         try:
             while self.ended_at == math.inf and clock() < bound - SLACK:
-                await polling.alarm.sleep_until(bound)
+                await subscriber.alarm.sleep_until(bound)
         except asyncio.CancelledError:
-            self._leave(polling)
+            self._leave(subscriber)
             await self._until_gone()
             raise
         finally:
-            self._leave(polling)
+            self._leave(subscriber)
         if self.ended_at == math.inf:
             await self._until_gone()
             raise TransportError("the poll in flight was not answered in time")
 
-    def _leave(self, polling: Polling) -> None:
-        self.wanted_by.pop(polling, None)
+    def _leave(self, subscriber: Subscription) -> None:
+        self.wanted_by.pop(subscriber, None)
         if self.task is not None and not self.wanted_by:
             self.task.cancel()
 
@@ -143,7 +143,7 @@ class Sharing:
         return 0 if poll is None else poll.number
 
     async def poll(
-        self, polling: Polling, fetch: Fetch, *, limit: float, longest: float, deadline: float
+        self, subscriber: Subscription, fetch: Fetch, *, limit: float, longest: float, deadline: float
     ) -> Reply | None:
         """Make a poll, or wait for the one in flight. The bounds are those of `Transport.get`.
 
@@ -151,21 +151,21 @@ class Sharing:
             The response, if the wait made the poll itself. None if it was offered a poll, or the one in flight was
             cancelled.
         """
-        batch_id = polling.ledger.batch_id
+        batch_id = subscriber.batch_id
         poll = self._in_flight.get(batch_id)
         if poll is not None:
-            polling.latest_poll = poll
+            subscriber.latest_poll = poll
         else:
             self.begun += 1
-            polling.latest_poll = poll = self._in_flight[batch_id] = Poll(self.begun)
+            subscriber.latest_poll = poll = self._in_flight[batch_id] = Poll(self.begun)
             if not self.registry.is_shared(batch_id):
-                poll.wanted_by[polling] = None
+                poll.wanted_by[subscriber] = None
                 return await self._make(poll, batch_id, partial(fetch, limit=limit, longest=longest, deadline=deadline))
             # Each wait bounds its own waiting. Whoever has the least time left is told of a long `Retry-After` at once.
             deadline = min(run.deadline for run in self.registry.runs(batch_id))
             unbounded = partial(fetch, limit=math.inf, longest=math.inf, deadline=deadline)
             poll.task = asyncio.create_task(self._make_for_all(poll, batch_id, unbounded), name=f"poll {batch_id}")
-        await poll.wait(polling, self._lifetime.now, min(limit, self._lifetime.now() + longest))
+        await poll.wait(subscriber, self._lifetime.now, min(limit, self._lifetime.now() + longest))
         return None
 
     async def _make_for_all(self, poll: Poll, batch_id: UUID, fetch: Callable[..., Awaitable[Reply]]) -> None:
@@ -188,13 +188,13 @@ class Sharing:
         poll.ended_at = self._lifetime.now()
         maker = next(iter(poll.wanted_by)) if poll.task is None else None
         if outcome is None:
-            for polling in poll.wanted_by:
-                polling.alarm.ring()  # the next one makes a poll
+            for subscriber in poll.wanted_by:
+                subscriber.alarm.ring()  # the next one makes a poll
         elif poll.task is not None or self.registry.is_shared(batch_id):  # others may have left meanwhile
             poll.observed_at = self._lifetime.utc_now()
             poll.outcome = outcome
             for run in self.registry.runs(batch_id):
-                if run.polling is not maker:
+                if run.polling.subscription is not maker:
                     run.offer(poll)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from runflow_async._http.protocol import batch_path
 from runflow_async._waits.fleet import BatchesWait
 from runflow_async._waits.one import BatchWait
+from runflow_async._waits.polling import Polling
 from runflow_async._waits.run import Run
 from runflow_async._waits.sharing import Sharing
 
@@ -83,14 +84,18 @@ class Waits:
     def _make_run(
         self, batch_id: UUID, options: WaitOptions, since: Batch | None, checkpoint: Checkpoint | None
     ) -> Run:
-        return Run(
-            self._lifetime,
+        polling = Polling(
             self._sharing,
             partial(self._transport.get, batch_path(batch_id)),
             batch_id,
             options,
             retries=self._retries,
-            request_timeout=self._transport.request_timeout,
+            clock=self._lifetime.now,
+            utc_now=self._lifetime.utc_now,
             since=since,
-            checkpoint=checkpoint,
         )
+        # A timeout of 0 is one poll, which may take as long as a request may. So may loading.
+        load_timeout = self._transport.request_timeout if options.timeout == 0 else options.timeout
+        run = Run(self._lifetime, polling, checkpoint, load_timeout)
+        self._sharing.registry.add(run)
+        return run
