@@ -114,9 +114,9 @@ class Transport:
         self._lifetime.check_loop()
         http = await self._connections.open()
         await self._turns.take(limit, deadline)
+        now = self._lifetime.now()
+        seconds = min(self.request_timeout, longest, limit - now)
         try:
-            now = self._lifetime.now()
-            seconds = min(self.request_timeout, longest, limit - now)
             if seconds <= 0:
                 raise TransportError("no time was left to send the request")
             reply = await self._send(http, URL(self._base_url + path, encoded=True), now + seconds, sent)
