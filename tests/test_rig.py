@@ -697,6 +697,6 @@ def test_what_others_take_of_the_processor_does_not_count(unmeasured: None) -> N
     assert float(share) < 0.6
 
 
-@pytest.mark.parametrize(("takes", "least", "most"), [(0.05, -0.001, 0.02), (0.01, -0.045, -0.03), (0.1, 0.045, 1.0)])
+@pytest.mark.parametrize(("takes", "least", "most"), [(0.3, -0.1, 0.2), (0.0, -0.35, -0.1), (0.7, 0.2, 60.0)])
 async def test_lateness_is_what_a_bare_timeout_has_not(takes: float, least: float, most: float) -> None:
-    assert least <= await lateness(asyncio.sleep(takes), 0.05) <= most
+    assert least <= await lateness(asyncio.sleep(takes), 0.3) <= most
