@@ -22,7 +22,7 @@ from uuid import UUID
 
 from benchmarks.decode import make_body
 from runflow_async import RunflowSession, wait_adaptive
-from runflow_async._http.wire import Response  # noqa: F401  # loaded before memory is measured
+from runflow_async._http.lane import Lane  # noqa: F401  # loaded before memory is measured
 
 TICK = 0.005
 POLLS_PER_SECOND = 1000.0

@@ -16,7 +16,7 @@ from hypothesis import given, strategies
 
 from runflow_async import RunflowError, RunflowSession
 from runflow_async.emulator import Emulator
-from tests.rig import given_time
+from tests.rig import connections_in_use, given_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -65,11 +65,17 @@ async def session(emulator: Emulator) -> AsyncIterator[RunflowSession]:
     loop.set_exception_handler(lambda _, context: reported.append(context))
     async with RunflowSession(emulator.api_key, base_url=emulator.url) as session:
         yield session
-        http = session._transport._connections.http
-        assert http is None or http.closed or not http.connector._acquired, "a connection is still held"
+        assert not connections_in_use(session)
         assert not session._lifetime.entered, "somebody is still in a call"
     gc.collect()
     assert reported == []
+
+
+@pytest.fixture(params=["lean", "ordinary"])
+def both_lanes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session without `http=` sends its requests past aiohttp's client session, or, if it cannot, through one."""
+    if request.param == "ordinary":
+        monkeypatch.setattr("runflow_async._http.connections.open_lane", lambda *_: None)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ Knows nothing about what the bytes mean.
 from __future__ import annotations
 
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from aiohttp import hdrs
 from aiohttp.compression_utils import BrotliDecompressor, ZLibDecompressor, ZSTDDecompressor
@@ -15,7 +15,12 @@ from runflow_async._text import printable
 from runflow_async.errors import MalformedResponseError, ResponseTooLargeError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     import aiohttp
+    from multidict import CIMultiDictProxy
+
+    Reader: TypeAlias = Callable[[CIMultiDictProxy[str], aiohttp.StreamReader, int, bytes], Awaitable[bytes]]
 
 __all__ = ["read_body", "read_start"]
 
@@ -28,19 +33,26 @@ ZLIB_METHOD = 8
 """Lower half of the first byte of a zlib header (RFC 1950)."""
 
 
-async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
+async def read_body(headers: CIMultiDictProxy[str], content: aiohttp.StreamReader, limit: int, already: bytes) -> bytes:
     """Return the whole body, decompressed.
+
+    Args:
+        headers: of the response.
+        content: its body, of which aiohttp has undone the one encoding that it knows.
+        limit: bytes.
+        already: what was read of it before.
 
     Raises:
         ResponseTooLargeError: as soon as it proves larger than `limit` bytes; the rest is not read.
         MalformedResponseError: if its Content-Encoding is unknown, or the body does not match it.
     """
-    coding = _remaining_coding(response)
-    if (response.content_length or 0) > limit:
+    coding = _remaining_coding(headers)
+    if content.is_eof():
+        body = already or content.read_nowait()
+    elif int(headers.get(hdrs.CONTENT_LENGTH, 0)) > limit:
         raise ResponseTooLargeError(limit)
-    content = response.content
-    # At the end before a byte was read: empty, or already read by a recorder, a cache or a middleware.
-    body = await (response.read() if content.at_eof() else content.read(CHUNK_BYTES))
+    else:
+        body = await content.read(CHUNK_BYTES)
     if not content.at_eof():
         whole = BytesIO(body)  # grows in place, so that there is never a second copy of the pieces
         whole.seek(len(body))
@@ -55,22 +67,23 @@ async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
     return body
 
 
-async def read_start(response: aiohttp.ClientResponse, limit: int) -> bytes:
+async def read_start(
+    headers: CIMultiDictProxy[str], content: aiohttp.StreamReader, limit: int, already: bytes
+) -> bytes:
     """Return the first `limit` bytes of the body, decompressed; nothing if they cannot be decompressed."""
-    content = response.content
-    body = await (response.read() if content.at_eof() else content.read(limit))
+    body = already or await content.read(limit)
     while len(body) < limit and not content.at_eof():
         body += await content.read(limit - len(body))
     try:
-        coding = _remaining_coding(response)
+        coding = _remaining_coding(headers)
         return body[:limit] if coding is None else _undo(coding, body, limit)[:limit]
     except MalformedResponseError:
         return b""
 
 
-def _remaining_coding(response: aiohttp.ClientResponse) -> str | None:
+def _remaining_coding(headers: CIMultiDictProxy[str]) -> str | None:
     """The encoding that aiohttp has left, or None."""
-    values = response.headers.getall(hdrs.CONTENT_ENCODING, ())
+    values = headers.getall(hdrs.CONTENT_ENCODING, ())
     if not values or (len(values) == 1 and values[0].lower() in CODINGS):
         return None
     tokens = [token.strip().lower() for value in values for token in value.split(",")]

@@ -1,26 +1,21 @@
-"""The caller's own aiohttp session: whether it is usable, how to send through it, which errors its own code raises."""
+"""The caller's own aiohttp session: whether it is usable, and which errors its own code raises."""
 
 from __future__ import annotations
 
 from traceback import walk_tb
-from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from runflow_async._http.wire import authorize, respond_as_ours
 from runflow_async.errors import ConfigurationError
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = ["borrowed_options", "callers_own", "check_http", "room_in"]
+__all__ = ["callers_own", "check_http", "room_in"]
 
 CALLING_HOOKS = frozenset(
     {
         "aiohttp.client",
         "aiohttp.client_middlewares",
         "aiohttp.tracing",
-        "runflow_async._http.transport",
+        "runflow_async._http.ordinary",
     }
 )
 """Modules that call what a session was given: middlewares, trace callbacks, overridden methods."""
@@ -46,15 +41,6 @@ def check_http(http: object) -> aiohttp.ClientSession | None:
             "(credentials for a proxy go into proxy_auth=)"
         )
     return http
-
-
-def borrowed_options(http: aiohttp.ClientSession, headers: Mapping[str, str]) -> dict[str, Any]:
-    """The keywords for a request with these headers, whose response is of our class."""
-    kept = getattr(http, "_middlewares", ())  # those of a request replace the session's
-    if not http.trust_env:
-        return {"headers": headers, "middlewares": (*kept, respond_as_ours)}
-    # aiohttp refuses a request with an Authorization if ~/.netrc has one for the host too. Ours is added after that.
-    return {"headers": None, "middlewares": (authorize(headers), *kept, respond_as_ours)}
 
 
 def room_in(http: aiohttp.ClientSession | None) -> int:

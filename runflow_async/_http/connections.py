@@ -1,4 +1,4 @@
-"""The aiohttp session that requests go through, from the first request until it is closed."""
+"""The connections that requests go through, from the first request until they are closed."""
 
 from __future__ import annotations
 
@@ -7,98 +7,108 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from runflow_async._http.borrowed import borrowed_options, check_http, room_in
-from runflow_async._http.wire import Request, Response
-from runflow_async.errors import SessionClosedError
+from runflow_async._http.borrowed import check_http, room_in
+from runflow_async._http.lane import KEEPALIVE_SECONDS, open_lane
+from runflow_async._http.line import Connector
+from runflow_async._http.ordinary import Ordinary
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+
+    from runflow_async._http.lane import Lane
 
 __all__ = ["Connections"]
 
-KEEPALIVE_SECONDS = 75.0
-"""Far longer than the default interval: a connection outlives the pause, so that not every poll pays for TLS."""
-
 
 class Connections:
-    """The caller's own aiohttp session, or one that is opened with the first request and closed here.
+    """The caller's own aiohttp session, or connections that are made as needed and closed here.
 
     Args:
         http: the caller's session, which stays theirs to close, or None.
         limit: connections at the same time.
+        base_url: without a trailing slash.
+        headers: sent with every request.
 
     Attributes:
-        http: the aiohttp session; None before the first request.
-        is_borrowed: whether it is the caller's.
+        is_borrowed: whether they are those of the caller's session.
         limit: connections at the same time; fewer than asked for if the caller's session has a smaller pool.
+        way: what requests are sent through; None before the first one.
     """
 
-    __slots__ = ("_connector", "_gone", "_keeper", "http", "is_borrowed", "limit")
+    __slots__ = (
+        "_base_url",
+        "_closed",
+        "_connector",
+        "_cut",
+        "_headers",
+        "_http",
+        "_keeper",
+        "is_borrowed",
+        "limit",
+        "way",
+    )
 
-    def __init__(self, http: aiohttp.ClientSession | None, limit: int) -> None:
-        self.http = check_http(http)
+    def __init__(
+        self, http: aiohttp.ClientSession | None, limit: int, base_url: str, headers: Mapping[str, str]
+    ) -> None:
+        self._http = check_http(http)
         self.is_borrowed = http is not None
         self.limit = min(limit, room_in(http) or limit)
-        self._connector: _Connector | None = None  # of a session of ours, from the first request on
-        self._keeper: AsyncGenerator[None, None] | None = None  # of that connector
-        self._gone: asyncio.Future[Any] | None = None  # done when the connections are gone, after they were cut
+        self._base_url = base_url
+        self._headers = headers
+        self.way: Lane | Ordinary | None = None
+        self._connector: Connector | None = None  # ours
+        self._cut: Callable[[], list[Awaitable[object]]]
+        self._keeper: AsyncGenerator[None, None] | None = None  # from the first request until the connections are cut
+        self._closed: asyncio.Future[Any] | None = None  # done once the connections that were cut are gone
 
-    def options(self, headers: Mapping[str, str]) -> dict[str, Any]:
-        """The keywords with which the aiohttp session sends these headers."""
-        return {"headers": headers} if self.http is None else borrowed_options(self.http, headers)
+    @property
+    def connector(self) -> aiohttp.BaseConnector | None:
+        """What makes the connections; None before the first request."""
+        return self._connector if self._http is None else self._http.connector
 
-    async def open(self) -> aiohttp.ClientSession:
-        """Return the aiohttp session; the first call makes it.
+    async def open(self) -> Lane | Ordinary:
+        """Decide on `way`, and return it."""
+        self.way = way = await self._open() if self._http is None else self._through(self._http)
+        return way
 
-        Raises:
-            SessionClosedError: if the caller closed theirs.
-        """
-        if self.http is None:
-            self._connector = _Connector(limit=self.limit, keepalive_timeout=KEEPALIVE_SECONDS)
-            self.http = aiohttp.ClientSession(
-                connector=self._connector,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                request_class=Request,
-                response_class=Response,
-                timeout=aiohttp.ClientTimeout(total=None),
-            )
-            self._keeper = _cut_with_the_loop(self.http, self._connector)
-            await anext(self._keeper)
-        if self.http.closed:
-            raise SessionClosedError
-        return self.http
+    async def _open(self) -> Lane | Ordinary:
+        self._connector = connector = Connector(limit=self.limit, keepalive_timeout=KEEPALIVE_SECONDS)
+        lane = open_lane(connector, self._base_url, self._headers)
+        self._cut = connector.cut if lane is None else lane.cut
+        way = lane or self._through(aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()))
+        self._keeper = _cut_with_the_loop(way, self._cut)
+        await anext(self._keeper)
+        return way
+
+    def _through(self, http: aiohttp.ClientSession) -> Ordinary:
+        return Ordinary(http, self._base_url, self._headers)
 
     async def close(self) -> None:
         """Cut the connections before the first suspension, and return once they are gone.
 
         A close that was cancelled is finished by the next one.
         """
-        if self._connector is None or self._keeper is None:
+        if self._connector is None:
             return
-        if self._gone is None:
-            self._gone = asyncio.gather(*self._connector.cut(), return_exceptions=True)
+        if self._keeper is not None:
+            self._closed = asyncio.gather(*self._cut(), return_exceptions=True)
             await self._keeper.aclose()  # has nothing left to cut, and does not suspend
-        await asyncio.shield(self._gone)
+            self._keeper = None
+        if self._closed is not None:
+            await asyncio.shield(self._closed)
         await self._connector.close()  # its resolver
 
 
-class _Connector(aiohttp.TCPConnector):
-    """A connector that can be closed without a new task, even in an event loop that is about to stop."""
-
-    def cut(self) -> list[Awaitable[object]]:
-        """Close every connection now; return what to wait for until they are gone."""
-        return self._close(abort_ssl=True)
-
-
-async def _cut_with_the_loop(http: aiohttp.ClientSession, connector: _Connector) -> AsyncGenerator[None, None]:
+async def _cut_with_the_loop(way: Lane | Ordinary, cut: Callable[[], object]) -> AsyncGenerator[None, None]:
     """Cut the connections of a session that nobody closed.
 
     asyncio.run closes async generators that are still open, and the event loop those that are freed. The loop may be
     about to stop, so nothing is awaited. aiohttp complains of a session that is freed before its connections are cut,
-    so this keeps the session until then.
+    so this keeps `way` until then.
     """
     try:
         yield
     finally:
-        connector.cut()
-        del http
+        cut()
+        del way

@@ -10,9 +10,10 @@ import asyncio
 import logging
 import math
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from runflow_async._http.bodies import read_body, read_start
@@ -21,13 +22,15 @@ from runflow_async._http.connections import Connections
 from runflow_async._http.protocol import error_for_status
 from runflow_async._http.replies import Reply
 from runflow_async._http.turns import Turns
-from runflow_async._http.wire import DroppedConnectionError, let_go, retry_after, translate
-from runflow_async._usercode import UserCode
+from runflow_async._http.wire import DroppedConnectionError, retry_after, translate
 from runflow_async.errors import RunflowError, ServerError, SessionClosedError, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from runflow_async._http.lane import Lane
+    from runflow_async._http.line import Line
+    from runflow_async._http.ordinary import Ordinary, OrdinaryResponse
     from runflow_async._http.throttle import Throttle
     from runflow_async._lifetime import Lifetime
 
@@ -35,10 +38,8 @@ __all__ = ["Transport"]
 
 logger = logging.getLogger("runflow_async")
 
-ONLY_CONNECT = aiohttp.ClientTimeout(total=None, sock_connect=10.0, ceil_threshold=1e9)
-"""The only timeout left to aiohttp. It rounds timeouts above a threshold up to whole seconds, and takes a total that
-has run out for none at all."""
 OVERLOADED = {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
+FAILURES = (aiohttp.ClientError, HttpProcessingError, OSError, ValueError)
 ERROR_BODY_BYTES = 65_536
 ERROR_BODY_SECONDS = 1.0
 
@@ -72,17 +73,10 @@ class Transport:
         self.request_timeout = request_timeout
         self._lifetime = lifetime
         self._throttle = throttle
-        self._connections = Connections(http, max_connections)
+        self._connections = Connections(http, max_connections, base_url, headers)
         self._turns = Turns(throttle, self._connections.limit)
         self._base_url = base_url
         self._max_response_bytes = max_response_bytes
-        self._options: dict[str, Any] = {
-            "timeout": ONLY_CONNECT,
-            "allow_redirects": False,
-            "raise_for_status": False,
-            "auto_decompress": True,
-            **self._connections.options(headers),
-        }
 
     async def get(
         self,
@@ -112,14 +106,16 @@ class Transport:
         """
         self._lifetime.check_open()
         self._lifetime.check_loop()
-        http = await self._connections.open()
+        way = self._connections.way or await self._connections.open()
+        if way.closed:
+            raise SessionClosedError
         await self._turns.take(limit, deadline)
         now = self._lifetime.now()
         seconds = min(self.request_timeout, longest, limit - now)
         try:
             if seconds <= 0:
                 raise TransportError("no time was left to send the request")
-            reply = await self._send(http, URL(self._base_url + path, encoded=True), now + seconds, sent)
+            reply = await self._send(way, path, now + seconds, sent)
         except RunflowError as error:
             if _is_overload(error, full_time=seconds == self.request_timeout):
                 self._turns.overloaded(now, self._lifetime.now())
@@ -130,61 +126,56 @@ class Transport:
         finally:
             self._turns.give_back()
 
-    async def _send(self, http: aiohttp.ClientSession, url: URL, deadline: float, sent: Callable[[], None]) -> Reply:
+    async def _send(self, way: Lane | Ordinary, path: str, deadline: float, sent: Callable[[], None]) -> Reply:
         repeats = 0
         while True:
+            sent()
+            started = self._lifetime.now()
             try:
-                sent()
-                with UserCode("the aiohttp session"):
-                    return await self._exchange(http, url, deadline)
+                response = await way.send(path, deadline)
+                if response.status != HTTPStatus.OK:
+                    raise await self._refusal(response, started, deadline)
+                body = await response.read(read_body, self._max_response_bytes)
             except RuntimeError:
                 # A closing aiohttp session cancels what queues for its connections, though nobody asked for it.
-                if http.closed:
+                if way.closed:
                     raise SessionClosedError from None
                 raise
-            except (aiohttp.ClientError, OSError, ValueError) as error:
+            except FAILURES as error:
                 failure: Exception = error
-            if self._connections.is_borrowed and (own := callers_own(failure)) is not None:
-                raise own
-            if http.closed:
-                raise SessionClosedError from failure
-            is_repeatable = _is_stale(failure, repeats) and repeats < self._connections.limit
-            if not is_repeatable or self._lifetime.now() >= deadline:
-                raise translate(failure, url) from failure
-            logger.debug("%s: the connection had been closed while it was idle; sent again on another one", url)
+            else:
+                now = self._lifetime.now()
+                self._throttle.answered(now)
+                asked = retry_after(response.headers, self._lifetime.utc_now)
+                return Reply(body, asked, now - started, response.wire)
+            self._require_repeatable(failure, way, path, deadline, repeats)
             repeats += 1
 
-    async def _exchange(self, http: aiohttp.ClientSession, url: URL, deadline: float) -> Reply:
-        started = self._lifetime.now()
-        async with asyncio.timeout_at(deadline):
-            response = await http.get(url, **self._options)
-            if response.status == HTTPStatus.OK:
-                return await self._accept(response, started)
-        raise await self._refusal(response, started, deadline)
+    def _require_repeatable(
+        self, failure: Exception, way: Lane | Ordinary, path: str, deadline: float, repeats: int
+    ) -> None:
+        """Raise what a failure means, unless the request may be sent again at once."""
+        if self._connections.is_borrowed and (own := callers_own(failure)) is not None:
+            raise own
+        if way.closed:
+            raise SessionClosedError from failure
+        url = URL(self._base_url + path, encoded=True)
+        is_stale = isinstance(failure, DroppedConnectionError) and failure.reused
+        if not is_stale or repeats >= self._connections.limit or self._lifetime.now() >= deadline:
+            raise translate(failure, url) from failure
+        logger.debug("%s: the connection had been closed while it was idle; sent again on another one", url)
 
-    async def _accept(self, response: aiohttp.ClientResponse, started: float) -> Reply:
-        try:
-            body = await read_body(response, self._max_response_bytes)
-        finally:
-            let_go(response)
-        now = self._lifetime.now()
-        self._throttle.answered(now)
-        asked = retry_after(response, self._lifetime.utc_now())
-        return Reply(body, asked, now - started, getattr(response, "wire", None))
-
-    async def _refusal(self, response: aiohttp.ClientResponse, started: float, deadline: float) -> RunflowError:
+    async def _refusal(self, response: Line | OrdinaryResponse, started: float, deadline: float) -> RunflowError:
         """Return the error that the status stands for, and slow down if the server wants fewer requests."""
         now, status = self._lifetime.now(), response.status
-        asked = retry_after(response, self._lifetime.utc_now())
+        asked = retry_after(response.headers, self._lifetime.utc_now)
         if status == HTTPStatus.TOO_MANY_REQUESTS or (status == HTTPStatus.SERVICE_UNAVAILABLE and asked is not None):
             self._throttle.refused(started, now, asked)
         try:
             async with asyncio.timeout_at(min(deadline, now + ERROR_BODY_SECONDS)):
-                body = await read_start(response, ERROR_BODY_BYTES)
+                body = await response.read(read_start, ERROR_BODY_BYTES)
         except (aiohttp.ClientError, TimeoutError):
             body = b""  # the status says enough
-        finally:
-            let_go(response)
         return error_for_status(status, response.headers, body, asked)
 
     async def close(self) -> None:
@@ -200,11 +191,3 @@ def _is_overload(error: RunflowError, *, full_time: bool) -> bool:
     if isinstance(error, ServerError):
         return error.status in OVERLOADED
     return full_time and isinstance(error.__cause__, TimeoutError)
-
-
-def _is_stale(error: Exception, repeats: int) -> bool:
-    """Whether the server had closed a reused connection meanwhile, so that the request may be sent again."""
-    if isinstance(error, DroppedConnectionError):
-        return error.reused
-    # The caller's own aiohttp session does not know. Most often it was.
-    return isinstance(error, aiohttp.ClientConnectionResetError) and repeats == 0

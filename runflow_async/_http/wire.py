@@ -1,10 +1,9 @@
-"""The quirks of aiohttp: the second request that it hides, and what each of its errors means."""
+"""What aiohttp's errors and headers mean, and its timeouts."""
 
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, ClassVar
-from weakref import WeakSet
+from typing import TYPE_CHECKING
 
 import aiohttp
 from aiohttp import hdrs, http_exceptions
@@ -21,25 +20,18 @@ from runflow_async.errors import (
 )
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
-    from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
-    from aiohttp.client_proto import ResponseHandler
-    from aiohttp.connector import Connection
+    from multidict import CIMultiDictProxy
     from yarl import URL
 
-__all__ = [
-    "DroppedConnectionError",
-    "Request",
-    "Response",
-    "authorize",
-    "let_go",
-    "respond_as_ours",
-    "retry_after",
-    "translate",
-]
+__all__ = ["CONNECT_SECONDS", "NEVER_ROUND", "DroppedConnectionError", "retry_after", "translate"]
+
+CONNECT_SECONDS = 10.0
+"""Longest time until a connection is made."""
+NEVER_ROUND = 1e9
+"""A `ceil_threshold`: aiohttp rounds longer timeouts up to whole seconds."""
 
 CERTIFICATE_ERRORS = (
     aiohttp.ClientConnectorCertificateError,
@@ -57,54 +49,6 @@ class DroppedConnectionError(aiohttp.ClientConnectionError):
     def __init__(self, *, reused: bool) -> None:
         super().__init__("the connection was closed before an answer began")
         self.reused = reused
-
-
-class Response(aiohttp.ClientResponse):
-    """Remembers its connection, which aiohttp releases as soon as the body has arrived."""
-
-    wire: asyncio.Transport | None = None
-    answered: ClassVar[WeakSet[ResponseHandler]] = WeakSet()
-
-    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
-        """Read the head of the response."""
-        self.wire = connection.transport
-        protocol = connection.protocol
-        reused = protocol in self.answered
-        try:
-            response = await super().start(connection)
-        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-            raise DroppedConnectionError(reused=reused) from error
-        if not reused and protocol is not None:
-            self.answered.add(protocol)
-        return response
-
-
-class Request(aiohttp.ClientRequest):
-    """Knows whether the connection to which it could not be written was reused."""
-
-    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        """Write the request."""
-        reused = conn.protocol in Response.answered
-        try:
-            return await super().send(conn)
-        except aiohttp.ClientConnectionResetError as error:
-            raise DroppedConnectionError(reused=reused) from error
-
-
-async def respond_as_ours(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
-    """Client middleware that gives a user's own session our response class."""
-    request.response_class = Response
-    return await handler(request)
-
-
-def authorize(headers: Mapping[str, str]) -> ClientMiddlewareType:
-    """Client middleware that sets headers of the finished request, replacing those that are there."""
-
-    async def add_headers(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
-        request.headers.update(headers)
-        return await handler(request)
-
-    return add_headers
 
 
 def translate(error: Exception, url: URL) -> RunflowError:
@@ -138,21 +82,9 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def let_go(response: aiohttp.ClientResponse) -> None:
-    """Return the connection of a response to the pool, or close it if the body was not read to its end."""
-    if response.content.at_eof():
-        response.release()
-        return
-    response.close()
-    # aiohttp has already released the connection if the whole body arrived unread.
-    wire: asyncio.Transport | None = getattr(response, "wire", None)
-    if wire is not None:
-        wire.abort()
-
-
-def retry_after(response: aiohttp.ClientResponse, now: datetime) -> float | None:
-    """Seconds that the response asks to wait, or None."""
-    values = response.headers.getall(hdrs.RETRY_AFTER, ())
+def retry_after(headers: CIMultiDictProxy[str], utc_now: Callable[[], datetime]) -> float | None:
+    """Seconds that a response asks to wait, or None."""
+    values = headers.getall(hdrs.RETRY_AFTER, ())
     if not values:
         return None
-    return parse_retry_after(values, response.headers.get(hdrs.DATE), now)
+    return parse_retry_after(values, headers.get(hdrs.DATE), utc_now())

@@ -17,6 +17,8 @@ from runflow_async import MalformedResponseError, PermissionDeniedError, Respons
 from tests.faults.tables import ATTEMPTS, BATCH_ID, GOOD, RUNNING, Row, connect, passes, stays, table
 from tests.rig import ScriptedServer, endless, eventually, hang, http, item, json_batch
 
+pytestmark = pytest.mark.usefixtures("both_lanes")
+
 BODY = json_batch(BATCH_ID, ["succeeded"], "succeeded")
 
 

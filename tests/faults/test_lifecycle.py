@@ -36,6 +36,7 @@ from tests.rig import (
     assert_no_leaks,
     cancel_at_every_suspension,
     close,
+    connections_in_use,
     eventually,
     hang,
     http,
@@ -47,7 +48,7 @@ from tests.rig import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-pytestmark = pytest.mark.usefixtures("untraced")
+pytestmark = pytest.mark.usefixtures("both_lanes", "untraced")
 
 GOOD_BODY = json_batch(BATCH_ID, ["succeeded"], "succeeded")
 LAST_ONE = http(200, GOOD_BODY, {"Connection": "close"}) + close()
@@ -69,7 +70,8 @@ class Scene(NamedTuple):
         name: for the test's id.
         answers: to the requests of one call, in order; the last one repeats.
         settings: keywords of the session.
-        tls: whether it goes through the user's own aiohttp session, with their certificates.
+        tls: whether certificates are checked.
+        own: whether it goes through the user's own aiohttp session.
         contended: whether another request, whose answer takes a while, comes just before the call.
     """
 
@@ -77,6 +79,7 @@ class Scene(NamedTuple):
     answers: tuple[Reply, ...]
     settings: dict[str, Any]
     tls: bool = False
+    own: bool = False
     contended: bool = False
 
     @property
@@ -93,6 +96,8 @@ SCENES = [
     Scene("answer in pieces", (PIECEMEAL,), {}),
     Scene("TLS, fresh connection", (LAST_ONE,), {}, tls=True),
     Scene("TLS, reused connection", (PIECEMEAL,), {}, tls=True),
+    Scene("the user's session, fresh connection", (LAST_ONE,), {}, tls=True, own=True),
+    Scene("the user's session, reused connection", (PIECEMEAL,), {}, tls=True, own=True),
     Scene("slot queue", (GOOD,), {"max_connections": 1}, contended=True),
     Scene("throttle", (GOOD,), {"max_rate": 300.0}),
     Scene("slot queue and throttle", (GOOD,), {"max_connections": 1, "max_rate": 300.0}, contended=True),
@@ -141,8 +146,7 @@ class Stage:
                 assert (await self._holder).is_terminal
                 self._holder = None
             transport = self.session._transport
-            http = transport._connections.http
-            assert http is None or not http.connector._acquired
+            assert not connections_in_use(self.session)
             assert self.session._lifetime.entered == set()
             turns = transport._turns
             assert turns._slots._value + turns._withheld == turns._total
@@ -172,7 +176,10 @@ async def staged(scene: Scene, certificates: Certificates) -> AsyncIterator[Stag
     async with AsyncExitStack() as stack:
         context = certificates.good if scene.tls else None
         stage.server = await stack.enter_async_context(ScriptedServer(stage.answer, ssl=context, host="localhost"))
-        if scene.tls:
+        if scene.tls and not scene.own:
+            patch = stack.enter_context(pytest.MonkeyPatch.context())
+            patch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", certificates.client)
+        if scene.own:
             connector = aiohttp.TCPConnector(ssl=certificates.client, use_dns_cache=False)
             settings["http"] = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
         stage.session = await stack.enter_async_context(open_session(stage.server.url, **settings))
@@ -266,7 +273,7 @@ class TestCancelling:
     async def test_anywhere_leaves_nothing_behind(self, certificates, scene, make, late):
         async with staged(scene, certificates) as stage:
             await stage.check()
-            async with assert_no_leaks(lambda: stage.session._transport._connections.http):
+            async with assert_no_leaks(lambda: stage.session):
                 cuts = await cancel_at_every_suspension(lambda: stage.call(make), settle=stage.check, late=late)
             assert len(cuts) > 1
             await stage.check_capacity()
@@ -312,7 +319,7 @@ class TestCancelling:
                 with suppress(asyncio.CancelledError):
                     await closing
                 await session.close()
-                assert session._transport._connections.http.closed
+                assert session._transport._connections.connector.closed
                 assert isinstance(task.exception(), SessionClosedError)
 
 
@@ -330,7 +337,7 @@ class TestLeavingCancelled:
                         waiting = asyncio.create_task(session.get_batch(BATCH_ID))
                         await eventually(lambda: len(server.requests) == 2)
                     scope.cancel()
-            assert session._transport._connections.http.closed
+            assert session._transport._connections.connector.closed
             await eventually(lambda: server.open_connections == 0)
             if waiting is not None:
                 assert isinstance((await asyncio.gather(waiting, return_exceptions=True))[0], SessionClosedError)
@@ -391,7 +398,7 @@ class TestConsumers:
         async with (
             ScriptedServer(RUNNING) as server,
             open_session(server.url) as session,
-            assert_no_leaks(lambda: session._transport._connections.http),
+            assert_no_leaks(lambda: session),
         ):
             with suppress(LookupError):
                 async for _ in session.wait_for_batch(BATCH_ID, interval=0.01):
@@ -510,7 +517,7 @@ class TestConsumers:
         async with (
             ScriptedServer(RUNNING) as server,
             open_session(server.url) as session,
-            assert_no_leaks(lambda: session._transport._connections.http),
+            assert_no_leaks(lambda: session),
         ):
             shared = session.wait_for_batch(BATCH_ID, until=until)
             with pytest.raises(type(error), match=r"mine|failed") as caught:
@@ -538,7 +545,7 @@ class TestClosing:
             assert isinstance(innermost(task.exception()), SessionClosedError)
             assert task.cancelling() == 0 or call is wait_in_a_group  # before 3.13 a group forgets to take its own back
             assert session._lifetime.entered == set()
-            assert session._transport._connections.http.closed
+            assert session._transport._connections.connector.closed
 
     @calls_at(126, [place for place in PLACES if place.name in {"hanging request", "slot queue", "backoff sleep"}])
     async def test_gives_way_to_a_cancel_of_the_users(self, place, call):
@@ -619,7 +626,7 @@ class TestClosing:
             await turns(apart)
             assert await asyncio.gather(closing, session.close(), return_exceptions=True) == [None, None]
             assert isinstance(task.exception(), SessionClosedError)
-            assert session._transport._connections.http.closed
+            assert session._transport._connections.connector.closed
 
     async def test_row_126_ends_a_fleet(self):
         async with assert_no_leaks(), ScriptedServer(hang()) as server, open_session(server.url) as session:

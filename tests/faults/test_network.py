@@ -28,6 +28,7 @@ from tests.rig import (
     close,
     deaf_port,
     drip,
+    eventually,
     hang,
     http,
     json_batch,
@@ -37,6 +38,8 @@ from tests.rig import (
     reset,
     send,
 )
+
+pytestmark = pytest.mark.usefixtures("both_lanes")
 
 BODY = GOOD.data.split(b"\r\n\r\n", 1)[1]
 FOREIGN = GOOD.data.replace(b"0f0e0d0c", b"ffffffff")
@@ -205,12 +208,18 @@ class TestReusedConnections:
         assert len(server.requests) == 3
 
     @pytest.mark.looptime
-    async def test_a_connection_outlives_a_pause_of_a_minute(self, monkeypatch):
+    async def test_a_connection_outlives_a_pause_of_a_minute_but_not_of_two(self, monkeypatch):
         """So that no poll at such an interval pays for a new one."""
         monkeypatch.setattr("aiohttp.connector.monotonic", asyncio.get_running_loop().time)
         async with ScriptedServer([RUNNING, RUNNING, GOOD]) as server, connect(server) as session:
-            await session.wait_for_batch(BATCH_ID, interval=60)
-        assert (server.connections, len(server.requests)) == (1, 3)
+            wait = session.wait_for_batch(BATCH_ID, interval=60)
+            await anext(wait)
+            await asyncio.sleep(59)
+            assert server.open_connections == 1
+            await wait
+            assert (server.connections, len(server.requests)) == (1, 3)
+            await asyncio.sleep(120)
+            await eventually(lambda: server.open_connections == 0)
 
     async def test_row_23_a_connection_cut_while_idle_is_not_noticed(self):
         async with (
@@ -238,7 +247,7 @@ class TestReusedConnections:
         async with ScriptedServer([RUNNING, GOOD], host="localhost") as server, connect(server) as session:
             wait = session.wait_for_batch(BATCH_ID, interval=0.05)
             await anext(wait)
-            assert session._transport._connections.http.connector._cached_hosts._ttl <= 10
+            assert session._transport._connections.connector._cached_hosts._ttl <= 10
             await wait
 
 

@@ -20,6 +20,8 @@ from runflow_async import (
 from tests.faults.tables import BATCH_ID, GOOD, RUNNING, connect
 from tests.rig import ScriptedServer, close, eventually, hang, http, pause
 
+pytestmark = pytest.mark.usefixtures("both_lanes")
+
 OTHER_ID = UUID("11111111-0b0a-4908-8706-050403020100")
 HELD = http(429, headers={"Retry-After": "30"})
 

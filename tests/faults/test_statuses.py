@@ -26,6 +26,8 @@ from runflow_async._http import throttle
 from tests.faults.tables import ATTEMPTS, BATCH_ID, GOOD, RUNNING, Row, connect, passes, stays, table
 from tests.rig import ScriptedServer, endless, eventually, http, send
 
+pytestmark = pytest.mark.usefixtures("both_lanes")
+
 
 @pytest.fixture(autouse=True)
 def a_quick_least_pace(monkeypatch):

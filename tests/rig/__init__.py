@@ -10,7 +10,7 @@ from tests.rig.bodies import asked_in, http, item, json_batch
 from tests.rig.cancelling import Cut, cancel_at_every_suspension
 from tests.rig.certificates import Certificates
 from tests.rig.clock import given_time, lateness
-from tests.rig.leaks import assert_no_leaks, eventually
+from tests.rig.leaks import assert_no_leaks, connections_in_use, eventually
 from tests.rig.ports import deaf_port, refused_port
 from tests.rig.proxy import Ending, FaultyProxy, Toxic
 from tests.rig.replies import Reply, close, drip, endless, hang, on_accept, pause, push, reset, send
@@ -28,6 +28,7 @@ __all__ = [
     "assert_no_leaks",
     "cancel_at_every_suspension",
     "close",
+    "connections_in_use",
     "deaf_port",
     "drip",
     "endless",

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
+from runflow_async import RunflowSession
+from runflow_async._http.lane import Lane
+from runflow_async._http.transport import Transport
 from tests.rig.clock import given_time
 from tests.rig.listener import TASK_NAME
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-__all__ = ["assert_no_leaks", "eventually"]
+__all__ = ["assert_no_leaks", "connections_in_use", "eventually"]
 
 STEP = 0.001
 
@@ -60,11 +63,11 @@ async def assert_no_leaks(
     loop.set_exception_handler(lambda _, context: reported.append(context))
     try:
         yield
-        await _settle(lambda: not _strangers(before) and not _held(pool), grace)
+        await _settle(lambda: not _strangers(before) and not connections_in_use(pool), grace)
     finally:
         loop.set_exception_handler(handler)
     assert not _strangers(before), f"tasks left behind: {_strangers(before)}"
-    assert not _held(pool), f"connections still held: {_held(pool)}"
+    assert not connections_in_use(pool), f"connections still held: {connections_in_use(pool)}"
     assert not reported, f"reported to the event loop: {reported}"
 
 
@@ -83,9 +86,21 @@ def _strangers(before: set[asyncio.Task[Any]]) -> set[asyncio.Task[Any]]:
     return {task for task in asyncio.all_tasks() - before if task.get_name() != TASK_NAME}
 
 
-def _held(pool: Any) -> list[object]:
-    found = pool() if callable(pool) else pool
-    connector = found.connector if isinstance(found, aiohttp.ClientSession) else found
-    if connector is None:
+def connections_in_use(
+    pool: aiohttp.BaseConnector | aiohttp.ClientSession | RunflowSession | Transport | Callable[[], Any] | None,
+) -> list[object]:
+    """Connections that carry a request, and requests that queue for one."""
+    if callable(pool):
+        pool = pool()
+    if isinstance(pool, RunflowSession):
+        pool = pool._transport
+    if isinstance(pool, Transport):
+        if isinstance(pool._connections.way, Lane):
+            lane = pool._connections.way
+            return [line for line in lane._lines if line not in lane._idle]
+        pool = pool._connections.connector
+    if isinstance(pool, aiohttp.ClientSession):
+        pool = pool.connector
+    if pool is None:
         return []
-    return [*connector._acquired, *(waiter for waiters in connector._waiters.values() for waiter in waiters)]
+    return [*pool._acquired, *(waiter for waiters in pool._waiters.values() for waiter in waiters)]
