@@ -37,7 +37,8 @@ class PollState(RetryCallState):
 
     def __init__(self, snapshot: Callable[[], Batch | None]) -> None:
         self._snapshot = snapshot
-        self.progress = Progress()
+        self._progress = Progress()
+        self._unobserved: tuple[float, Tally] | None = None
         super().__init__(UNUSED_ENGINE, None, (), {})
         self.attempt_number = 0
 
@@ -51,12 +52,22 @@ class PollState(RetryCallState):
     def outcome(self, value: object) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]  # made on access
         """Ignored: the base class sets it to None when it starts."""
 
+    @property
+    def progress(self) -> Progress:
+        """What was seen of the items. Responses that bring nothing new are taken in when somebody looks."""
+        if self._unobserved is not None:
+            self._progress.observe(*self._unobserved)
+            self._unobserved = None
+        return self._progress
+
     def answered(self, now: float, tally: Tally | None) -> None:
         """Update the state with a valid response that arrived at `now`."""
         self.attempt_number += 1
         self.outcome_timestamp = now
         if tally is not None:
-            self.progress.observe(now, tally)
+            if self._unobserved is not None and self._unobserved[1] != tally:
+                self._progress.observe(*self._unobserved)
+            self._unobserved = now, tally
 
     def delay(self, strategy: Callable[[RetryCallState], float]) -> float:
         """Return the seconds until the next poll, according to the strategy.

@@ -12,6 +12,7 @@ import pytest
 import tenacity
 
 from runflow_async import ConfigurationError, wait_adaptive
+from runflow_async._answers.tally import Tally
 from runflow_async._arguments.strategies import parse_interval
 from runflow_async._progress import FIRST_INTERVAL
 from runflow_async.schedules import PollState
@@ -21,6 +22,17 @@ def state_after(answers: int) -> PollState:
     state = PollState(lambda: None)
     state.attempt_number = answers
     return state
+
+
+def test_counts_that_stay_the_same_are_taken_in_when_a_strategy_looks(monkeypatch):
+    observed = []
+    monkeypatch.setattr("runflow_async.schedules.Progress.observe", lambda _, now, tally: observed.append((now, tally)))
+    state, first, second = PollState(lambda: None), Tally(0, 3, 0), Tally(0, 2, 1)
+    for now, tally in ((1.0, first), (2.0, None), (3.0, first), (4.0, second), (5.0, second)):
+        state.answered(now, tally)
+    assert observed == [(3.0, first)]
+    _ = state.progress, state.progress
+    assert observed == [(3.0, first), (5.0, second)]
 
 
 def test_adaptive_intervals_vary_by_the_jitter():

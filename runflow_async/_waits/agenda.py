@@ -76,7 +76,7 @@ class Agenda:
     @property
     def limit(self) -> float:
         """The instant at which the wait ends: its deadline, or the limit of its outage."""
-        return min(self.expires_at, self.outage_limit)
+        return self.expires_at if self.outage_started is None else min(self.expires_at, self.outage_limit)
 
     @property
     def next_at(self) -> float:
