@@ -1,22 +1,25 @@
 """The cost of one poll of a 100-item, 23 kB response, compared with a bare aiohttp GET and with common alternatives.
 
+Ours is also measured through an aiohttp session of the caller's own (`http=`), and on uvloop if that is installed.
+
 Bias first: the server is ours and responds at once with prepared bytes. All contenders poll sequentially on one
 connection. They do different work with the response: the floor discards it, the others make typed objects of it.
 
-Run `python -m benchmarks.poll [--json]`. Each contender runs in its own process, all in turn, for several rounds. The
-figures are medians over the rounds: microseconds of CPU time per poll in the client, and polls per second.
+Run `python -m benchmarks.poll [--json]`. All contenders run in one process, a few polls of each in turn, so that a busy
+machine slows all of them alike. The figures are medians over the rounds: microseconds of CPU time per poll in the
+client, and polls per second. Ratios are medians of the ratios within a round.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import statistics
-import subprocess
-import sys
 import time
-from contextlib import suppress
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -25,48 +28,32 @@ from benchmarks.server import BATCH_ID, serving
 from runflow_async import RunflowSession
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
 FLOOR = "aiohttp, bare"
-ROUNDS = 5
-POLLS = 1500
-WARM_UP = 300
+OPENAI = "AsyncOpenAI.batches.retrieve"
+POLLS = 50
+"""Polls of a contender in each round."""
+ROUNDS = 60
+WARM_UP = 5
+"""Rounds that are not counted."""
+
+Block = "Callable[[], Awaitable[object]]"
+"""Makes that many polls."""
 
 
-class EnoughPollsError(Exception):
-    """All polls were measured."""
+def each(poll: Callable[[], Awaitable[object]]) -> Block:
+    """Poll one time after the other."""
+
+    async def block() -> None:
+        for _ in range(POLLS):
+            await poll()
+
+    return block
 
 
-class Meter:
-    """Counts polls, and stops the clocks of those after the warm-up."""
-
-    def __init__(self) -> None:
-        self._polls = 0
-        self._cpu = self._wall = 0
-
-    def count(self) -> bool:
-        """Count a poll; whether it was the last one."""
-        self._polls += 1
-        if self._polls in {WARM_UP, WARM_UP + POLLS}:
-            self._cpu, self._wall = time.process_time_ns() - self._cpu, time.perf_counter_ns() - self._wall
-        return self._polls == WARM_UP + POLLS
-
-    @property
-    def figures(self) -> dict[str, float]:
-        """CPU microseconds per poll, and polls per second."""
-        return {"cpu_us": self._cpu / POLLS / 1000, "polls_per_s": POLLS / (self._wall / 1e9)}
-
-
-async def meter(poll: Callable[[], Awaitable[Any]]) -> dict[str, float]:
-    """Measure polls one after the other."""
-    counter = Meter()
-    await poll()
-    while not counter.count():
-        await poll()
-    return counter.figures
-
-
-async def bare(url: str) -> dict[str, float]:
+@asynccontextmanager
+async def bare(url: str) -> AsyncIterator[Block]:
     """Send a GET and read its body, nothing else."""
     target = f"{url}/same/v1/batches/{BATCH_ID}"
     async with aiohttp.ClientSession() as http:
@@ -75,38 +62,62 @@ async def bare(url: str) -> dict[str, float]:
             async with http.get(target) as response:
                 return await response.read()
 
-        return await meter(poll)
+        yield each(poll)
 
 
-async def ours(url: str) -> dict[str, float]:
-    """Iterate a wait without pauses; its strategy is asked once after every poll."""
-    counter = Meter()
+@asynccontextmanager
+async def ours(url: str, http: aiohttp.ClientSession | None = None) -> AsyncIterator[Block]:
+    """Iterate a wait whose strategy asks for a pause after the last poll of a block; a nudge starts the next block."""
+    paused = asyncio.Event()
+    polls = 0
 
-    def no_pause(_: object) -> float:
-        if counter.count():
-            raise EnoughPollsError
-        return 0.0
+    def pause_after_a_block(_: object) -> float:
+        nonlocal polls
+        polls += 1
+        if polls % POLLS:
+            return 0.0
+        paused.set()
+        return 1e6
 
-    async with RunflowSession("rf_bench", base_url=url) as session:
-        with suppress(EnoughPollsError):
-            async for _ in session.wait_for_batch(BATCH_ID, interval=no_pause):
+    async with RunflowSession("rf_bench", base_url=url, http=http) as session:
+
+        async def follow() -> None:
+            async for _ in session.wait_for_batch(BATCH_ID, interval=pause_after_a_block, timeout=None):
                 pass
-    return counter.figures
+
+        async def block() -> None:
+            paused.clear()
+            session.nudge(BATCH_ID)
+            await paused.wait()
+
+        task = asyncio.create_task(follow())
+        await paused.wait()
+        yield block
+        task.cancel()
 
 
-async def openai(url: str) -> dict[str, float]:
+@asynccontextmanager
+async def ours_through_http(url: str) -> AsyncIterator[Block]:
+    """The same through a session of the caller's own."""
+    async with aiohttp.ClientSession() as http, ours(url, http) as block:
+        yield block
+
+
+@asynccontextmanager
+async def openai(url: str) -> AsyncIterator[Block]:
     """Call `AsyncOpenAI.batches.retrieve`, the polling call of a well-known SDK."""
-    from openai import AsyncOpenAI  # noqa: PLC0415  # only in this contender's process
+    from openai import AsyncOpenAI  # noqa: PLC0415  # the documentation loads this module without it
 
     async with AsyncOpenAI(api_key="k", base_url=f"{url}/same", max_retries=0) as client:
-        return await meter(lambda: client.batches.retrieve(BATCH_ID))
+        yield each(lambda: client.batches.retrieve(BATCH_ID))
 
 
-async def httpx_pydantic(url: str) -> dict[str, float]:
+@asynccontextmanager
+async def httpx_pydantic(url: str) -> AsyncIterator[Block]:
     """Use httpx and pydantic models, the usual home-made client."""
-    import httpx  # noqa: PLC0415  # only in this contender's process
+    import httpx  # noqa: PLC0415  # the documentation loads this module without it
 
-    from benchmarks.decode import decoder_of  # noqa: PLC0415  # only in this contender's process
+    from benchmarks.decode import decoder_of  # noqa: PLC0415  # likewise
 
     validate = decoder_of("pydantic")
     async with httpx.AsyncClient() as client:
@@ -115,61 +126,76 @@ async def httpx_pydantic(url: str) -> dict[str, float]:
             response = await client.get(f"{url}/same/v1/batches/{BATCH_ID}")
             return validate(response.content)
 
-        return await meter(poll)
+        yield each(poll)
 
 
-CONTENDERS: dict[str, Callable[[str], Awaitable[dict[str, float]]]] = {
+CONTENDERS = {
     FLOOR: bare,
     "ours, unchanged": lambda url: ours(f"{url}/same"),
+    "ours, unchanged, http=": lambda url: ours_through_http(f"{url}/same"),
     "ours, one item changed": lambda url: ours(f"{url}/changing"),
     "httpx + pydantic": httpx_pydantic,
-    "AsyncOpenAI.batches.retrieve": openai,
+    OPENAI: openai,
 }
 
 
-def measure_apart(contender: str, url: str) -> dict[str, float]:
-    """Measure in a separate process."""
-    command = [sys.executable, "-m", "benchmarks.poll", "--contender", contender, "--url", url]
-    run = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603  # ourselves
-    measured: dict[str, float] = json.loads(run.stdout)
-    return measured
+async def measure(url: str) -> list[dict[str, tuple[float, float]]]:
+    """Return microseconds of CPU and of time per poll, for each contender in each round."""
+    rounds = []
+    async with AsyncExitStack() as stack:
+        blocks = {name: await stack.enter_async_context(contender(url)) for name, contender in CONTENDERS.items()}
+        gc.freeze()  # what the contenders have imported costs none of them anything
+        for _ in range(WARM_UP + ROUNDS):
+            figures = {}
+            for name, block in blocks.items():
+                cpu, wall = time.process_time_ns(), time.perf_counter_ns()
+                await block()
+                spent = time.process_time_ns() - cpu, time.perf_counter_ns() - wall
+                figures[name] = (spent[0] / POLLS / 1000, spent[1] / POLLS / 1000)
+            rounds.append(figures)
+    return rounds[WARM_UP:]
 
 
-def compare() -> dict[str, Any]:
-    """Run all contenders in turn, for several rounds."""
-    with serving() as url:
-        rounds = [{name: measure_apart(name, url) for name in CONTENDERS} for _ in range(ROUNDS)]
+def summary(rounds: list[dict[str, tuple[float, float]]]) -> dict[str, dict[str, float]]:
+    """Reduce the rounds to medians."""
     return {
         name: {
-            "cpu_us": statistics.median(one[name]["cpu_us"] for one in rounds),
-            "polls_per_s": statistics.median(one[name]["polls_per_s"] for one in rounds),
-            "cpu_ratio_to_floor": statistics.median(one[name]["cpu_us"] / one[FLOOR]["cpu_us"] for one in rounds),
-            "speed_ratio_to_openai": statistics.median(
-                one[name]["polls_per_s"] / one["AsyncOpenAI.batches.retrieve"]["polls_per_s"] for one in rounds
-            ),
+            "cpu_us": statistics.median(one[name][0] for one in rounds),
+            "polls_per_s": 1e6 / statistics.median(one[name][1] for one in rounds),
+            "cpu_ratio_to_floor": statistics.median(one[name][0] / one[FLOOR][0] for one in rounds),
+            "cpu_ratio_to_openai": statistics.median(one[OPENAI][0] / one[name][0] for one in rounds),
+            "speed_ratio_to_openai": statistics.median(one[OPENAI][1] / one[name][1] for one in rounds),
         }
         for name in CONTENDERS
     }
+
+
+def compare() -> dict[str, dict[str, float]]:
+    """Measure on asyncio's event loop, and on uvloop's."""
+    with serving() as url:
+        results = summary(asyncio.run(measure(url)))
+        if find_spec("uvloop") is not None:
+            import uvloop  # noqa: PLC0415  # not everywhere
+
+            on_uvloop = summary(uvloop.run(measure(url)))
+            results |= {f"{name}, uvloop": figures for name, figures in on_uvloop.items()}
+    return results
 
 
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--contender", choices=CONTENDERS, help=argparse.SUPPRESS)
-    parser.add_argument("--url", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.contender:
-        print(json.dumps(asyncio.run(CONTENDERS[options.contender](options.url))))  # type: ignore[arg-type]
-        return
     results = compare()
     if options.json:
         print(json.dumps(results, indent=2))
         return
     for name, figures in results.items():
         print(
-            f"{name:<30} {figures['cpu_us']:7.0f} us CPU  {figures['cpu_ratio_to_floor']:5.2f} x floor  "
-            f"{figures['polls_per_s']:6.0f} polls/s  {figures['speed_ratio_to_openai']:5.2f} x openai"
+            f"{name:<37} {figures['cpu_us']:7.0f} us CPU  {figures['cpu_ratio_to_floor']:5.2f} x floor  "
+            f"{figures['polls_per_s']:6.0f} polls/s  openai: {figures['cpu_ratio_to_openai']:5.2f} x CPU  "
+            f"{figures['speed_ratio_to_openai']:5.2f} x time"
         )
 
 
