@@ -60,11 +60,11 @@ async def stand(*script: Reply, request_timeout: float = 60.0) -> AsyncIterator[
     async with ScriptedServer(list(script)) as server:
         stand = Stand(server, request_timeout)
         yield stand
-        connector = stand.transport._connections.connector
+        way = stand.transport._connections.way
         assert not connections_in_use(stand.transport)
         assert not stand.transport._turns._slots.locked()
         await stand.lifetime.close(stand.transport.close)
-        assert connector is None or connector.closed
+        assert way is None or way.closed
 
 
 async def test_a_response_comes_with_its_retry_after_and_its_roundtrip():
@@ -141,7 +141,7 @@ async def test_a_close_that_was_cancelled_is_finished_by_the_next_one():
         await asyncio.sleep(0)
         closing.cancel()
         await asyncio.wait({closing})
-        assert s.transport._connections.connector.closed
+        assert s.transport._connections.way.closed
         await s.transport.close()
         await asyncio.wait({waiting})
         assert isinstance(waiting.exception(), SessionClosedError)

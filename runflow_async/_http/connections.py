@@ -62,11 +62,6 @@ class Connections:
         self._keeper: AsyncGenerator[None, None] | None = None  # from the first request until the connections are cut
         self._closed: asyncio.Future[Any] | None = None  # done once the connections that were cut are gone
 
-    @property
-    def connector(self) -> aiohttp.BaseConnector | None:
-        """What makes the connections; None before the first request."""
-        return self._connector if self._http is None else self._http.connector
-
     async def open(self) -> Lane | Ordinary:
         """Decide on `way`, and return it."""
         self.way = way = await self._open() if self._http is None else self._through(self._http)

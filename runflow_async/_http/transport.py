@@ -1,4 +1,4 @@
-"""One GET, bytes out: the only module that sends requests.
+"""One GET, bytes out, over a lane of our own or through an aiohttp session.
 
 Decides how long a request may take, how large a body may be and when a request that found its connection closed is
 sent again; not what the bytes mean, nor whether to retry.

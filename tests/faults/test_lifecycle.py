@@ -319,7 +319,7 @@ class TestCancelling:
                 with suppress(asyncio.CancelledError):
                     await closing
                 await session.close()
-                assert session._transport._connections.connector.closed
+                assert session._transport._connections.way.closed
                 assert isinstance(task.exception(), SessionClosedError)
 
 
@@ -337,7 +337,7 @@ class TestLeavingCancelled:
                         waiting = asyncio.create_task(session.get_batch(BATCH_ID))
                         await eventually(lambda: len(server.requests) == 2)
                     scope.cancel()
-            assert session._transport._connections.connector.closed
+            assert session._transport._connections.way.closed
             await eventually(lambda: server.open_connections == 0)
             if waiting is not None:
                 assert isinstance((await asyncio.gather(waiting, return_exceptions=True))[0], SessionClosedError)
@@ -545,7 +545,7 @@ class TestClosing:
             assert isinstance(innermost(task.exception()), SessionClosedError)
             assert task.cancelling() == 0 or call is wait_in_a_group  # before 3.13 a group forgets to take its own back
             assert session._lifetime.entered == set()
-            assert session._transport._connections.connector.closed
+            assert session._transport._connections.way.closed
 
     @calls_at(126, [place for place in PLACES if place.name in {"hanging request", "slot queue", "backoff sleep"}])
     async def test_gives_way_to_a_cancel_of_the_users(self, place, call):
@@ -626,7 +626,7 @@ class TestClosing:
             await turns(apart)
             assert await asyncio.gather(closing, session.close(), return_exceptions=True) == [None, None]
             assert isinstance(task.exception(), SessionClosedError)
-            assert session._transport._connections.connector.closed
+            assert session._transport._connections.way.closed
 
     async def test_row_126_ends_a_fleet(self):
         async with assert_no_leaks(), ScriptedServer(hang()) as server, open_session(server.url) as session:

@@ -247,7 +247,7 @@ class TestReusedConnections:
         async with ScriptedServer([RUNNING, GOOD], host="localhost") as server, connect(server) as session:
             wait = session.wait_for_batch(BATCH_ID, interval=0.05)
             await anext(wait)
-            assert session._transport._connections.connector._cached_hosts._ttl <= 10
+            assert session._transport._connections._connector._cached_hosts._ttl <= 10
             await wait
 
 

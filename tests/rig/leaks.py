@@ -95,10 +95,10 @@ def connections_in_use(
     if isinstance(pool, RunflowSession):
         pool = pool._transport
     if isinstance(pool, Transport):
-        if isinstance(pool._connections.way, Lane):
-            lane = pool._connections.way
-            return [line for line in lane._lines if line not in lane._idle]
-        pool = pool._connections.connector
+        way = pool._connections.way
+        if isinstance(way, Lane):
+            return [line for line in way._lines if line not in way._idle]
+        pool = None if way is None else way._http
     if isinstance(pool, aiohttp.ClientSession):
         pool = pool.connector
     if pool is None:
