@@ -10,15 +10,14 @@ import asyncio
 import copy
 import math
 from contextlib import suppress
-from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from runflow_async._waits.agenda import SLACK
 from runflow_async._waits.registry import Registry
 from runflow_async.errors import RunflowError, TransportError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
     from datetime import datetime
     from uuid import UUID
 
@@ -37,6 +36,14 @@ class Fetch(Protocol):
         ...
 
 
+class Bounds(NamedTuple):
+    """The bounds of a GET, as `Transport.get` has them."""
+
+    limit: float
+    longest: float
+    deadline: float
+
+
 class Poll:
     """One request for a batch, and the waits that want its response.
 
@@ -50,10 +57,11 @@ class Poll:
         task: makes the poll; None if the wait that began it does so itself, because nobody else watched the batch.
     """
 
-    __slots__ = ("_agreed", "ended_at", "number", "observed_at", "outcome", "sent_at", "task", "wanted_by")
+    __slots__ = ("_agreed", "_clock", "ended_at", "number", "observed_at", "outcome", "sent_at", "task", "wanted_by")
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, clock: Callable[[], float]) -> None:
         self.number = number
+        self._clock = clock
         self.sent_at: float | None = None
         self.ended_at = math.inf
         self.observed_at: datetime | None = None
@@ -74,15 +82,16 @@ class Poll:
         """
         return self._agreed.setdefault(purpose, delay)
 
-    def count_request(self, now: float) -> None:
+    def count_request(self) -> None:
         """Count a request that is sent, for the first wait that wants it."""
+        now = self._clock()
         if self.sent_at is None:
             self.sent_at = now
         for subscriber in self.wanted_by:
             subscriber.costs.count_request(now)
             break
 
-    async def wait(self, subscriber: Subscription, clock: Callable[[], float], bound: float) -> None:
+    async def wait(self, subscriber: Subscription, bound: float) -> None:
         """Return when it has ended. When the last wait leaves before that, the poll is cancelled.
 
         Raises:
@@ -90,7 +99,7 @@ class Poll:
         """
         self.wanted_by[subscriber] = None
         try:
-            while self.ended_at == math.inf and clock() < bound - SLACK:
+            while self.ended_at == math.inf and self._clock() < bound - SLACK:
                 await subscriber.alarm.sleep_until(bound)
         except asyncio.CancelledError:
             self._leave(subscriber)
@@ -125,21 +134,23 @@ class Sharing:
         lifetime: of the session.
 
     Attributes:
+        clock: the event loop's.
         registry: the waits of the session.
         begun: number of polls that have begun.
     """
 
-    __slots__ = ("_in_flight", "_lifetime", "begun", "registry")
+    __slots__ = ("_in_flight", "_lifetime", "begun", "clock", "registry")
 
     def __init__(self, lifetime: Lifetime) -> None:
         self._lifetime = lifetime
-        self._in_flight: dict[UUID, Poll] = {}
+        self._in_flight: dict[int, Poll] = {}  # by the number that the batch's id is, which hashes faster
+        self.clock = lifetime.now
         self.registry = Registry()
         self.begun = 0
 
     def number_in_flight(self, batch_id: UUID) -> int:
         """Return the number of the poll in flight for a batch; 0 if there is none."""
-        poll = self._in_flight.get(batch_id)
+        poll = self._in_flight.get(batch_id.int)
         return 0 if poll is None else poll.number
 
     async def poll(
@@ -152,30 +163,31 @@ class Sharing:
             cancelled.
         """
         batch_id = subscriber.batch_id
-        poll = self._in_flight.get(batch_id)
+        poll = self._in_flight.get(batch_id.int)
         if poll is not None:
             subscriber.latest_poll = poll
         else:
             self.begun += 1
-            subscriber.latest_poll = poll = self._in_flight[batch_id] = Poll(self.begun)
+            subscriber.latest_poll = poll = self._in_flight[batch_id.int] = Poll(self.begun, self.clock)
             if not self.registry.is_shared(batch_id):
                 poll.wanted_by[subscriber] = None
-                return await self._make(poll, batch_id, partial(fetch, limit=limit, longest=longest, deadline=deadline))
+                return await self._make(poll, batch_id, fetch, Bounds(limit, longest, deadline))
             # Each wait bounds its own waiting. Whoever has the least time left is told of a long `Retry-After` at once.
             deadline = min(run.deadline for run in self.registry.runs(batch_id))
-            unbounded = partial(fetch, limit=math.inf, longest=math.inf, deadline=deadline)
-            poll.task = asyncio.create_task(self._make_for_all(poll, batch_id, unbounded), name=f"poll {batch_id}")
-        await poll.wait(subscriber, self._lifetime.now, min(limit, self._lifetime.now() + longest))
+            making = self._make_for_all(poll, batch_id, fetch, Bounds(math.inf, math.inf, deadline))
+            poll.task = asyncio.create_task(making, name=f"poll {batch_id}")
+        await poll.wait(subscriber, min(limit, self.clock() + longest))
         return None
 
-    async def _make_for_all(self, poll: Poll, batch_id: UUID, fetch: Callable[..., Awaitable[Reply]]) -> None:
+    async def _make_for_all(self, poll: Poll, batch_id: UUID, fetch: Fetch, bounds: Bounds) -> None:
         with suppress(Exception):  # every wait that wants the poll raises it
-            await self._make(poll, batch_id, fetch)
+            await self._make(poll, batch_id, fetch, bounds)
 
-    async def _make(self, poll: Poll, batch_id: UUID, fetch: Callable[..., Awaitable[Reply]]) -> Reply:
+    async def _make(self, poll: Poll, batch_id: UUID, fetch: Fetch, bounds: Bounds) -> Reply:
+        limit, longest, deadline = bounds
         outcome: Reply | Exception | None = None
         try:
-            outcome = reply = await fetch(sent=lambda: poll.count_request(self._lifetime.now()))
+            outcome = reply = await fetch(sent=poll.count_request, limit=limit, longest=longest, deadline=deadline)
         except Exception as error:
             outcome = _copy(error)
             raise
@@ -184,8 +196,8 @@ class Sharing:
         return reply
 
     def _end(self, poll: Poll, batch_id: UUID, outcome: Reply | Exception | None) -> None:
-        del self._in_flight[batch_id]
-        poll.ended_at = self._lifetime.now()
+        del self._in_flight[batch_id.int]
+        poll.ended_at = self.clock()
         maker = next(iter(poll.wanted_by)) if poll.task is None else None
         if outcome is None:
             for subscriber in poll.wanted_by:

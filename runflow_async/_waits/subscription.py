@@ -37,7 +37,7 @@ class Subscription:
         self.batch_id = batch_id
         self.costs = costs
         self.alarm = Alarm()
-        self.latest_poll = Poll(0)
+        self.latest_poll = Poll(0, sharing.clock)
         self._sharing = sharing
         self._fetch = fetch
         self._offered: Poll | None = None  # another wait's; used instead of the next poll
