@@ -188,11 +188,13 @@ class Wait:
         try:
             decoded = decode_poll(answer)
         except MalformedResponseError:
+            with pytest.raises(MalformedResponseError):
+                self.ledger.read(answer)
             return "decoder"
         self.ledger.is_terminal = False  # or it would ignore what is not terminal, however it is spoilt
         before = view_of(self.ledger)
         try:
-            self.ledger.take(answer, decoded, self.now)
+            self.ledger.take(answer, self.ledger.read(answer), self.now)
         except MalformedResponseError:
             assert view_of(self.ledger) == before, "half of a refused answer was applied"
             assert not self.ledger.is_unchanged(answer), "it would pass for a good one if it came again"

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runflow_async._answers.decoding import ItemLine, decode_poll
+from runflow_async._answers.decoding import ItemLine
 from runflow_async._answers.ledger import Ledger
-from runflow_async._answers.transitions import diff_items
+from runflow_async._answers.transitions import diff_items, read_lines
 from runflow_async.errors import MalformedResponseError
 from runflow_async.models import Batch
 from tests.virtual import BATCH_ID, RUN_ID, body, item_id, line, status_at
@@ -61,7 +61,7 @@ def drain(ledger: Ledger, limit: int | None = None) -> list[tuple[int, str | Non
 
 def feed(ledger: Ledger, answer: bytes, observed_at) -> None:
     if not ledger.is_unchanged(answer):
-        ledger.take(answer, decode_poll(answer), observed_at)
+        ledger.take(answer, ledger.read(answer), observed_at)
 
 
 @pytest.mark.slow
@@ -117,7 +117,7 @@ def lines_of(*statuses: str) -> list[ItemLine]:
 
 
 def changes(known: dict[str, str], lines: list[ItemLine]) -> list[tuple[int, str | None, str]]:
-    diff = diff_items(known, lines)
+    diff = diff_items(known, read_lines(known, lines))
     return [(change.item.sequence_index, change.previous, change.item.status_code) for change in diff.changes]
 
 
@@ -141,9 +141,10 @@ def test_of_an_id_that_is_listed_twice_the_last_line_counts():
 )
 def test_a_status_that_contradicts_an_items_end_is_returned_apart_from_the_changes(caplog, known, said, is_second_end):
     caplog.set_level(logging.DEBUG, logger="runflow_async")  # and back when the test is over
-    listed, changes, (contradiction,) = diff_items({item_id(0): known}, lines_of(said))
+    (ended,) = lines_of(said)
+    changes, (contradiction,) = diff_items({item_id(0): known}, {item_id(0): ended})
     assert changes == []
-    assert contradiction == (item_id(0), listed[item_id(0)], known)
+    assert contradiction == (item_id(0), ended, known)
     assert contradiction.is_second_end is is_second_end
     assert caplog.records == [], "comparing is pure"
 
@@ -154,7 +155,7 @@ def test_an_invalid_id_is_refused_with_its_path(field, value):
     lines = lines_of("running", "running")
     lines[1] = msgspec.structs.replace(lines[1], **{field: value})
     with pytest.raises(MalformedResponseError) as caught:
-        diff_items({}, lines)
+        read_lines({}, lines)
     assert caught.value.where == f"$.items[1].{field}"
 
 
@@ -264,4 +265,4 @@ class TestTheEndOfABatch:
 
 def receive(ledger: Ledger, status: str, *items: str) -> None:
     answer = body(status, items)
-    ledger.take(answer, decode_poll(answer), datetime.now(UTC))
+    ledger.take(answer, ledger.read(answer), datetime.now(UTC))

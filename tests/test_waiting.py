@@ -31,7 +31,7 @@ from runflow_async import (
     WaitTimeoutError,
     wait_adaptive,
 )
-from runflow_async._answers.decoding import decode_poll
+from runflow_async._answers.ledger import Ledger
 from runflow_async._http.replies import Reply
 from runflow_async._verdict import Verdict
 from tests.virtual import BATCH_ID, body, item_id, line, perform, play
@@ -660,11 +660,12 @@ class TestPace:
     async def test_of_an_unchanged_answer_decode_it_once(self, monkeypatch):
         decoded: Counter[bytes] = Counter()
 
-        def spy(answer, warn):
+        def spy(ledger, answer):
             decoded[answer] += 1
-            return decode_poll(answer, warn)
+            return read(ledger, answer)
 
-        monkeypatch.setattr("runflow_async._waits.polling.decode_poll", spy)
+        read = Ledger.read
+        monkeypatch.setattr(Ledger, "read", spy)
         running, ended = body(items=["running"]), body("succeeded", ["succeeded"])
         wait = play(running, running, running, ended).wait()
         assert await collect(wait) == [(0, None, "running"), (0, "running", "succeeded")]

@@ -7,8 +7,8 @@ bytes and decoded whole only when somebody looks at a snapshot, so that a wait c
 consumer is in one of three states:
 
     up to date   `_pending` is None: everything that was seen is delivered
-    queued       `_pending.queue` holds the changes that are left, in order
-    behind       `_pending.queue` is None: a comparison finds the changes that are left
+    queued       `_pending` holds the changes that are left, in order
+    behind       `_pending` holds what was delivered: a comparison finds the changes that are left
 
 A change moves "up to date" to "queued", and "queued" to "behind", because it may undo or continue a queued change. The
 next delivery moves "behind" to "queued"; the last one moves "queued" to "up to date". So there is never more than one
@@ -18,17 +18,17 @@ pending transition for each item, however slow the consumer is.
 from __future__ import annotations
 
 import logging
-from collections import deque
-from dataclasses import dataclass
 from sys import intern
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from runflow_async._answers.decoding import PollAnswer, decode_batch
+from runflow_async._answers.decoding import ItemLine, PollAnswer, decode_batch, decode_poll
 from runflow_async._answers.lenient import WarnOnce, without_depths
-from runflow_async._answers.tally import Tally, count_statuses, read_counts
-from runflow_async._answers.transitions import ItemChange, diff_items, handle_of
+from runflow_async._answers.pending import Pending
+from runflow_async._answers.tally import Tally, adjust_tally, count_statuses, read_counts
+from runflow_async._answers.transitions import ItemChange, by_key, diff_items, read_lines
+from runflow_async._answers.updates import Layout, Update, read_layout, read_update
 from runflow_async.errors import MalformedResponseError
 from runflow_async.models import TERMINAL_STATUSES, Batch, BatchItemHandle, ItemTransition, Phase, phase_of
 
@@ -45,21 +45,6 @@ SETTLING_DELAYS = (0.25, 1.0, 3.0)
 """Seconds before each of the polls in which the items of a terminal batch can catch up."""
 
 
-@dataclass(slots=True)
-class Pending:
-    """How the consumer differs from what was seen.
-
-    Attributes:
-        delivered: the last delivered status of each item.
-        observed_at: when the newest change was seen.
-        queue: the changes that are left, never empty; None if a comparison has to find them.
-    """
-
-    delivered: dict[str, str]
-    observed_at: datetime
-    queue: deque[ItemChange] | None
-
-
 class Ledger:
     """The memory of one wait.
 
@@ -73,8 +58,9 @@ class Ledger:
     __slots__ = (
         "_batch",  # the newest snapshot; None until somebody looks; before the first answer, what was known earlier
         "_body",  # the newest answer; empty before the first one, as no answer is
+        "_layout",  # where the newest answer has its items; None if nobody has looked, or no update can start from it
         "_pending",  # None if everything seen was delivered
-        "_seen",  # status by item; replaced and never changed, because `_pending.delivered` starts as this very object
+        "_seen",  # status by item; replaced and never changed, because `_pending` takes the earlier one over
         "_settling",  # how many of SETTLING_DELAYS were used
         "_unlisted",  # items that the newest answer left out; a later one may list them again
         "batch_id",
@@ -89,6 +75,7 @@ class Ledger:
         self.tally: Tally | None = None
         self.warn = WarnOnce(f"batch {batch_id}")
         self._body = b""
+        self._layout: Layout | None = None
         self._pending: Pending | None = None
         self._settling = 0
         self._unlisted: dict[str, BatchItemHandle] = {}
@@ -103,40 +90,70 @@ class Ledger:
         """Whether the answer equals the newest one byte for byte, so that it need not be decoded."""
         return body == self._body != b""
 
-    def take(self, body: bytes, answer: PollAnswer, observed_at: datetime) -> None:
+    def read(self, body: bytes) -> PollAnswer | Update:
+        """Decode an answer; if it lists the same items as the newest one, only what has changed.
+
+        Raises:
+            MalformedResponseError: as `decode_poll` does.
+        """
+        self._layout = layout = self._layout or read_layout(self._body, self._listed)
+        update = None if layout is None else read_update(self._body, layout, body)
+        return update or decode_poll(body, self.warn)
+
+    def take(self, body: bytes, answer: PollAnswer | Update, observed_at: datetime) -> None:
         """Take in a changed answer, completely or, if this raises, not at all. A stale answer is ignored.
 
         Raises:
             MalformedResponseError: if an item's id is no UUID.
         """
-        if self.is_terminal and not answer.is_terminal:
-            logger.debug("batch %s has ended; a stale answer says %r", self.batch_id, answer.status_code)
+        envelope = answer.layout.envelope if isinstance(answer, Update) else answer
+        if self.is_terminal and not envelope.is_terminal:
+            logger.debug("batch %s has ended; a stale answer says %r", self.batch_id, envelope.status_code)
             return
+        if isinstance(answer, Update):
+            self._take_update(answer, observed_at)
+        else:
+            self._take_whole(answer, observed_at)
+        self._body = body
+        self._batch = None
+        self.is_terminal = envelope.is_terminal
+        if phase_of(envelope.status_code) is Phase.UNKNOWN:
+            self.warn("unknown status %r: treated as not terminal", envelope.status_code)
+
+    def _take_whole(self, answer: PollAnswer, observed_at: datetime) -> None:
         if answer.items is None:
             self._unlisted = self._items()
         else:
-            listed, changes, contradictions = diff_items(self._seen, answer.items)
-            self._report(contradictions)
+            listed = read_lines(self._seen, answer.items)
             self._check_counts(answer, len(listed))
             is_whole = self._seen.keys() <= listed.keys()
             self._unlisted = {} if is_whole else {key: one for key, one in self._items().items() if key not in listed}
-            if changes:
-                self._note(changes, observed_at)
-        self._body = body
-        self._batch = None
-        self.is_terminal = answer.is_terminal
+            self._note(listed, observed_at)
+        self._layout = None
         self.tally = count_statuses(self._seen.values()) if self._seen else read_counts(answer)
-        if phase_of(answer.status_code) is Phase.UNKNOWN:
-            self.warn("unknown status %r: treated as not terminal", answer.status_code)
 
-    def _note(self, changes: list[ItemChange], observed_at: datetime) -> None:
-        if self._pending is None:
-            self._pending = Pending(self._seen, observed_at, deque(changes))
-        else:
-            self._pending.observed_at = observed_at
-            self._pending.queue = None
+    def _take_update(self, update: Update, observed_at: datetime) -> None:
+        tally = self.tally or count_statuses(self._seen.values())
+        self._check_counts(update.layout.envelope, self._listed)
+        self._layout = update.layout
+        changes = self._note(by_key(self._seen, update.lines), observed_at)
+        self.tally = adjust_tally(tally, [(change.previous, change.item.status_code) for change in changes])
+
+    @property
+    def _listed(self) -> int:
+        """The number of items that the newest answer lists."""
+        return len(self._seen) - len(self._unlisted)
+
+    def _note(self, lines: Mapping[str, ItemLine], observed_at: datetime) -> list[ItemChange]:
+        changes, contradictions = diff_items(self._seen, lines)
+        self._report(contradictions)
+        if changes and self._pending is None:
+            self._pending = Pending(self._seen, changes, observed_at)
+        elif changes and self._pending is not None:
+            self._pending.add(observed_at)
         # Interned, because most items share a status, and every answer brings copies of its own.
         self._seen = self._seen | {change.key: intern(change.item.status_code) for change in changes}
+        return changes
 
     @property
     def has_pending(self) -> bool:
@@ -145,24 +162,26 @@ class Ledger:
 
     def next_transition(self) -> ItemTransition | None:
         """The next pending transition, which then counts as delivered; None if there is none."""
+        ready = self._ready()
+        transition = ready.pop() if ready else None
+        if not ready:  # changed and changed back in the meantime, or the last one
+            self._pending = None
+        return transition
+
+    def next_transitions(self) -> list[ItemTransition]:
+        """All pending transitions, which then count as delivered."""
+        ready = self._ready()
+        self._pending = None
+        return ready[::-1]
+
+    def _ready(self) -> list[ItemTransition]:
         pending = self._pending
-        if pending is None:
-            return None
-        if pending.queue is None:
-            pending.queue = deque(self._compare(pending.delivered))
-        if not pending.queue:  # changed and changed back in the meantime
-            self._pending = None
-            return None
-        change = pending.queue.popleft()
-        pending.delivered[change.key] = change.item.status_code
-        if not pending.queue:
-            self._pending = None
-        return ItemTransition(self.batch_id, handle_of(change.item), change.previous, pending.observed_at)
+        return [] if pending is None else pending.ready(self.batch_id, self._compare)
 
     def postpone(self) -> None:
-        """Free the queue's memory while nobody iterates. Nothing is lost: a comparison finds the changes again."""
+        """Free memory while nobody iterates. Nothing is lost: a comparison finds the changes again."""
         if self._pending is not None:
-            self._pending.queue = None
+            self._pending.postpone()
 
     def _compare(self, delivered: Mapping[str, str]) -> list[ItemChange]:
         changes = (ItemChange(key, item, delivered.get(key)) for key, item in self._items().items())

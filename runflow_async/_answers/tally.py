@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from runflow_async._answers.decoding import PollAnswer
 
-__all__ = ["Tally", "count_statuses", "read_counts"]
+__all__ = ["Tally", "adjust_tally", "count_statuses", "read_counts"]
 
 
 class Tally(NamedTuple):
@@ -29,6 +29,22 @@ def count_statuses(statuses: Iterable[str]) -> Tally:
     waiting = sum(counts[status] for status in counts if phase_of(status) is Phase.WAITING)
     finished = sum(counts[status] for status in counts if status in TERMINAL_STATUSES)
     return Tally(waiting, counts.total() - waiting - finished, finished)
+
+
+def adjust_tally(tally: Tally, changes: Iterable[tuple[str | None, str]]) -> Tally:
+    """The tally after these changes, each from one status, or none, to another."""
+    counts = list(tally)
+    for previous, current in changes:
+        counts[_column(current)] += 1
+        if previous is not None:
+            counts[_column(previous)] -= 1
+    return Tally(*counts)
+
+
+def _column(status: str) -> int:
+    if status in TERMINAL_STATUSES:
+        return 2
+    return 0 if phase_of(status) is Phase.WAITING else 1
 
 
 def read_counts(answer: PollAnswer) -> Tally:

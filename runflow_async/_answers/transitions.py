@@ -9,15 +9,27 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
+from msgspec import convert
+
 from runflow_async.errors import MalformedResponseError
-from runflow_async.models import TERMINAL_STATUSES, BatchItemHandle, phase_of
+from runflow_async.models import TERMINAL_STATUSES, BatchItemHandle, ItemTransition, phase_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from runflow_async._answers.decoding import ItemLine
 
-__all__ = ["UUID_TEXT", "ItemChange", "ItemDiff", "are_canonical", "diff_items", "handle_of"]
+__all__ = [
+    "UUID_TEXT",
+    "ItemChange",
+    "ItemDiff",
+    "are_canonical",
+    "by_key",
+    "diff_items",
+    "make_transitions",
+    "read_lines",
+]
 
 UUID_TEXT = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}", re.IGNORECASE | re.ASCII)
 
@@ -43,31 +55,43 @@ class ItemChange(NamedTuple):
 
 
 class ItemDiff(NamedTuple):
-    """The items of an answer, compared with what was known.
+    """Items of an answer, compared with what was known.
 
     Attributes:
-        listed: the answer's lines by canonical item id. Of a repeated id, the last line counts.
         changes: new items and items with a new status, in `sequence_index` order.
         contradictions: items that had ended, with another status now. The known one stays.
     """
 
-    listed: dict[str, ItemLine]
     changes: list[ItemChange]
     contradictions: list[ItemChange]
 
 
-def diff_items(known: Mapping[str, str], lines: Sequence[ItemLine]) -> ItemDiff:
-    """Compare the items of an answer with the statuses known before.
+def read_lines(known: Mapping[str, str], lines: Sequence[ItemLine]) -> dict[str, ItemLine]:
+    """Return the lines of an answer by canonical item id. Of a repeated id, the last line counts.
 
     Args:
         known: status by canonical item id.
-        lines: the items as the answer lists them, in any order.
+        lines: the items as the answer lists them.
 
     Raises:
         MalformedResponseError: with the path of the first id that is no UUID.
     """
     _check_ids(known, lines)
-    listed = {line.id if line.id in known else _canonical(line.id): line for line in lines}
+    return by_key(known, lines)
+
+
+def by_key(known: Mapping[str, str], lines: Sequence[ItemLine]) -> dict[str, ItemLine]:
+    """Return lines whose ids are UUIDs by their canonical id."""
+    return {line.id if line.id in known else _canonical(line.id): line for line in lines}
+
+
+def diff_items(known: Mapping[str, str], listed: Mapping[str, ItemLine]) -> ItemDiff:
+    """Compare items with the statuses known before.
+
+    Args:
+        known: status by canonical item id.
+        listed: line by canonical item id, in any order.
+    """
     status_of = known.get
     differing = [
         ItemChange(key, line, previous)
@@ -77,7 +101,7 @@ def diff_items(known: Mapping[str, str], lines: Sequence[ItemLine]) -> ItemDiff:
     differing.sort(key=lambda change: change.item.sequence_index)
     changes = [change for change in differing if change.previous not in TERMINAL_STATUSES]
     contradictions = [change for change in differing if change.previous in TERMINAL_STATUSES]
-    return ItemDiff(listed, changes, contradictions)
+    return ItemDiff(changes, contradictions)
 
 
 def _check_ids(known: Mapping[str, str], lines: Sequence[ItemLine]) -> None:
@@ -109,8 +133,10 @@ def _canonical(text: str) -> str:
     return text.lower() if "-" in text else str(UUID(text))
 
 
-def handle_of(item: ItemLine | BatchItemHandle) -> BatchItemHandle:
-    """Convert the ids of an item to UUIDs."""
-    if isinstance(item, BatchItemHandle):
-        return item
-    return BatchItemHandle(UUID(item.id), item.sequence_index, UUID(item.run_id), item.status_code, item.client_ref)
+def make_transitions(batch_id: UUID, changes: Sequence[ItemChange], observed_at: datetime) -> list[ItemTransition]:
+    """Make the transitions of a batch's changes; the texts of the ids become UUIDs."""
+    items = convert([change.item for change in changes], list[BatchItemHandle], from_attributes=True)
+    return [
+        ItemTransition(batch_id, item, change.previous, observed_at)
+        for item, change in zip(items, changes, strict=True)
+    ]

@@ -9,7 +9,6 @@ import logging
 import math
 from typing import TYPE_CHECKING
 
-from runflow_async._answers.decoding import decode_poll
 from runflow_async._answers.ledger import Ledger
 from runflow_async._usercode import UserCode
 from runflow_async._verdict import Verdict
@@ -172,7 +171,7 @@ class Polling:
         if self.ledger.is_unchanged(reply.body):
             return
         began = self._clock()
-        answer = decode_poll(reply.body, self.ledger.warn)
+        answer = self.ledger.read(reply.body)
         reply.require_batch(self.ledger.batch_id, answer.id, self.ledger.warn)
         self.ledger.take(reply.body, answer, self.subscription.latest_poll.observed_at or self._utc_now())
         if len(reply.body) > LARGE_BODY:

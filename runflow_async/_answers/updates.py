@@ -1,0 +1,172 @@
+"""Read only what differs between two answers: the envelope, and the items whose bytes have changed.
+
+Theory of operation. An answer is an array of items in an envelope. The envelope is decoded with a stand-in in place of
+the array. If that is valid, and the stand-in is what the envelope has as its items, the answer is valid if and only if
+the array is. The array of the previous answer is valid and flat: it has as many closing braces as items, so that each
+ends one, and splitting at them yields the items. An array that differs only in items, each replaced by another valid
+one with a single closing brace, is again valid and flat. Whatever does not fit in here is left to the decoder of whole
+answers, which also says what is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import compress
+from operator import ne
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from runflow_async._answers.decoding import ItemLine, PollAnswer
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+__all__ = ["Layout", "Update", "read_layout", "read_update"]
+
+
+class Layout(NamedTuple):
+    """Where a body has its items.
+
+    Attributes:
+        start: offset of the opening bracket of a flat array.
+        end: offset after its closing bracket.
+        envelope: the answer, with a stand-in for the items.
+    """
+
+    start: int
+    end: int
+    envelope: PollAnswer
+
+
+class Update(NamedTuple):
+    """An answer that lists the same items as the previous one, in the same order.
+
+    Attributes:
+        layout: where its body has its items.
+        lines: the items whose bytes have changed, as decoded.
+    """
+
+    layout: Layout
+    lines: list[ItemLine]
+
+    @property
+    def id(self) -> UUID | None:
+        """The batch that it is about, as in `PollAnswer.id`."""
+        return self.layout.envelope.id
+
+
+_STAND_IN = ItemLine("stand-in", 0, "", "")
+_STAND_IN_ARRAY = msgspec.json.encode([_STAND_IN])
+_KEY = b'"items"'
+_opening = re.compile(_KEY + rb"\s*:\s*\[")
+_closing = re.compile(rb"\}\s*\]")
+_UNREADABLE = (ValueError, RecursionError)
+_envelopes = msgspec.json.Decoder(PollAnswer)
+_line = msgspec.json.Decoder(ItemLine)
+_lines = msgspec.json.Decoder(list[ItemLine])
+
+
+def read_layout(body: bytes, count: int) -> Layout | None:
+    """Find the items of a valid answer.
+
+    Args:
+        body: an answer that was decoded.
+        count: the number of different items that it lists.
+
+    Returns:
+        None if no update can start from this answer, because its items are not flat.
+    """
+    closing = _closing.search(body, body.rfind(_KEY))
+    layout = _locate(body, closing[0]) if closing else None
+    if layout is None:
+        return None
+    array = body[layout.start : layout.end]
+    if array.count(b"}") != count:
+        return None
+    try:
+        return layout if len(_lines.decode(array)) == count else None
+    except _UNREADABLE:
+        return None
+
+
+def _locate(body: bytes, closing: bytes) -> Layout | None:
+    """Find the array of items, which is still to be proven valid, given how it closes after the last item."""
+    opening = _opening.match(body, body.rfind(_KEY))
+    if opening is None:
+        return None
+    start = opening.end() - 1
+    end = body.find(closing, start) + len(closing)
+    try:
+        envelope = _envelopes.decode(body[:start] + _STAND_IN_ARRAY + body[end:])
+    except _UNREADABLE:
+        return None
+    return Layout(start, end, envelope) if envelope.items == [_STAND_IN] else None
+
+
+def read_update(previous: bytes, layout: Layout, body: bytes) -> Update | None:
+    """Read what has changed since the previous answer.
+
+    Args:
+        previous: the body of the previous answer.
+        layout: where that has its items.
+        body: the new body.
+
+    Returns:
+        None if it lists other items than the previous one, or if it is not certain to be valid.
+    """
+    closing = previous[previous.rfind(b"}", layout.start, layout.end) : layout.end]
+    found = _follow(previous, layout, body) or _locate(body, closing)
+    if found is None:
+        return None
+    before, after = _differing(previous[layout.start : layout.end], body[found.start : found.end])
+    try:
+        lines = [_read_line(*pair) for pair in compress(zip(before, after, strict=True), map(ne, before, after))]
+    except _UNREADABLE:
+        return None
+    return Update(found, lines)
+
+
+def _differing(before: bytes, after: bytes) -> tuple[list[bytes], list[bytes]]:
+    """Split two arrays at their closing braces, leaving out what they have in common before and after."""
+    start = before.rfind(b"}", 0, _shared_prefix(before, after)) + 1
+    end = before.find(b"}", start) + 1
+    new_end = end + len(after) - len(before)
+    if new_end <= start or before[end:] != after[new_end:]:  # more than one item differs
+        end, new_end = len(before), len(after)
+    return before[start:end].split(b"}"), after[start:new_end].split(b"}")
+
+
+def _shared_prefix(one: bytes, other: bytes) -> int:
+    """The length of the longest common prefix, found by halving: comparing slices is faster than comparing bytes."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _follow(previous: bytes, layout: Layout, body: bytes) -> Layout | None:
+    """The layout of a body with the same envelope, byte for byte, from the brackets of the array outwards."""
+    start, last = layout.start, layout.end - 1
+    new_last = last + len(body) - len(previous)
+    if new_last <= start or body[:start] != previous[:start] or body[new_last:] != previous[last:]:
+        return None
+    return layout._replace(end=new_last + 1)
+
+
+def _read_line(before: bytes, after: bytes) -> ItemLine:
+    """Decode an item from what stands between two closing braces.
+
+    Raises:
+        ValueError: if it is not certain to be one and the same item.
+    """
+    gap, _, earlier = before.partition(b"{")
+    new_gap, _, later = after.partition(b"{")
+    known, line = _line.decode(b"{" + earlier + b"}"), _line.decode(b"{" + later + b"}")
+    if gap != new_gap or (line.id, line.run_id) != (known.id, known.run_id):
+        raise ValueError
+    return line
