@@ -13,6 +13,7 @@ COMMANDS = {
     "decode": ["benchmarks.decode"],
     "poll": ["benchmarks.poll"],
     "fleet": ["benchmarks.fleet", "--waits", "100", "1000", "10000", "--seconds", "6"],
+    "stream": ["benchmarks.stream"],
     "watchers": ["benchmarks.watchers"],
     "throttle": ["benchmarks.throttle", "--seconds", "75"],
     "overload": ["benchmarks.overload"],

@@ -78,7 +78,7 @@ async def measure(url: str, waits: int, seconds: float) -> dict[str, float]:
         interval = max(0.2, waits / POLLS_PER_SECOND)
         strategy = wait_adaptive(min=interval, max=interval)
         fleet = session.wait_for_batches([UUID(int=n + 1) for n in range(waits)], interval=strategy, timeout=None)
-        task = asyncio.create_task(fleet.settle())
+        task = asyncio.ensure_future(fleet)
         firsts: list[float] = []
         started = time.monotonic()
         while (known := sum(wait.stats.polls > 0 for wait in fleet.waits.values())) < waits:

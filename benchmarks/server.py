@@ -1,8 +1,8 @@
 """A server of canned bytes in a separate process, so that it is never the bottleneck.
 
-It parses no more of a request than its end and its path, and responds with prepared bytes. The path selects the
-response: `/same/...` always returns the same 100-item batch, `/changing/...` one with a different item changed each
-time.
+It parses no more of a request than its end and its path, and responds with prepared bytes, in which it replaces only
+the batch's id. The path selects the response: `/same/...` always returns the same 100-item batch, `/changing/...` one
+with a different item changed each time, `/flipping/...` one with all items changed each time.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+from collections import Counter
 from subprocess import PIPE, Popen
 from typing import TYPE_CHECKING
 
@@ -30,22 +31,30 @@ def _answer(body: bytes) -> bytes:
     return head.encode() + body
 
 
-class _Canned(asyncio.Protocol):
-    same = _answer(make_body())
-    changing = tuple(_answer(make_body(changed=number)) for number in STEPS)
+_same = _answer(make_body())
+_cycles = {
+    "changing": [_answer(make_body(changed=number)) for number in STEPS],
+    "flipping": [_answer(make_body(changed=number)) for number in (0, 100)],
+}
+_polls: Counter[str] = Counter()
 
+
+def _respond(path: str) -> bytes:
+    """The response to the next poll of a batch."""
+    _, kind, *_, batch_id = path.split("/")
+    cycle = _cycles.get(kind, [_same])
+    _polls[path] += 1
+    return cycle[_polls[path] % len(cycle)].replace(BATCH_ID.encode(), batch_id.encode(), 1)
+
+
+class _Canned(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.WriteTransport)  # noqa: S101  # what asyncio hands to a server
         self._transport = transport
-        self._number = 0
 
     def data_received(self, data: bytes) -> None:
         for request in data.split(b"\r\n\r\n")[:-1]:
-            if request.startswith(b"GET /changing"):
-                self._number += 1
-                self._transport.write(self.changing[self._number % len(self.changing)])
-            else:
-                self._transport.write(self.same)
+            self._transport.write(_respond(request.split(b" ", 2)[1].decode()))
 
 
 async def _serve() -> None:

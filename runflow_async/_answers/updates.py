@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from itertools import compress
-from operator import ne
+from operator import attrgetter, ne
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -20,6 +20,7 @@ import msgspec
 from runflow_async._answers.decoding import ItemLine, PollAnswer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from uuid import UUID
 
 __all__ = ["Layout", "Update", "read_layout", "read_update"]
@@ -63,7 +64,7 @@ _opening = re.compile(_KEY + rb"\s*:\s*\[")
 _closing = re.compile(rb"\}\s*\]")
 _UNREADABLE = (ValueError, RecursionError)
 _envelopes = msgspec.json.Decoder(PollAnswer)
-_line = msgspec.json.Decoder(ItemLine)
+_ids = attrgetter("id", "run_id")
 _lines = msgspec.json.Decoder(list[ItemLine])
 
 
@@ -119,12 +120,24 @@ def read_update(previous: bytes, layout: Layout, body: bytes) -> Update | None:
     found = _follow(previous, layout, body) or _locate(body, closing)
     if found is None:
         return None
-    before, after = _differing(previous[layout.start : layout.end], body[found.start : found.end])
+    before, after = _differing(_array(previous, layout), _array(body, found))
+    is_new = list(map(ne, before, after))
     try:
-        lines = [_read_line(*pair) for pair in compress(zip(before, after, strict=True), map(ne, before, after))]
+        known, lines = (_read_chunks(compress(chunks, is_new)) for chunks in (before, after))
     except _UNREADABLE:
         return None
-    return Update(found, lines)
+    is_same_list = len(before) == len(after) and list(map(_ids, known)) == list(map(_ids, lines))
+    return Update(found, lines) if is_same_list else None
+
+
+def _array(body: bytes, layout: Layout) -> bytes:
+    """The array with a comma in place of its opening bracket, so that every item has one before it."""
+    return b"," + body[layout.start + 1 : layout.end]
+
+
+def _read_chunks(chunks: Iterable[bytes]) -> list[ItemLine]:
+    """Decode what stands between closing braces: for each item a comma, and the item without its brace."""
+    return _lines.decode(b"}".join((_STAND_IN_ARRAY[:-2], *chunks, b"]")))[1:]
 
 
 def _differing(before: bytes, after: bytes) -> tuple[list[bytes], list[bytes]]:
@@ -156,17 +169,3 @@ def _follow(previous: bytes, layout: Layout, body: bytes) -> Layout | None:
     if new_last <= start or body[:start] != previous[:start] or body[new_last:] != previous[last:]:
         return None
     return layout._replace(end=new_last + 1)
-
-
-def _read_line(before: bytes, after: bytes) -> ItemLine:
-    """Decode an item from what stands between two closing braces.
-
-    Raises:
-        ValueError: if it is not certain to be one and the same item.
-    """
-    gap, _, earlier = before.partition(b"{")
-    new_gap, _, later = after.partition(b"{")
-    known, line = _line.decode(b"{" + earlier + b"}"), _line.decode(b"{" + later + b"}")
-    if gap != new_gap or (line.id, line.run_id) != (known.id, known.run_id):
-        raise ValueError
-    return line
