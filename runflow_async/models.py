@@ -99,7 +99,7 @@ class BatchItemHandle(Struct, frozen=True, gc=False):
         return self.status_code in TERMINAL_STATUSES
 
 
-class ItemTransition(Struct, frozen=True):
+class ItemTransition(Struct, frozen=True, gc=False):
     """One item changed from one status to another. Encodes to JSON as it is.
 
     Attributes:

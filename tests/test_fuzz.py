@@ -13,7 +13,6 @@ from collections import Counter
 from contextlib import suppress
 from copy import copy
 from typing import TYPE_CHECKING, Any, NamedTuple
-from uuid import UUID
 
 import msgspec
 import pytest
@@ -29,6 +28,7 @@ from tests.virtual import BATCH_ID, RUN_ID, body, item_id, line, look_at_everyth
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
+    from uuid import UUID
 
     from runflow_async._answers.decoding import PollAnswer
 
@@ -183,27 +183,24 @@ class Wait:
         self.known = statuses_of(since)
         self.delivered = dict(self.known)
 
-    def receive(self, answer: bytes) -> str:
-        """Take an answer as a wait does, check what comes of it, and say who refused it, if anybody."""
-        try:
-            decoded = decode_poll(answer)
-        except MalformedResponseError:
-            with pytest.raises(MalformedResponseError):
-                self.ledger.read(answer)
-            return "decoder"
-        self.ledger.is_terminal = False  # or it would ignore what is not terminal, however it is spoilt
+    def receive(self, answer: bytes) -> bool:
+        """Take an answer as a wait does, check what comes of it, and return whether it was accepted."""
         before = view_of(self.ledger)
         try:
-            self.ledger.take(answer, self.ledger.read(answer), self.now)
+            read = self.ledger.read(answer)
         except MalformedResponseError:
             assert view_of(self.ledger) == before, "half of a refused answer was applied"
             assert not self.ledger.is_unchanged(answer), "it would pass for a good one if it came again"
-            return "ledger"
-        self._learn(decoded)
-        return "nobody"
+            with pytest.raises(MalformedResponseError):
+                decode_poll(answer)
+            return False
+        self.ledger.is_terminal = False  # or it would ignore what is not terminal, however it is spoilt
+        self.ledger.take(answer, read, self.now)
+        self._learn(decode_poll(answer))
+        return True
 
     def _learn(self, answer: PollAnswer) -> None:
-        latest = {UUID(handle.id): handle.status_code for handle in answer.items or ()}
+        latest = {handle.id: handle.status_code for handle in answer.items or ()}
         ended = {key for key, status in self.known.items() if status in TERMINAL_STATUSES}
         self.known |= {key: status for key, status in latest.items() if key not in ended}
 
@@ -242,22 +239,20 @@ def is_refused_whole(answer: bytes) -> bool:
     return False
 
 
-def step(chance: random.Random, wait: Wait, answer: bytes) -> str:
-    """What a wait and its consumer do with one answer; says who refused it."""
-    refused_by = wait.receive(answer)
-    if refused_by == "nobody":
+def step(chance: random.Random, wait: Wait, answer: bytes) -> bool:
+    """What a wait and its consumer do with one answer; returns whether it was accepted."""
+    is_accepted = wait.receive(answer)
+    if is_accepted:
         wait.deliver(chance.randrange(4))
         wait.look()
-    elif refused_by == "ledger":
-        assert is_refused_whole(answer)
     elif chance.random() < 0.25:
         is_refused_whole(answer)  # it may be accepted, but nothing else may be raised
-    return refused_by
+    return is_accepted
 
 
-def run_history(chance: random.Random, now: datetime) -> Counter[str]:
+def run_history(chance: random.Random, now: datetime) -> Counter[bool]:
     """One wait's life of spoilt answers, with a consumer that is now quick and now slow."""
-    wait, outcomes = Wait(now), Counter[str]()
+    wait, outcomes = Wait(now), Counter[bool]()
     step(chance, wait, chance.choice(ORIGINALS[:5]).body)
     for _ in range(BODIES_PER_HISTORY):
         answer = chance.choice(SPOILERS)(chance, chance.choice(ORIGINALS))
@@ -272,16 +267,16 @@ def run_history(chance: random.Random, now: datetime) -> Counter[str]:
     return outcomes
 
 
-def fuzz(seed: int, histories: int, now: datetime) -> Counter[str]:
+def fuzz(seed: int, histories: int, now: datetime) -> Counter[bool]:
     chance = random.Random(seed)
     return sum((run_history(chance, now) for _ in range(histories)), Counter())
 
 
 def test_some_spoilt_answers_are_accepted_whole_or_refused_whole(now_utc):
-    """Also that the spoilers reach every stage: a fuzz that everybody refuses at once would prove little."""
+    """Also that some are accepted: a fuzz in which everything is refused would prove little."""
     outcomes = fuzz(-1, 100, now_utc)
     assert outcomes.total() == 100 * BODIES_PER_HISTORY
-    assert min(outcomes[stage] for stage in ("nobody", "ledger", "decoder")) > 0.03 * outcomes.total()
+    assert min(outcomes[True], outcomes[False]) > 0.03 * outcomes.total()
 
 
 @pytest.mark.slow
@@ -341,8 +336,8 @@ def test_a_refused_answer_does_not_change_the_stream(documents, patience, now_ut
     one, other = Wait(now_utc), Wait(now_utc)
     for document in documents:
         answer = json.dumps(document).encode()
-        if one.receive(answer) == "nobody":
-            assert other.receive(answer) == "nobody"
+        if one.receive(answer):
+            assert other.receive(answer)
         for wait in (one, other):
             wait.deliver(patience)
             wait.look()
@@ -356,7 +351,7 @@ def test_any_json_document_in_any_encoding_is_accepted_or_refused(document, enco
     answer = json.dumps(document, ensure_ascii=False).encode(
         encoding, errors="surrogatepass" if "8" in encoding else "replace"
     )
-    if Wait(now_utc).receive(answer) == "nobody":
+    if Wait(now_utc).receive(answer):
         assert not is_refused_whole(answer)
     else:
         is_refused_whole(answer)

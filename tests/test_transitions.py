@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
+from uuid import UUID
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runflow_async._answers.decoding import ItemLine
+from runflow_async._answers.decoding import decode_poll
 from runflow_async._answers.ledger import Ledger
-from runflow_async._answers.transitions import diff_items, read_lines
+from runflow_async._answers.transitions import by_key, diff_items, is_second_end
 from runflow_async.errors import MalformedResponseError
-from runflow_async.models import Batch
-from tests.virtual import BATCH_ID, RUN_ID, body, item_id, line, status_at
+from runflow_async.models import Batch, ItemTransition
+from tests.virtual import BATCH_ID, body, item_id, line, status_at
 
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 PATHS = st.lists(st.sampled_from(["queued", "dispatching", "running", "odd"]), max_size=4)
 ENDS = st.sampled_from(["succeeded", "failed", "canceled", "cancelled"])
 
@@ -112,51 +114,37 @@ def test_snapshots_hold_every_item_at_its_last_status(lines, polls, now_utc):
     assert ledger.delivered == ledger.batch
 
 
-def lines_of(*statuses: str) -> list[ItemLine]:
-    return [ItemLine(item_id(i), i, RUN_ID, status) for i, status in enumerate(statuses)]
-
-
-def changes(known: dict[str, str], lines: list[ItemLine]) -> list[tuple[int, str | None, str]]:
-    diff = diff_items(known, read_lines(known, lines))
-    return [(change.item.sequence_index, change.previous, change.item.status_code) for change in diff.changes]
+def changes(answer: bytes, *, known: str | None = None) -> list[tuple[int, str | None, str]]:
+    """What has changed since item 0 had this status."""
+    statuses = {} if known is None else {UUID(item_id(0)).int: known}
+    diff = diff_items(statuses, by_key(decode_poll(answer).items), batch_id=BATCH_ID, observed_at=NOW)
+    return [(change.item.sequence_index, change.previous, change.current) for change in diff.changes]
 
 
 def test_identity_is_the_id_and_not_its_spelling():
-    upper = [msgspec.structs.replace(line, id=line.id.upper()) for line in lines_of("running")]
-    bare = [msgspec.structs.replace(line, id=line.id.replace("-", "")) for line in lines_of("running")]
-    assert changes({item_id(0): "running"}, upper) == changes({item_id(0): "running"}, bare) == []
+    for spelling in (item_id(0), item_id(0).upper(), item_id(0).replace("-", "")):
+        assert changes(body(items=[line(0, "running", id=spelling)]), known="running") == []
 
 
-def test_of_an_id_that_is_listed_twice_the_last_line_counts():
-    first, second = lines_of("running", "queued")
-    twice = msgspec.structs.replace(first, status_code="failed")
-    assert changes({}, [first, second, twice]) == [(0, None, "failed"), (1, None, "queued")]
-    assert changes({item_id(0): "running"}, [twice, first]) == []
+def test_of_an_id_that_is_listed_twice_the_last_item_counts():
+    answer = body(items=[line(0, "running"), line(1, "queued"), line(0, "failed")])
+    assert changes(answer) == [(0, None, "failed"), (1, None, "queued")]
+    assert changes(body(items=[line(0, "failed"), line(0, "running")]), known="running") == []
 
 
 @pytest.mark.parametrize(
-    ("known", "said", "is_second_end"),
+    ("known", "said", "expected"),
     [("failed", "succeeded", True), ("failed", "running", False), ("canceled", "cancelled", False)],
     ids=["ended otherwise", "from before its end", "the other spelling"],
 )
-def test_a_status_that_contradicts_an_items_end_is_returned_apart_from_the_changes(caplog, known, said, is_second_end):
+def test_a_status_that_contradicts_an_items_end_is_returned_apart_from_the_changes(caplog, known, said, expected):
     caplog.set_level(logging.DEBUG, logger="runflow_async")  # and back when the test is over
-    (ended,) = lines_of(said)
-    changes, (contradiction,) = diff_items({item_id(0): known}, {item_id(0): ended})
+    listed = by_key(decode_poll(body(items=[said])).items)
+    changes, (contradiction,) = diff_items(dict.fromkeys(listed, known), listed, batch_id=BATCH_ID, observed_at=NOW)
     assert changes == []
-    assert contradiction == (item_id(0), ended, known)
-    assert contradiction.is_second_end is is_second_end
+    assert contradiction == ItemTransition(BATCH_ID, *listed.values(), known, NOW)
+    assert is_second_end(contradiction) is expected
     assert caplog.records == [], "comparing is pure"
-
-
-@pytest.mark.parametrize("field", ["id", "run_id"])
-@pytest.mark.parametrize("value", ["nope", "", "{" + item_id(1) + "}", item_id(1) + "," + item_id(1)])
-def test_an_invalid_id_is_refused_with_its_path(field, value):
-    lines = lines_of("running", "running")
-    lines[1] = msgspec.structs.replace(lines[1], **{field: value})
-    with pytest.raises(MalformedResponseError) as caught:
-        read_lines({}, lines)
-    assert caught.value.where == f"$.items[1].{field}"
 
 
 def test_a_refused_answer_changes_nothing(now_utc):

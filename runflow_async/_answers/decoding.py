@@ -20,11 +20,9 @@ from runflow_async.models import (
     Count,
     ErrorDetail,
     Instant,
-    Whole,
 )
 
 __all__ = [
-    "ItemLine",
     "ItemsPage",
     "PollAnswer",
     "decode_batch",
@@ -32,16 +30,6 @@ __all__ = [
     "decode_items",
     "decode_poll",
 ]
-
-
-class ItemLine(Struct, frozen=True, gc=False):
-    """An item as a poll reads it. Its ids stay text, because parsing 200 UUIDs would cost more than everything else."""
-
-    id: str
-    sequence_index: Whole
-    run_id: str
-    status_code: str
-    client_ref: str | None = None
 
 
 class PollAnswer(Struct, frozen=True, gc=False):
@@ -54,7 +42,12 @@ class PollAnswer(Struct, frozen=True, gc=False):
     items_succeeded: Count | None = None
     items_failed: Count | None = None
     items_cancelled: Count | None = None
-    items: list[ItemLine] | None = None
+    items: list[BatchItemHandle] | None = None
+
+    @property
+    def envelope(self) -> PollAnswer:
+        """All but the items, as `Update` has it too."""
+        return self
 
     @property
     def is_terminal(self) -> bool:
@@ -87,9 +80,7 @@ class ItemsPage(Struct, frozen=True, gc=False):
 
 # These decide when a wait ends and what it delivers. Counts only help the schedule.
 _decisive = ("id", "status_code", "items")
-_line_fields = ItemLine.__struct_fields__
-_lines = Lenient(ItemLine, essential=_line_fields, readers={"sequence_index": read_index})
-_handles = Lenient(BatchItemHandle, essential=_line_fields, readers={"sequence_index": read_index})
+_handles = Lenient(BatchItemHandle, essential=BatchItemHandle.__struct_fields__, readers={"sequence_index": read_index})
 _items = Lenient(BatchItem, essential=("id",))
 _errors = Lenient(ErrorDetail, essential=("code", "message"))
 
@@ -101,7 +92,7 @@ def _read_page_items(text: bytes, where: str, warn: Warn) -> list[BatchItem]:
     return items
 
 
-decode_poll = Lenient(PollAnswer, essential=_decisive, readers={"items": _lines.read_list}).decode
+decode_poll = Lenient(PollAnswer, essential=_decisive, readers={"items": _handles.read_list}).decode
 """Decode what a poll needs."""
 decode_batch = Lenient(Batch, essential=_decisive, readers={"items": _handles.read_list}).decode
 """Decode a whole batch. Accepts every body that `decode_poll` accepts."""

@@ -8,7 +8,7 @@ consumer is in one of three states:
 
     up to date   `_pending` is None: everything that was seen is delivered
     queued       `_pending` holds the changes that are left, in order
-    behind       `_pending` holds what was delivered: a comparison finds the changes that are left
+    behind       `_pending` holds only what was delivered: a comparison finds the changes that are left
 
 A change moves "up to date" to "queued", and "queued" to "behind", because it may undo or continue a queued change. The
 next delivery moves "behind" to "queued"; the last one moves "queued" to "up to date". So there is never more than one
@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from runflow_async._answers.decoding import ItemLine, PollAnswer, decode_batch, decode_poll
+from runflow_async._answers.decoding import PollAnswer, decode_batch, decode_poll
 from runflow_async._answers.lenient import WarnOnce, without_depths
 from runflow_async._answers.pending import Pending
 from runflow_async._answers.tally import Tally, adjust_tally, count_statuses, read_counts
-from runflow_async._answers.transitions import ItemChange, by_key, diff_items, read_lines
-from runflow_async._answers.updates import Layout, Update, read_layout, read_update
+from runflow_async._answers.transitions import by_key, diff_items, is_second_end
+from runflow_async._answers.updates import Layout, Update, is_few, read_layout, read_update
 from runflow_async.errors import MalformedResponseError
 from runflow_async.models import TERMINAL_STATUSES, Batch, BatchItemHandle, ItemTransition, Phase, phase_of
 
@@ -58,9 +58,10 @@ class Ledger:
     __slots__ = (
         "_batch",  # the newest snapshot; None until somebody looks; before the first answer, what was known earlier
         "_body",  # the newest answer; empty before the first one, as no answer is
+        "_is_calm",  # whether the newest answer changed few items and brought none, so that an update may follow
         "_layout",  # where the newest answer has its items; None if nobody has looked, or no update can start from it
         "_pending",  # None if everything seen was delivered
-        "_seen",  # status by item; replaced and never changed, because `_pending` takes the earlier one over
+        "_seen",  # status by key; replaced and never changed, because `_pending.delivered` starts as this very object
         "_settling",  # how many of SETTLING_DELAYS were used
         "_unlisted",  # items that the newest answer left out; a later one may list them again
         "batch_id",
@@ -75,10 +76,11 @@ class Ledger:
         self.tally: Tally | None = None
         self.warn = WarnOnce(f"batch {batch_id}")
         self._body = b""
+        self._is_calm = False
         self._layout: Layout | None = None
         self._pending: Pending | None = None
         self._settling = 0
-        self._unlisted: dict[str, BatchItemHandle] = {}
+        self._unlisted: dict[int, BatchItemHandle] = {}
         self.resume(since)
 
     def resume(self, since: Batch | None) -> None:
@@ -96,17 +98,14 @@ class Ledger:
         Raises:
             MalformedResponseError: as `decode_poll` does.
         """
-        self._layout = layout = self._layout or read_layout(self._body, self._listed)
-        update = None if layout is None else read_update(self._body, layout, body)
+        if self._layout is None and self._is_calm:
+            self._layout = read_layout(self._body, self._listed)
+        update = None if self._layout is None else read_update(self._body, self._layout, body)
         return update or decode_poll(body, self.warn)
 
     def take(self, body: bytes, answer: PollAnswer | Update, observed_at: datetime) -> None:
-        """Take in a changed answer, completely or, if this raises, not at all. A stale answer is ignored.
-
-        Raises:
-            MalformedResponseError: if an item's id is no UUID.
-        """
-        envelope = answer.layout.envelope if isinstance(answer, Update) else answer
+        """Take in a changed answer. A stale one is ignored."""
+        envelope = answer.envelope
         if self.is_terminal and not envelope.is_terminal:
             logger.debug("batch %s has ended; a stale answer says %r", self.batch_id, envelope.status_code)
             return
@@ -121,38 +120,41 @@ class Ledger:
             self.warn("unknown status %r: treated as not terminal", envelope.status_code)
 
     def _take_whole(self, answer: PollAnswer, observed_at: datetime) -> None:
+        self._is_calm = False
         if answer.items is None:
             self._unlisted = self._items()
         else:
-            listed = read_lines(self._seen, answer.items)
+            listed = by_key(answer.items)
             self._check_counts(answer, len(listed))
             is_whole = self._seen.keys() <= listed.keys()
             self._unlisted = {} if is_whole else {key: one for key, one in self._items().items() if key not in listed}
-            self._note(listed, observed_at)
+            changes = self._note(listed, observed_at)
+            self._is_calm = is_few(len(changes), len(listed)) and all(one.previous is not None for one in changes)
         self._layout = None
         self.tally = count_statuses(self._seen.values()) if self._seen else read_counts(answer)
 
     def _take_update(self, update: Update, observed_at: datetime) -> None:
         tally = self.tally or count_statuses(self._seen.values())
-        self._check_counts(update.layout.envelope, self._listed)
+        self._check_counts(update.envelope, self._listed)
+        changes = self._note(by_key(update.items), observed_at)
         self._layout = update.layout
-        changes = self._note(by_key(self._seen, update.lines), observed_at)
-        self.tally = adjust_tally(tally, [(change.previous, change.item.status_code) for change in changes])
+        self.tally = adjust_tally(tally, [(change.previous, change.current) for change in changes])
 
     @property
     def _listed(self) -> int:
         """The number of items that the newest answer lists."""
         return len(self._seen) - len(self._unlisted)
 
-    def _note(self, lines: Mapping[str, ItemLine], observed_at: datetime) -> list[ItemChange]:
-        changes, contradictions = diff_items(self._seen, lines)
+    def _note(self, items: Mapping[int, BatchItemHandle], observed_at: datetime) -> list[ItemTransition]:
+        changes, contradictions = diff_items(self._seen, items, batch_id=self.batch_id, observed_at=observed_at)
         self._report(contradictions)
-        if changes and self._pending is None:
-            self._pending = Pending(self._seen, changes, observed_at)
-        elif changes and self._pending is not None:
-            self._pending.add(observed_at)
-        # Interned, because most items share a status, and every answer brings copies of its own.
-        self._seen = self._seen | {change.key: intern(change.item.status_code) for change in changes}
+        if changes:
+            if self._pending is None:
+                self._pending = Pending(self._seen, changes, observed_at)
+            else:
+                self._pending.add(observed_at)
+            # Interned, because most items share a status, and every answer brings copies of its own.
+            self._seen = self._seen | {one.item.id.int: intern(one.item.status_code) for one in changes}
         return changes
 
     @property
@@ -162,30 +164,32 @@ class Ledger:
 
     def next_transition(self) -> ItemTransition | None:
         """The next pending transition, which then counts as delivered; None if there is none."""
-        ready = self._ready()
-        transition = ready.pop() if ready else None
-        if not ready:  # changed and changed back in the meantime, or the last one
+        pending = self._pending
+        if pending is None:
+            return None
+        queue = pending.queue(self._compare)
+        transition = queue.popleft() if queue else None
+        if not queue:
             self._pending = None
+        elif transition is not None:
+            pending.delivered[transition.item.id.int] = transition.item.status_code
         return transition
 
     def next_transitions(self) -> list[ItemTransition]:
         """All pending transitions, which then count as delivered."""
-        ready = self._ready()
-        self._pending = None
-        return ready[::-1]
-
-    def _ready(self) -> list[ItemTransition]:
-        pending = self._pending
-        return [] if pending is None else pending.ready(self.batch_id, self._compare)
+        pending, self._pending = self._pending, None
+        return [] if pending is None else list(pending.queue(self._compare))
 
     def postpone(self) -> None:
         """Free memory while nobody iterates. Nothing is lost: a comparison finds the changes again."""
         if self._pending is not None:
             self._pending.postpone()
 
-    def _compare(self, delivered: Mapping[str, str]) -> list[ItemChange]:
-        changes = (ItemChange(key, item, delivered.get(key)) for key, item in self._items().items())
-        return [change for change in changes if change.previous != change.item.status_code]
+    def _compare(self, pending: Pending) -> list[ItemTransition]:
+        changes, _ = diff_items(
+            pending.delivered, self._items(), batch_id=self.batch_id, observed_at=pending.observed_at
+        )
+        return changes
 
     @property
     def batch(self) -> Batch | None:
@@ -214,7 +218,7 @@ class Ledger:
     def report_missing(self) -> None:
         """Log the items that the newest answer left out."""
         if self._unlisted:
-            some = ", ".join(sorted(self._unlisted)[:5])
+            some = ", ".join(sorted(str(item.id) for item in self._unlisted.values())[:5])
             text = "batch %s: %d item(s) of earlier answers are missing from the last one: %s"
             logger.warning(text, self.batch_id, len(self._unlisted), some)
 
@@ -234,13 +238,13 @@ class Ledger:
             self.warn("the stack has no room for deeply nested values, which become None")
             return decode_batch(without_depths(self._body), self.warn)
 
-    def _items(self) -> dict[str, BatchItemHandle]:
+    def _items(self) -> dict[int, BatchItemHandle]:
         return _by_id(self._snapshot())
 
-    def _report(self, contradictions: list[ItemChange]) -> None:
-        for change in contradictions:
-            details = change.key, change.previous, change.item.status_code
-            if change.is_second_end:
+    def _report(self, contradictions: list[ItemTransition]) -> None:
+        for one in contradictions:
+            details = one.item.id, one.previous, one.current
+            if is_second_end(one):
                 self.warn("item %s ended as %r and is now reported as %r; the first end stays", *details)
             else:
                 logger.debug("item %s ended as %r; a stale answer says %r", *details)
@@ -257,11 +261,11 @@ def _named(batch: Batch, batch_id: UUID) -> Batch:
     return batch if batch.id is not None else replace(batch, id=batch_id)
 
 
-def _by_id(batch: Batch) -> dict[str, BatchItemHandle]:
-    return {str(item.id): item for item in batch.items or ()}
+def _by_id(batch: Batch) -> dict[int, BatchItemHandle]:
+    return by_key(batch.items or ())
 
 
-def _at(statuses: Mapping[str, str], items: Iterable[BatchItemHandle]) -> list[BatchItemHandle]:
+def _at(statuses: Mapping[int, str], items: Iterable[BatchItemHandle]) -> list[BatchItemHandle]:
     """The items at these statuses, without those that have none."""
-    known = ((item, statuses.get(str(item.id))) for item in items)
+    known = ((item, statuses.get(item.id.int)) for item in items)
     return [item if s == item.status_code else replace(item, status_code=s) for item, s in known if s is not None]

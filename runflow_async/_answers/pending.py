@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
-from runflow_async._answers.transitions import make_transitions
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable
     from datetime import datetime
-    from uuid import UUID
 
-    from runflow_async._answers.transitions import ItemChange
     from runflow_async.models import ItemTransition
 
 __all__ = ["Pending"]
@@ -20,55 +17,30 @@ __all__ = ["Pending"]
 class Pending:
     """How the consumer differs from what was seen.
 
-    Transitions are made when the first one is delivered, all at once: their ids become UUIDs in one call of C code.
-
     Args:
-        delivered: the last delivered status of each item; from now on it belongs to this object.
+        delivered: the last delivered status of each item, by key; from now on this keeps it current.
         changes: the changes that are left, in order.
-        observed_at: when the newest change was seen.
+        observed_at: when they were seen.
     """
 
-    __slots__ = ("_changes", "_delivered", "_observed_at", "_ready")
+    __slots__ = ("_queue", "delivered", "observed_at")
 
-    def __init__(self, delivered: dict[str, str], changes: list[ItemChange], observed_at: datetime) -> None:
-        self._delivered = delivered
-        self._changes: list[ItemChange] | None = changes  # None if a comparison has to find them
-        self._observed_at = observed_at
-        self._ready: list[ItemTransition] = []  # those left of the changes, the next one last; empty until wanted
-
-    @property
-    def delivered(self) -> Mapping[str, str]:
-        """The last delivered status of each item."""
-        self._count_delivered()
-        return self._delivered
-
-    def _count_delivered(self) -> None:
-        if self._changes is not None and self._ready:
-            count = len(self._changes) - len(self._ready)
-            self._delivered.update((change.key, change.item.status_code) for change in self._changes[:count])
-            del self._changes[:count]
+    def __init__(self, delivered: dict[int, str], changes: Iterable[ItemTransition], observed_at: datetime) -> None:
+        self.delivered = delivered
+        self.observed_at = observed_at
+        self._queue: deque[ItemTransition] | None = deque(changes)  # None if a comparison has to find them
 
     def add(self, observed_at: datetime) -> None:
-        """Note that more has changed. It may undo or continue a change that is left."""
-        self.postpone()
-        self._observed_at = observed_at
+        """Note that more has changed. It may undo or continue one of the changes that are left."""
+        self.observed_at = observed_at
+        self._queue = None
 
     def postpone(self) -> None:
-        """Forget the changes that are left, until a comparison finds them again."""
-        self._count_delivered()
-        self._changes = None
-        self._ready = []
+        """Free the memory of the changes that are left. A comparison finds them again."""
+        self._queue = None
 
-    def ready(self, batch_id: UUID, compare: Callable[[Mapping[str, str]], list[ItemChange]]) -> list[ItemTransition]:
-        """Return the transitions that are left, the next one last. Whoever removes one has delivered it.
-
-        Args:
-            batch_id: their batch.
-            compare: finds the changes, given the last delivered status of each item.
-        """
-        if not self._ready:
-            if self._changes is None:
-                self._changes = compare(self._delivered)
-            self._ready = make_transitions(batch_id, self._changes, self._observed_at)
-            self._ready.reverse()
-        return self._ready
+    def queue(self, compare: Callable[[Pending], Iterable[ItemTransition]]) -> deque[ItemTransition]:
+        """Return the changes that are left, found by `compare` if necessary; none if all were undone."""
+        if self._queue is None:
+            self._queue = deque(compare(self))
+        return self._queue

@@ -14,16 +14,16 @@ import re
 from itertools import compress
 from operator import attrgetter, ne
 from typing import TYPE_CHECKING, NamedTuple
+from uuid import UUID
 
 import msgspec
 
-from runflow_async._answers.decoding import ItemLine, PollAnswer
+from runflow_async._answers.decoding import PollAnswer
+from runflow_async.models import BatchItemHandle
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from uuid import UUID
-
-__all__ = ["Layout", "Update", "read_layout", "read_update"]
+__all__ = ["Layout", "Update", "is_few", "read_layout", "read_update"]
 
 
 class Layout(NamedTuple):
@@ -45,27 +45,30 @@ class Update(NamedTuple):
 
     Attributes:
         layout: where its body has its items.
-        lines: the items whose bytes have changed, as decoded.
+        items: the items whose bytes have changed.
     """
 
     layout: Layout
-    lines: list[ItemLine]
+    items: list[BatchItemHandle]
 
     @property
-    def id(self) -> UUID | None:
-        """The batch that it is about, as in `PollAnswer.id`."""
-        return self.layout.envelope.id
+    def envelope(self) -> PollAnswer:
+        """The answer, with a stand-in for the items."""
+        return self.layout.envelope
 
 
-_STAND_IN = ItemLine("stand-in", 0, "", "")
+FEW = 8
+"""So many items may always differ."""
+_STAND_IN = BatchItemHandle(UUID(int=0), -1, UUID(int=0), "stand-in")
 _STAND_IN_ARRAY = msgspec.json.encode([_STAND_IN])
 _KEY = b'"items"'
 _opening = re.compile(_KEY + rb"\s*:\s*\[")
 _closing = re.compile(rb"\}\s*\]")
 _UNREADABLE = (ValueError, RecursionError)
 _envelopes = msgspec.json.Decoder(PollAnswer)
-_ids = attrgetter("id", "run_id")
-_lines = msgspec.json.Decoder(list[ItemLine])
+_key = attrgetter("id.int")
+_elements = msgspec.json.Decoder(list[msgspec.Raw])
+_items = msgspec.json.Decoder(list[BatchItemHandle])
 
 
 def read_layout(body: bytes, count: int) -> Layout | None:
@@ -86,7 +89,7 @@ def read_layout(body: bytes, count: int) -> Layout | None:
     if array.count(b"}") != count:
         return None
     try:
-        return layout if len(_lines.decode(array)) == count else None
+        return layout if len(_elements.decode(array)) == count else None
     except _UNREADABLE:
         return None
 
@@ -122,12 +125,19 @@ def read_update(previous: bytes, layout: Layout, body: bytes) -> Update | None:
         return None
     before, after = _differing(_array(previous, layout), _array(body, found))
     is_new = list(map(ne, before, after))
+    if not is_few(sum(is_new), len(before)):
+        return None
     try:
-        known, lines = (_read_chunks(compress(chunks, is_new)) for chunks in (before, after))
+        known, items = (_read_chunks(compress(chunks, is_new)) for chunks in (before, after))
     except _UNREADABLE:
         return None
-    is_same_list = len(before) == len(after) and list(map(_ids, known)) == list(map(_ids, lines))
-    return Update(found, lines) if is_same_list else None
+    is_same_list = len(before) == len(after) and list(map(_key, known)) == list(map(_key, items))
+    return Update(found, items) if is_same_list else None
+
+
+def is_few(changed: int, items: int) -> bool:
+    """Whether an update is cheaper than reading a whole answer."""
+    return changed <= max(FEW, items // 4)
 
 
 def _array(body: bytes, layout: Layout) -> bytes:
@@ -135,9 +145,9 @@ def _array(body: bytes, layout: Layout) -> bytes:
     return b"," + body[layout.start + 1 : layout.end]
 
 
-def _read_chunks(chunks: Iterable[bytes]) -> list[ItemLine]:
+def _read_chunks(chunks: Iterable[bytes]) -> list[BatchItemHandle]:
     """Decode what stands between closing braces: for each item a comma, and the item without its brace."""
-    return _lines.decode(b"}".join((_STAND_IN_ARRAY[:-2], *chunks, b"]")))[1:]
+    return _items.decode(b"}".join((_STAND_IN_ARRAY[:-2], *chunks, b"]")))[1:]
 
 
 def _differing(before: bytes, after: bytes) -> tuple[list[bytes], list[bytes]]:

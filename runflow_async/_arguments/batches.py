@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import AsyncIterable, Iterable, Mapping
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from runflow_async._answers.transitions import UUID_TEXT
 from runflow_async._arguments.values import check_function, check_only_one, check_type, describe
 from runflow_async._text import printable
 from runflow_async.errors import ConfigurationError
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check_checkpoint", "parse_batch_id", "parse_batch_ids", "parse_since", "parse_since_of_many"]
 
+_uuid_text = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}", re.IGNORECASE | re.ASCII)
+
 
 def parse_batch_id(value: UUID | str) -> UUID:
     """Return the batch id as a UUID, so that it cannot alter the path of a request.
@@ -26,7 +28,7 @@ def parse_batch_id(value: UUID | str) -> UUID:
     """
     if isinstance(value, UUID):
         return value
-    if isinstance(value, str) and UUID_TEXT.fullmatch(text := value.strip()):
+    if isinstance(value, str) and _uuid_text.fullmatch(text := value.strip()):
         return UUID(text)
     if isinstance(value, Batch):
         raise ConfigurationError("batch_id must be a UUID or its text, not a Batch: pass its `id`")

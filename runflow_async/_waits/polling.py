@@ -172,7 +172,7 @@ class Polling:
             return
         began = self._clock()
         answer = self.ledger.read(reply.body)
-        reply.require_batch(self.ledger.batch_id, answer.id, self.ledger.warn)
+        reply.require_batch(self.ledger.batch_id, answer.envelope.id, self.ledger.warn)
         self.ledger.take(reply.body, answer, self.subscription.latest_poll.observed_at or self._utc_now())
         if len(reply.body) > LARGE_BODY:
             stalled = 1000 * (self._clock() - began)
