@@ -22,6 +22,9 @@ __all__ = ["Lifetime", "Scope"]
 
 WRONG_LOOP = "a RunflowSession belongs to one event loop: open another one on this loop"
 
+TURNS = 3
+"""Number of turns in one iteration of the event loop."""
+
 
 class Lifetime:
     """Open until it is closed, on one event loop: the first one on which it is used.
@@ -34,12 +37,13 @@ class Lifetime:
         entered: the scopes that contain a task.
     """
 
-    __slots__ = ("_is_closed", "_loop", "_wrong_loop", "entered")
+    __slots__ = ("_is_closed", "_loop", "_turns", "_wrong_loop", "entered")
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None, wrong_loop: str = WRONG_LOOP) -> None:
         self._loop = loop
         self._wrong_loop = wrong_loop
         self._is_closed = False
+        self._turns = asyncio.Semaphore(TURNS)
         self.entered: set[Scope] = set()
 
     def is_closed(self) -> bool:
@@ -66,6 +70,15 @@ class Lifetime:
     def utc_now(self) -> datetime:
         """The wall clock, for what servers write and people read; it may jump, and nothing waits by it."""
         return datetime.now(UTC)
+
+    async def take_turn(self) -> None:
+        """Return at once, or in a later iteration of the event loop if this one has done enough heavy work already.
+
+        Many responses can arrive in one iteration. If all were decoded in it, everybody else would wait, and so much
+        would be pending at a time that the garbage collector, which counts allocations, would run over and over.
+        """
+        await self._turns.acquire()
+        asyncio.get_running_loop().call_soon(self._turns.release)
 
     def scope(self, purpose: str) -> Scope:
         """A scope that ends when this is closed; see `Scope`."""
@@ -109,15 +122,19 @@ class Scope:
         self._error: RunflowError | None = None
         self._left: asyncio.Future[None] | None = None
 
+    def check_idle(self) -> None:
+        """Raise RuntimeError if a task is inside, or if the event loop is another one."""
+        self._lifetime.check_loop()
+        if self._task is not None:
+            raise RuntimeError(f"{self._purpose} is used by two tasks at the same time; give each task one of its own")
+
     def check_free(self) -> asyncio.Task[object]:
         """Return the current task if it may enter.
 
         Raises:
             RuntimeError: if another task is inside, there is no task, or the event loop is another one.
         """
-        self._lifetime.check_loop()
-        if self._task is not None:
-            raise RuntimeError(f"{self._purpose} is used by two tasks at the same time; give each task one of its own")
+        self.check_idle()
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError(f"{self._purpose} must be awaited from an asyncio task")

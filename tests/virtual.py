@@ -99,9 +99,9 @@ class VirtualTransport:
         since, checkpoint = keywords.pop("since", None), keywords.pop("checkpoint", None)
         retries = Retries(keywords.pop("retry", RetryPolicy()), keywords.pop("max_retry_after", 120.0))
         options = WaitOptions.check(**keywords)
-        clocks = {"clock": self.lifetime.now, "utc_now": self.lifetime.utc_now}
+        loop = {name: getattr(self.lifetime, name) for name in ("utc_now", "take_turn")} | {"clock": self.lifetime.now}
         fetch = partial(self.get, batch_path(batch_id))
-        polling = Polling(self.sharing, fetch, batch_id, options, retries=retries, since=since, **clocks)  # type: ignore[arg-type]
+        polling = Polling(self.sharing, fetch, batch_id, options, retries=retries, since=since, **loop)  # type: ignore[arg-type]
         run = Run(self.lifetime, polling, checkpoint, load_timeout=options.timeout or 30.0)
         self.sharing.registry.add(run)
         return run

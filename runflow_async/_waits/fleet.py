@@ -16,9 +16,10 @@ from runflow_async._arguments.batches import parse_batch_id
 from runflow_async._waits.agenda import SLACK
 from runflow_async._waits.alarm import Alarm
 from runflow_async._waits.flights import Flights
-from runflow_async._waits.many import ManyWaits
+from runflow_async._waits.many import ManyWaits, News
 from runflow_async._waits.one import BatchWait
 from runflow_async._waits.rota import Rota
+from runflow_async._waits.run import Run
 from runflow_async.errors import WaitClosedError
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from runflow_async._lifetime import Scope
-    from runflow_async._waits.run import Run
     from runflow_async.models import ItemTransition
 
 __all__ = ["BatchesWait"]
@@ -116,12 +116,17 @@ class BatchesWait(ManyWaits[BatchWait]):
             self._delivered_from = None
 
     def _next_transition(self) -> ItemTransition | None:
+        return self._take_pending(Run.next_transition)
+
+    def _next_transitions(self) -> list[ItemTransition]:
+        return self._take_pending(Run.next_transitions) or []
+
+    def _take_pending(self, take: Callable[[Run], News | None]) -> News | None:
         while self._pending:
             run = next(iter(self._pending))
-            transition = run.next_transition()
-            if transition is not None:
+            if news := take(run):
                 self._delivered_from = run
-                return transition
+                return news
             self._place(run)
         return None
 

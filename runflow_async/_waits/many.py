@@ -5,11 +5,14 @@ Decides who may use them and when they are over. Subclasses make the waits progr
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
+from runflow_async._waits.batched import Batched
 from runflow_async._waits.completions import Completions
 from runflow_async._waits.outcome import HasOutcome
 from runflow_async._waits.unused import WarnsIfUnused
@@ -25,6 +28,10 @@ if TYPE_CHECKING:
 __all__ = ["ManyWaits"]
 
 Wait = TypeVar("Wait", bound=HasOutcome)
+News = TypeVar("News", ItemTransition, list[ItemTransition])
+
+MOST_AT_A_STRETCH = 300
+"""Number of transitions after which other tasks get a turn, even if more are pending."""
 
 
 class ManyWaits(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemTransition], ABC, Generic[Wait]):
@@ -46,6 +53,7 @@ class ManyWaits(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemTransit
         self._waits: dict[UUID, Wait] = {}
         self._order: list[UUID] = []
         self._closed = False
+        self._delivered_at_a_stretch = 0
 
     def __repr__(self) -> str:
         unfinished = len(self._waits) - len(self.ended)
@@ -64,19 +72,33 @@ class ManyWaits(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemTransit
         """
         return Completions(self.ended, self._settle, self._hand_over, self._was_handed_over)
 
-    async def __anext__(self) -> ItemTransition:
+    def __anext__(self) -> Coroutine[Any, Any, ItemTransition]:
+        return self._next(self._next_transition)
+
+    def batched(self) -> AsyncIterator[list[ItemTransition]]:
+        """Iterate the transitions in lists, one for each response that brought any, which is cheaper for millions.
+
+        The promises are those of iterating one by one: a list counts as delivered when you get it, and is recorded in a
+        checkpoint when you come back for the next one. You can change between the two, and leave and continue.
+        """
+        return Batched(partial(self._next, self._next_transitions))
+
+    async def _next(self, take: Callable[[], News | None]) -> News:
         self._enter()
         self._deliver()
         while not self._closed:
-            transition = self._next_transition()
-            if transition is not None:
-                return transition
-            if self._is_over:
+            is_time_to_rest = self._delivered_at_a_stretch >= MOST_AT_A_STRETCH
+            news = None if is_time_to_rest else take()
+            if news:
+                self._delivered_at_a_stretch += len(news) if isinstance(news, list) else 1
+                return news
+            if self._is_over and not is_time_to_rest:
                 await self._halt()
                 self._raise_failures()
                 break
+            self._delivered_at_a_stretch = 0
             try:
-                await self._advance()
+                await self._advance(_rest if is_time_to_rest else self._until_news)
             except WaitClosedError:
                 break
         raise StopAsyncIteration
@@ -98,7 +120,7 @@ class ManyWaits(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemTransit
         self._enter()
         self._hold_back()
         while not self._is_over and (ended is None or len(self.ended) < ended):
-            await self._advance()
+            await self._advance(self._until_news)
             self._hold_back()
 
     async def aclose(self) -> None:
@@ -118,18 +140,18 @@ class ManyWaits(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemTransit
 
     def _enter(self) -> None:
         self._note_use()
-        self._scope.check_free()
+        self._scope.check_idle()
 
     @property
     def _is_over(self) -> bool:
         return len(self.ended) == len(self._waits)
 
-    async def _advance(self) -> None:
+    async def _advance(self, progress: Callable[[], Awaitable[None]]) -> None:
         with self._scope:
             if self._closed:
                 raise WaitClosedError
             try:
-                await self._until_news()
+                await progress()
             except BaseException:
                 await self._halt()
                 raise
@@ -153,6 +175,10 @@ class ManyWaits(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemTransit
         """Deliver and return the next pending transition, if there is one."""
 
     @abstractmethod
+    def _next_transitions(self) -> list[ItemTransition]:
+        """Deliver and return the pending transitions of one response; none if there are none."""
+
+    @abstractmethod
     async def _until_news(self) -> None:
         """Make the waits progress until something has changed: a transition, an end, a nudge."""
 
@@ -166,3 +192,7 @@ class ManyWaits(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemTransit
     def _was_handed_over(self, _wait: Wait) -> bool:
         """Whether an earlier process handed over this very end."""
         return False
+
+
+async def _rest() -> None:
+    await asyncio.sleep(0)

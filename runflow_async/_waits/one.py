@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
-from typing import TYPE_CHECKING, Any, Self
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from runflow_async._waits.batched import Batched
 from runflow_async._waits.driving import Drive
 from runflow_async._waits.outcome import HasOutcome
 from runflow_async._waits.unused import WarnsIfUnused
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from runflow_async._waits.run import Run
 
 __all__ = ["BatchWait"]
+
+News = TypeVar("News", ItemTransition, list[ItemTransition])
 
 
 class BatchWait(WarnsIfUnused, HasOutcome, Coroutine[Any, Any, Batch], AsyncIterator[ItemTransition]):
@@ -145,14 +149,25 @@ class BatchWait(WarnsIfUnused, HasOutcome, Coroutine[Any, Any, Batch], AsyncIter
         self._note_use()
         self._drive.close()
 
-    async def __anext__(self) -> ItemTransition:
+    def __anext__(self) -> Coroutine[Any, Any, ItemTransition]:
+        return self._next(self._run.next_transition)
+
+    def batched(self) -> AsyncIterator[list[ItemTransition]]:
+        """Iterate the transitions in lists, one for each response that brought any.
+
+        The promises are those of iterating one by one: a list counts as delivered when you get it, and is recorded in a
+        checkpoint when you come back for the next one. You can change between the two, and leave and continue.
+        """
+        return Batched(partial(self._next, self._run.next_transitions))
+
+    async def _next(self, take: Callable[[], News | None]) -> News:
         self._note_use()
         run = self._run
-        run.check_free()
+        run.check_idle()
         run.record()
         while not run.is_closed:
-            if (transition := run.next_transition()) is not None:
-                return transition
+            if news := take():
+                return news
             if run.error is not None:
                 raise run.error.with_traceback(run.traceback)
             if run.is_done:

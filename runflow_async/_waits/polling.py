@@ -22,7 +22,7 @@ from runflow_async.errors import NotFoundError, OutageError, RunflowError, WaitT
 from runflow_async.schedules import PollState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from datetime import datetime
     from uuid import UUID
 
@@ -50,6 +50,7 @@ class Polling:
         retries: what happens after a failure.
         clock: the event loop's; every instant in here is on it.
         utc_now: the wall clock, for the instants at which transitions were observed.
+        take_turn: returns when there is room for heavy work in this iteration of the event loop.
         since: what was delivered earlier.
 
     Attributes:
@@ -69,6 +70,7 @@ class Polling:
         retries: Retries,
         clock: Callable[[], float],
         utc_now: Callable[[], datetime],
+        take_turn: Callable[[], Awaitable[None]],
         since: Batch | None = None,
     ) -> None:
         self.ledger = ledger = Ledger(batch_id, since)
@@ -79,6 +81,7 @@ class Polling:
         self._retries = retries
         self._clock = clock
         self._utc_now = utc_now
+        self._take_turn = take_turn
         # The state has the ledger, not this: a cycle would keep a dropped wait until the collector comes.
         self._state = PollState(lambda: ledger.batch)  # what the strategy sees; fed with every valid response
         self._strategy = options.strategy_until_nudged
@@ -142,7 +145,9 @@ class Polling:
         try:
             with self.costs:
                 reply = await self._next_reply()
-                self._take(reply)
+                if not self.ledger.is_unchanged(reply.body):
+                    await self._take_turn()
+                    self._take(reply)
         except RunflowError as error:
             self._after_failure(error)
         else:
@@ -168,8 +173,6 @@ class Polling:
         return await self.subscription.next(limit=limit, longest=self._options.max_outage, deadline=agenda.deadline)
 
     def _take(self, reply: Reply) -> None:
-        if self.ledger.is_unchanged(reply.body):
-            return
         began = self._clock()
         answer = self.ledger.read(reply.body)
         reply.require_batch(self.ledger.batch_id, answer.envelope.id, self.ledger.warn)

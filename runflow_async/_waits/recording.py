@@ -9,6 +9,7 @@ from runflow_async._usercode import UserCode
 from runflow_async.models import Batch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from uuid import UUID
 
     from runflow_async.checkpoints import Checkpoint
@@ -30,7 +31,7 @@ class Recording:
 
     def __init__(self, checkpoint: Checkpoint | None) -> None:
         self._checkpoint = checkpoint
-        self._unrecorded: ItemTransition | None = None
+        self._unrecorded: list[ItemTransition] = []  # the next one last
         self.is_on = checkpoint is not None
         self.is_loaded = checkpoint is None
         self.knows_the_end = False
@@ -50,14 +51,14 @@ class Recording:
         self.is_loaded = True
         return earlier
 
-    def deliver(self, transition: ItemTransition) -> None:
-        """Note the transition that the next `record` records."""
+    def deliver(self, transitions: Sequence[ItemTransition]) -> None:
+        """Note the transitions that the next `record` records."""
         if self.is_on:
-            self._unrecorded = transition
+            self._unrecorded[:0] = reversed(transitions)
 
     def record(self) -> None:
-        """Record the transition that was noted, once. If that fails, the next call tries again."""
-        if self._checkpoint is not None and self._unrecorded is not None:
+        """Record the transitions that were noted, each once. If that fails, the next call records the rest."""
+        while self._checkpoint is not None and self._unrecorded:
             with UserCode("checkpoint.record"):
-                self._checkpoint.record(self._unrecorded)
-            self._unrecorded = None
+                self._checkpoint.record(self._unrecorded[-1])
+            self._unrecorded.pop()

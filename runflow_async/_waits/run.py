@@ -121,9 +121,9 @@ class Run:
         if self._on_change is not None:
             self._on_change()
 
-    def check_free(self) -> None:
+    def check_idle(self) -> None:
         """Raise RuntimeError if another task takes a step, or if the event loop is another one."""
-        self._scope.check_free()
+        self._scope.check_idle()
 
     async def step(self) -> None:
         """Wait until it is time and poll once; with a checkpoint, the first step loads instead.
@@ -181,15 +181,23 @@ class Run:
         transition = self.polling.ledger.next_transition()
         if transition is not None:
             self.polling.costs.transitions += 1
-            self._recording.deliver(transition)
+            if self._recording.is_on:
+                self._recording.deliver([transition])
         return transition
+
+    def next_transitions(self) -> list[ItemTransition]:
+        """Deliver and return all pending transitions."""
+        transitions = self.polling.ledger.next_transitions()
+        self.polling.costs.transitions += len(transitions)
+        self._recording.deliver(transitions)
+        return transitions
 
     def postpone(self) -> None:
         """Drop the computed list of pending transitions while nobody wants it; it is computed again when needed."""
         self.polling.ledger.postpone()
 
     def record(self) -> None:
-        """Record the last transition delivered, because its consumer has come back for more.
+        """Record what was delivered last, because its consumer has come back for more.
 
         Raises:
             Exception: of the checkpoint; the next call tries again.
@@ -205,7 +213,7 @@ class Run:
         self.record()
         if self._recording.is_on and self.is_done and self.error is None:
             while (transition := self.polling.ledger.next_transition()) is not None:
-                self._recording.deliver(transition)
+                self._recording.deliver([transition])
                 self.record()
 
     async def close(self) -> None:

@@ -92,6 +92,7 @@ class Waits:
             retries=self._retries,
             clock=self._lifetime.now,
             utc_now=self._lifetime.utc_now,
+            take_turn=self._lifetime.take_turn,
             since=since,
         )
         # A timeout of 0 is one poll, which may take as long as a request may. So may loading.

@@ -106,6 +106,15 @@ class DistributedWait(ManyWaits[RemoteWait]):
         self._room.set()
         return transition
 
+    def _next_transitions(self) -> list[ItemTransition]:
+        transitions: list[ItemTransition] = []
+        while self._pending and (not transitions or _is_same_response(transitions[0], self._pending[0])):
+            transitions.append(self._pending.popleft())
+        for transition in transitions:
+            self._records[transition.batch_id].deliver(transition)
+        self._room.set()
+        return transitions
+
     async def _until_news(self) -> None:
         self._news.clear()
         await self._start()
@@ -169,6 +178,10 @@ class DistributedWait(ManyWaits[RemoteWait]):
     def _fail(self, error: Exception) -> None:
         self._error = error
         self._news.set()
+
+
+def _is_same_response(one: ItemTransition, other: ItemTransition) -> bool:
+    return one.batch_id == other.batch_id and one.observed_at == other.observed_at
 
 
 def _loop(client: Any) -> asyncio.AbstractEventLoop:
