@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 import pytest
 
 from runflow_async import SessionClosedError, WaitClosedError
-from runflow_async._lifetime import Lifetime
+from runflow_async._lifetime import TURNS, Lifetime
 from tests.rig import eventually
 
 
@@ -349,3 +349,35 @@ class TestLifetime:
             with pytest.raises(RuntimeError, match="belongs to one event loop"):
                 await lifetime.close(release)
         assert not lifetime.is_closed()
+
+
+class TestTurns:
+    async def test_are_few_in_each_iteration_of_the_event_loop_and_taken_in_order(self):
+        lifetime, taken = Lifetime(), []
+
+        async def take(number: int) -> None:
+            await lifetime.take_turn()
+            taken.append(number)
+
+        tasks = [asyncio.create_task(take(number)) for number in range(2 * TURNS + 1)]
+        await asyncio.sleep(0)
+        assert taken == list(range(TURNS))
+        await asyncio.gather(*tasks)
+        assert taken == list(range(2 * TURNS + 1))
+
+    async def test_are_taken_at_once_while_there_are_some(self):
+        lifetime = Lifetime()
+        for _ in range(TURNS):
+            with pytest.raises(StopIteration):
+                lifetime.take_turn().send(None)
+
+    async def test_are_not_lost_with_a_task_that_is_cancelled_while_it_waits_for_one(self):
+        lifetime = Lifetime()
+        tasks = [asyncio.create_task(lifetime.take_turn()) for _ in range(3 * TURNS)]
+        await asyncio.sleep(0)
+        for task in tasks[TURNS:]:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        async with asyncio.timeout(60):
+            for _ in range(2 * TURNS):
+                await lifetime.take_turn()

@@ -73,6 +73,7 @@ BatchWait < WarnsIfUnused, HasOutcome, Coroutine, AsyncIterator
     async aclose() -> None
     batch -> Batch | None
     batch_id: UUID
+    batched() -> AsyncIterator[list[ItemTransition]]
     close() -> None
     deadline -> float
     delivered -> Batch
@@ -91,6 +92,7 @@ BatchesWait < ManyWaits
     async aclose() -> None
     add(batch_id: UUID | str) -> BatchWait
     as_completed() -> Completions[Wait]
+    batched() -> AsyncIterator[list[ItemTransition]]
     waits -> Mapping[UUID, Wait]
 CertificateError < TransportError
     verdict = 'final'
@@ -187,6 +189,7 @@ SQLiteCheckpoints(path: str | os.PathLike[str])
 DistributedWait < ManyWaits
     async aclose() -> None
     as_completed() -> Completions[Wait]
+    batched() -> AsyncIterator[list[ItemTransition]]
     waits -> Mapping[UUID, Wait]
 RemoteWait < HasOutcome
     batch_id: UUID

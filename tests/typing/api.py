@@ -114,6 +114,8 @@ async def one_wait(session: RunflowSession, batch_id: UUID, seen: Batch) -> None
     async for transition in wait:
         assert_type(transition, ItemTransition)
     assert_type(await anext(wait), ItemTransition)
+    async for transitions in wait.batched():
+        assert_type(transitions, list[ItemTransition])
     assert_type(wait.batch_id, UUID)
     assert_type(wait.batch, Batch | None)
     assert_type(wait.delivered, Batch)
@@ -164,6 +166,8 @@ async def many_waits(session: RunflowSession, batch_ids: set[UUID], seen: list[B
     assert_type(await waits, list[Batch])
     async for transition in waits:
         assert_type(transition, ItemTransition)
+    async for transitions in waits.batched():
+        assert_type(transitions, list[ItemTransition])
     async for wait in waits.as_completed():
         assert_type(wait, BatchWait)
     assert_type(waits.add("id"), BatchWait)
@@ -324,6 +328,8 @@ async def clusters(client: Client, batch_ids: list[UUID], seen: list[Batch]) -> 
     assert_type(await waits, list[Batch])
     async for transition in waits:
         assert_type(transition, ItemTransition)
+    async for transitions in waits.batched():
+        assert_type(transitions, list[ItemTransition])
     async for wait in waits.as_completed():
         assert_type(wait, RemoteWait)
         assert_type(wait.result(), Batch)
