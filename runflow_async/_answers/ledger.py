@@ -23,17 +23,17 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from runflow_async._answers.decoding import PollAnswer, decode_batch, decode_poll
-from runflow_async._answers.lenient import WarnOnce, without_depths
+from runflow_async._answers.decoding import PollAnswer, decode_poll
+from runflow_async._answers.lenient import WarnOnce
 from runflow_async._answers.pending import Pending
+from runflow_async._answers.snapshots import at_statuses, decode_snapshot, name_batch
 from runflow_async._answers.tally import Tally, adjust_tally, count_statuses, read_counts
 from runflow_async._answers.transitions import by_key, diff_items, is_second_end
 from runflow_async._answers.updates import Layout, Update, is_few, read_layout, read_update
-from runflow_async.errors import MalformedResponseError
 from runflow_async.models import TERMINAL_STATUSES, Batch, BatchItemHandle, ItemTransition, Phase, phase_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from datetime import datetime
     from uuid import UUID
 
@@ -85,7 +85,7 @@ class Ledger:
 
     def resume(self, since: Batch | None) -> None:
         """Count an earlier snapshot as delivered. Only before the first answer."""
-        self._batch: Batch | None = _named(since or Batch(items=[]), self.batch_id)
+        self._batch: Batch | None = name_batch(since or Batch(items=[]), self.batch_id)
         self._seen = {key: item.status_code for key, item in self._items().items()}
 
     def is_unchanged(self, body: bytes) -> bool:
@@ -202,7 +202,7 @@ class Ledger:
         newest = self._snapshot()
         if self._pending is None or newest.items is None:
             return newest
-        return replace(newest, items=_at(self._pending.delivered, newest.items))
+        return replace(newest, items=at_statuses(self._pending.delivered, newest.items))
 
     def next_settling_delay(self) -> float | None:
         """Claim one of the few polls for items that lag behind their terminal batch.
@@ -224,22 +224,15 @@ class Ledger:
 
     def _snapshot(self) -> Batch:
         if self._batch is None:
-            batch = _named(self._decode(), self.batch_id)
+            batch = name_batch(decode_snapshot(self._body, self.warn), self.batch_id)
             if batch.items is not None or self._unlisted:
-                items = _at(self._seen, (self._unlisted | _by_id(batch)).values())
-                batch = replace(batch, items=sorted(items, key=lambda item: item.sequence_index))
+                items = self._unlisted | by_key(batch.items or ())
+                batch = replace(batch, items=at_statuses(self._seen, items.values()))
             self._batch = batch
         return self._batch
 
-    def _decode(self) -> Batch:
-        try:
-            return decode_batch(self._body, self.warn)
-        except (MalformedResponseError, RecursionError):  # a poll decoded it with more room left on the stack
-            self.warn("the stack has no room for deeply nested values, which become None")
-            return decode_batch(without_depths(self._body), self.warn)
-
     def _items(self) -> dict[int, BatchItemHandle]:
-        return _by_id(self._snapshot())
+        return by_key(self._snapshot().items or ())
 
     def _report(self, contradictions: list[ItemTransition]) -> None:
         for one in contradictions:
@@ -254,18 +247,3 @@ class Ledger:
         if total is not None and (total != listed or ended > total):
             counts = total, listed, ended
             self.warn("items_total is %d, but %d items are listed and %d counted as ended; the list is used", *counts)
-
-
-def _named(batch: Batch, batch_id: UUID) -> Batch:
-    """The batch with an id, which the contract lets an answer omit."""
-    return batch if batch.id is not None else replace(batch, id=batch_id)
-
-
-def _by_id(batch: Batch) -> dict[int, BatchItemHandle]:
-    return by_key(batch.items or ())
-
-
-def _at(statuses: Mapping[int, str], items: Iterable[BatchItemHandle]) -> list[BatchItemHandle]:
-    """The items at these statuses, without those that have none."""
-    known = ((item, statuses.get(item.id.int)) for item in items)
-    return [item if s == item.status_code else replace(item, status_code=s) for item, s in known if s is not None]

@@ -210,8 +210,8 @@ class Shard:
             sending = asyncio.create_task(self._send(waits))
             try:
                 with suppress(ExceptionGroup):  # each wait reports its own error
-                    async for transition in waits:
-                        self._transitions.append(transition)
+                    async for transitions in waits.batched():
+                        self._transitions += transitions
                         if len(self._transitions) >= MOST_PENDING:
                             self._has_room.clear()
                             await self._has_room.wait()

@@ -59,6 +59,16 @@ async def test_iterated_it_yields_each_transition_once_and_in_order(client, emul
     assert list(chained(seen).values()) == ["succeeded"] * 30
 
 
+async def test_in_lists_it_yields_each_transition_once_and_those_of_a_response_together(client, emulator):
+    batch_ids = [emulator.create_scripted_batch([STEPS] * 3) for _ in range(10)]
+    waiting = wait_for_batches(client, batch_ids, shards=2, interval=0.05)
+    seen = [await anext(waiting)]
+    lists = [transitions async for transitions in waiting.batched()]
+    assert all(len({(one.batch_id, one.observed_at) for one in transitions}) == 1 for transitions in lists)
+    assert list(chained(seen + [one for transitions in lists for one in transitions]).values()) == ["succeeded"] * 30
+    assert len(lists) <= 1 + 3 * 10
+
+
 async def test_awaited_it_returns_the_last_batches_in_input_order(client, emulator):
     batch_ids = [emulator.create_scripted_batch([STEPS]) for _ in range(5)]
     batch_ids.append(batch_ids[0])
