@@ -58,10 +58,10 @@ class Lifetime:
     def check_loop(self) -> None:
         """Raise RuntimeError on another event loop, or in another thread, than the one it belongs to."""
         loop = asyncio.get_running_loop()
-        if self._loop is None:
+        if self._loop is not loop:
+            if self._loop is not None:
+                raise RuntimeError(self._wrong_loop)
             self._loop = loop
-        elif self._loop is not loop:
-            raise RuntimeError(self._wrong_loop)
 
     def now(self) -> float:
         """Seconds on the clock of its event loop, even after that was closed; 0.0 before the first use."""

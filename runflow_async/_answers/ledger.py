@@ -7,8 +7,8 @@ bytes and decoded whole only when somebody looks at a snapshot, so that a wait c
 consumer is in one of three states:
 
     up to date   `_pending` is None: everything that was seen is delivered
-    queued       `_pending` holds the changes that are left, in order
-    behind       `_pending` holds only what was delivered: a comparison finds the changes that are left
+    queued       `_pending.queue` holds the changes that are left, in order
+    behind       `_pending.queue` is None: a comparison finds the changes that are left
 
 A change moves "up to date" to "queued", and "queued" to "behind", because it may undo or continue a queued change. The
 next delivery moves "behind" to "queued"; the last one moves "queued" to "up to date". So there is never more than one
@@ -18,6 +18,7 @@ pending transition for each item, however slow the consumer is.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from sys import intern
 from typing import TYPE_CHECKING
 
@@ -150,7 +151,7 @@ class Ledger:
         self._report(contradictions)
         if changes:
             if self._pending is None:
-                self._pending = Pending(self._seen, changes, observed_at)
+                self._pending = Pending(self._seen, observed_at, deque(changes))
             else:
                 self._pending.add(observed_at)
             # Interned, because most items share a status, and every answer brings copies of its own.
@@ -167,7 +168,7 @@ class Ledger:
         pending = self._pending
         if pending is None:
             return None
-        queue = pending.queue(self._compare)
+        queue = self._compare(pending) if pending.queue is None else pending.queue
         transition = queue.popleft() if queue else None
         if not queue:
             self._pending = None
@@ -178,18 +179,19 @@ class Ledger:
     def next_transitions(self) -> list[ItemTransition]:
         """All pending transitions, which then count as delivered."""
         pending, self._pending = self._pending, None
-        return [] if pending is None else list(pending.queue(self._compare))
+        return [] if pending is None else list(self._compare(pending) if pending.queue is None else pending.queue)
 
     def postpone(self) -> None:
         """Free memory while nobody iterates. Nothing is lost: a comparison finds the changes again."""
         if self._pending is not None:
-            self._pending.postpone()
+            self._pending.queue = None
 
-    def _compare(self, pending: Pending) -> list[ItemTransition]:
+    def _compare(self, pending: Pending) -> deque[ItemTransition]:
         changes, _ = diff_items(
             pending.delivered, self._items(), batch_id=self.batch_id, observed_at=pending.observed_at
         )
-        return changes
+        pending.queue = deque(changes)
+        return pending.queue
 
     @property
     def batch(self) -> Batch | None:

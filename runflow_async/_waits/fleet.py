@@ -102,7 +102,8 @@ class BatchesWait(ManyWaits[BatchWait]):
             for run in self._runs.values():  # what arrived while nobody iterated
                 if run.has_pending and run not in self._flights:
                     self._place(run)
-        self._record()
+        if self._delivered_from is not None:
+            self._record()
 
     def _hold_back(self) -> None:
         self._record()
@@ -125,7 +126,7 @@ class BatchesWait(ManyWaits[BatchWait]):
         while self._pending:
             run = next(iter(self._pending))
             if news := take(run):
-                self._delivered_from = run
+                self._delivered_from = run if run.is_recorded else None
                 return news
             self._place(run)
         return None

@@ -81,7 +81,12 @@ class ManyWaits(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemTransit
         The promises are those of iterating one by one: a list counts as delivered when you get it, and is recorded in a
         checkpoint when you come back for the next one. You can change between the two, and leave and continue.
         """
-        return Batched(partial(self._next, self._next_transitions))
+        return Batched(partial(self._next, self._next_list))
+
+    def _next_list(self) -> list[ItemTransition]:
+        transitions = self._next_transitions()
+        self._delivered_at_a_stretch += len(transitions)
+        return transitions
 
     async def _next(self, take: Callable[[], News | None]) -> News:
         self._enter()
@@ -90,7 +95,7 @@ class ManyWaits(WarnsIfUnused, Awaitable[list[Batch]], AsyncIterator[ItemTransit
             is_time_to_rest = self._delivered_at_a_stretch >= MOST_AT_A_STRETCH
             news = None if is_time_to_rest else take()
             if news:
-                self._delivered_at_a_stretch += len(news) if isinstance(news, list) else 1
+                self._delivered_at_a_stretch += 1
                 return news
             if self._is_over and not is_time_to_rest:
                 await self._halt()

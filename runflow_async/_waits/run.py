@@ -88,6 +88,11 @@ class Run:
         return self._recording.is_loaded
 
     @property
+    def is_recorded(self) -> bool:
+        """Whether there is a checkpoint."""
+        return self._recording.is_on
+
+    @property
     def next_at(self) -> float:
         """The instant at which the next step has something to do: to use a response, to poll, or to end the wait."""
         return -math.inf if self.polling.subscription.has_offer else self.polling.agenda.next_at
