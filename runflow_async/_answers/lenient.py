@@ -47,12 +47,12 @@ class WarnOnce:
 
     def __init__(self, subject: str) -> None:
         self._subject = subject
-        self._known: frozenset[str] = frozenset()  # costs nothing as long as nothing is wrong
+        self._known: tuple[str, ...] = ()  # takes no memory as long as nothing is wrong
 
     def __call__(self, text: str, *details: object) -> None:
         """Log the text, unless it was logged before."""
         if text not in self._known:
-            self._known |= {text}
+            self._known += (text,)
             logger.warning("%s: %s", self._subject, text % details)
 
 
