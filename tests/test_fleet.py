@@ -11,8 +11,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from runflow_async import AuthenticationError, ServerError, SessionClosedError, WaitClosedError
+from runflow_async._answers.ledger import Ledger
 from runflow_async._arguments.batches import parse_batch_id
 from runflow_async._http.replies import Reply
+from runflow_async._lifetime import TURNS
 from runflow_async._waits.fleet import BatchesWait
 from tests.rig import eventually
 from tests.virtual import VirtualTransport, body, line, status_at
@@ -340,3 +342,21 @@ async def test_closing_the_session_ends_it(emulator, session):
     with pytest.raises(SessionClosedError):
         await task
     assert task.cancelling() == 0
+
+
+async def test_responses_that_arrive_together_are_decoded_a_few_at_a_time(monkeypatch):
+    """In between, other tasks get their turn."""
+    together = [0]
+
+    def spy(ledger, answer):
+        if not together[-1]:
+            asyncio.get_running_loop().call_soon(together.append, 0)
+        together[-1] += 1
+        return read(ledger, answer)
+
+    read = Ledger.read
+    monkeypatch.setattr(Ledger, "read", spy)
+    async for _ in FleetTransport().fleet([UUID(int=number + 1) for number in range(20)]):
+        if sum(together) == 20:
+            break
+    assert max(together) == TURNS
