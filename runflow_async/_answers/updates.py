@@ -123,7 +123,7 @@ def read_update(previous: bytes, layout: Layout, body: bytes) -> Update | None:
     found = _follow(previous, layout, body) or _locate(body, closing)
     if found is None:
         return None
-    before, after = _differing(_array(previous, layout), _array(body, found))
+    before, after = _differing(previous, layout, body, found)
     is_new = list(map(ne, before, after))
     if not is_few(sum(is_new), len(before)):
         return None
@@ -140,32 +140,35 @@ def is_few(changed: int, items: int) -> bool:
     return changed <= max(FEW, items // 4)
 
 
-def _array(body: bytes, layout: Layout) -> bytes:
-    """The array with a comma in place of its opening bracket, so that every item has one before it."""
-    return b"," + body[layout.start + 1 : layout.end]
-
-
 def _read_chunks(chunks: Iterable[bytes]) -> list[BatchItemHandle]:
     """Decode what stands between closing braces: for each item a comma, and the item without its brace."""
     return _items.decode(b"}".join((_STAND_IN_ARRAY[:-2], *chunks, b"]")))[1:]
 
 
-def _differing(before: bytes, after: bytes) -> tuple[list[bytes], list[bytes]]:
-    """Split two arrays at their closing braces, leaving out what they have in common before and after."""
-    start = before.rfind(b"}", 0, _shared_prefix(before, after)) + 1
-    end = before.find(b"}", start) + 1
-    new_end = end + len(after) - len(before)
-    if new_end <= start or before[end:] != after[new_end:]:  # more than one item differs
-        end, new_end = len(before), len(after)
-    return before[start:end].split(b"}"), after[start:new_end].split(b"}")
+def _differing(previous: bytes, layout: Layout, body: bytes, found: Layout) -> tuple[list[bytes], list[bytes]]:
+    """Split both arrays at their closing braces, leaving out what they have in common before and after."""
+    first = layout.start + 1
+    shared = _shared_prefix(
+        previous, first, body, found.start + 1, min(layout.end - first, found.end - found.start - 1)
+    )
+    start = previous.rfind(b"}", first, first + shared) + 1 or first
+    end = previous.find(b"}", start, layout.end) + 1
+    new_start, new_end = start + found.start - layout.start, end + found.end - layout.end
+    if not end or new_end <= new_start or not body.startswith(previous[end : layout.end], new_end):
+        end, new_end = layout.end, found.end  # more than one item differs
+    comma = b"," if start == first else b""  # so that every item has one before it
+    return (comma + previous[start:end]).split(b"}"), (comma + body[new_start:new_end]).split(b"}")
 
 
-def _shared_prefix(one: bytes, other: bytes) -> int:
-    """The length of the longest common prefix, found by halving: comparing slices is faster than comparing bytes."""
-    low, high = 0, min(len(one), len(other))
+def _shared_prefix(one: bytes, start: int, other: bytes, new_start: int, most: int) -> int:
+    """The length of what two bodies have in common from these offsets on.
+
+    Found by halving: comparing slices is much faster than comparing byte by byte.
+    """
+    low, high = 0, most
     while low < high:
         middle = (low + high + 1) // 2
-        if one[low:middle] == other[low:middle]:
+        if other.startswith(one[start + low : start + middle], new_start + low):
             low = middle
         else:
             high = middle - 1
@@ -176,6 +179,6 @@ def _follow(previous: bytes, layout: Layout, body: bytes) -> Layout | None:
     """The layout of a body with the same envelope, byte for byte, from the brackets of the array outwards."""
     start, last = layout.start, layout.end - 1
     new_last = last + len(body) - len(previous)
-    if new_last <= start or body[:start] != previous[:start] or body[new_last:] != previous[last:]:
+    if new_last <= start or not body.startswith(previous[:start]) or body[new_last:] != previous[last:]:
         return None
     return layout._replace(end=new_last + 1)
