@@ -35,7 +35,7 @@ BATCHES = 50
 POLLS = 4000
 WARM_UP = 500
 FIRST_SNAPSHOTS = 10_000
-ROUNDS = 5
+ROUNDS = 3
 NOTHING = "nothing changed"
 WAYS = {"one by one": "flipping", "in lists": "flipping", NOTHING: "same"}
 """Ways to iterate, and the responses that each one gets."""
