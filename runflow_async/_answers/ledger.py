@@ -187,10 +187,8 @@ class Ledger:
             self._pending.queue = None
 
     def _compare(self, pending: Pending) -> deque[ItemTransition]:
-        changes, _ = diff_items(
-            pending.delivered, self._items(), batch_id=self.batch_id, observed_at=pending.observed_at
-        )
-        pending.queue = deque(changes)
+        diff = diff_items(pending.delivered, self._items(), batch_id=self.batch_id, observed_at=pending.observed_at)
+        pending.queue = deque(diff.changes)
         return pending.queue
 
     @property
