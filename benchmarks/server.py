@@ -36,25 +36,27 @@ _cycles = {
     "changing": [_answer(make_body(changed=number)) for number in STEPS],
     "flipping": [_answer(make_body(changed=number)) for number in (0, 100)],
 }
-_polls: Counter[str] = Counter()
+_flips: Counter[str] = Counter()
 
 
-def _respond(path: str) -> bytes:
-    """The response to the next poll of a batch."""
+def _respond(path: str, polls: Counter[str]) -> bytes:
+    """The response to the next poll of a batch; what flips does so whichever connection it is polled on."""
     _, kind, *_, batch_id = path.split("/")
     cycle = _cycles.get(kind, [_same])
-    _polls[path] += 1
-    return cycle[_polls[path] % len(cycle)].replace(BATCH_ID.encode(), batch_id.encode(), 1)
+    counts = _flips if kind == "flipping" else polls
+    counts[path] += 1
+    return cycle[counts[path] % len(cycle)].replace(BATCH_ID.encode(), batch_id.encode(), 1)
 
 
 class _Canned(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.WriteTransport)  # noqa: S101  # what asyncio hands to a server
         self._transport = transport
+        self._polls: Counter[str] = Counter()
 
     def data_received(self, data: bytes) -> None:
         for request in data.split(b"\r\n\r\n")[:-1]:
-            self._transport.write(_respond(request.split(b" ", 2)[1].decode()))
+            self._transport.write(_respond(request.split(b" ", 2)[1].decode(), self._polls))
 
 
 async def _serve() -> None:
