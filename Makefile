@@ -31,10 +31,10 @@ test: $(VENV)/.with-test ## run the whole test suite, slow rows included, and ga
 	$(BIN)/python -m pytest -n 3 --dist worksteal --cov --cov-report=term-missing:skip-covered
 
 test-dev: $(VENV)/.with-test ## run the quick tests in Python's and asyncio's debug modes
-	PYTHONASYNCIODEBUG=1 $(BIN)/python -X dev -m pytest -m 'not slow' -n 4 --dist worksteal -q
+	PYTHONASYNCIODEBUG=1 $(BIN)/python -X dev -m pytest -m 'not slow and not ordinary' -n 4 --dist worksteal -q
 
 test-fast: $(VENV)/.with-test ## run the tests without the slow ones
-	$(BIN)/python -m pytest -m 'not slow' -n 4 --dist worksteal -q
+	$(BIN)/python -m pytest -m 'not slow and not ordinary' -n 4 --dist worksteal -q
 
 test-all: $(VENV)/.with-release ## run the quick tests on the other Pythons found, on uvloop, and on the oldest dependencies
 	$(BIN)/python -m nox

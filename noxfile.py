@@ -40,10 +40,10 @@ BEHIND_SHIMS = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob("
 os.environ["PATH"] = os.pathsep.join([os.environ["PATH"], *map(str, BEHIND_SHIMS)])
 
 
-def run_tests(session: nox.Session, *options: str) -> None:
+def run_tests(session: nox.Session, *options: str, select: str = "not slow and not ordinary") -> None:
     """Run the quick tests, or what was asked for."""
     command = ("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", *options)
-    session.run(*command, *(session.posargs or ["-m", "not slow"]))
+    session.run(*command, *(session.posargs or ["-m", select]))
 
 
 def install_with_tests(session: nox.Session, *options: str) -> None:
@@ -78,7 +78,7 @@ def oldest(session: nox.Session) -> None:
     constraints = Path(session.virtualenv.location, "constraints.txt")
     constraints.write_text("\n".join(lower_bounds()))
     install_with_tests(session, "--constraint", str(constraints))
-    run_tests(session)
+    run_tests(session, select="not slow")
 
 
 @nox.session(default=False, venv_backend="none")

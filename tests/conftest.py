@@ -71,7 +71,7 @@ async def session(emulator: Emulator) -> AsyncIterator[RunflowSession]:
     assert reported == []
 
 
-@pytest.fixture(params=["lean", "ordinary"])
+@pytest.fixture(params=["lean", pytest.param("ordinary", marks=pytest.mark.ordinary)])
 def both_lanes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A session without `http=` sends its requests past aiohttp's client session, or, if it cannot, through one."""
     if request.param == "ordinary":
