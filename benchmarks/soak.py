@@ -38,6 +38,7 @@ from yarl import URL
 from runflow_async import Batch, RetryPolicy, RunflowError, RunflowSession, wait_adaptive
 from runflow_async.emulator import Emulator, Fault, faults
 from tests.rig import Ending, FaultyProxy, Toxic, eventually, given_time
+from tests.rig.leaks import connections_in_use
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -286,11 +287,7 @@ def resident() -> int:
 
 def held_connections(session: RunflowSession) -> int:
     """Connections of the session's pool that are in use or waited for."""
-    http = session._transport._connections.http  # noqa: SLF001  # a leak check looks inside
-    connector = http and http.connector
-    if connector is None:
-        return 0
-    return len(connector._acquired) + sum(map(len, connector._waiters.values()))  # noqa: SLF001  # as above
+    return len(connections_in_use(session))
 
 
 async def soak(seconds: float, waits: int, seed: int) -> dict[str, int | float]:

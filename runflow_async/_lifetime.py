@@ -1,6 +1,6 @@
 """When something is open, on which event loop, and which tasks are inside it.
 
-There are no hidden tasks. A scope is a part of a caller's own task that can be ended from outside: it interrupts the
+A scope is a part of a caller's own task that can be ended from outside: it interrupts the
 task, as `asyncio.timeout` does, and then withdraws its cancellation.
 """
 

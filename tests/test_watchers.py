@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
+import weakref
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from runflow_async import AuthenticationError, OutageError, ServerError, SessionClosedError, WaitTimeoutError
+from runflow_async import (
+    AuthenticationError,
+    OutageError,
+    RunflowSession,
+    ServerError,
+    SessionClosedError,
+    TransportError,
+    WaitTimeoutError,
+)
+from runflow_async._http.replies import Reply
+from runflow_async._waits.fleet import BatchesWait
+from runflow_async._waits.sharing import Poll
 from runflow_async.emulator import faults
 from tests.rig import eventually
-from tests.virtual import VirtualTransport, body, perform, play
+from tests.virtual import BATCH_ID, VirtualTransport, body, perform, play
 
 if TYPE_CHECKING:
-    from runflow_async import BatchWait
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from runflow_async import Batch, BatchWait
 
 pytestmark = pytest.mark.looptime
 
@@ -25,6 +41,10 @@ RUNNING, SUCCEEDED = body("running", ["running"]), body("succeeded", ["succeeded
 
 async def transitions_of(wait: BatchWait) -> list[tuple[int, str | None, str]]:
     return [(one.item.sequence_index, one.previous, one.current) async for one in wait]
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def slow(answer=lambda _now, number: SUCCEEDED if number else RUNNING, roundtrip: float = 5.0) -> VirtualTransport:
@@ -93,11 +113,38 @@ class TestWatchersOfOneBatch:
         assert [batch.status_code for batch in await asyncio.gather(early, late)] == ["running", "succeeded"]
         assert len(transport.polled_at) == 10
 
-    async def test_in_two_fleets_share_as_well(self):
-        transport = perform([[(0.0, "running"), (20.0, "succeeded")]])
-        waits = [transport.wait(interval=4) for _ in range(2)]
-        await asyncio.gather(*map(transitions_of, waits))
-        assert len(transport.polled_at) == 6
+    async def test_wake_a_fleet_that_sleeps(self):
+        transport = perform([[(0.0, "queued"), (5.0, "running"), (10.0, "succeeded")]])
+        fleet = BatchesWait(lambda batch_id: transport.run(batch_id, interval=600), transport.lifetime.scope("it"), 10)
+        fleet.add(BATCH_ID)
+
+        async def follow() -> list[tuple[str, float]]:
+            return [(transition.current, now()) async for transition in fleet]
+
+        seen, _ = await asyncio.gather(follow(), transport.wait(interval=1))
+        assert seen == [("queued", 0), ("running", 5), ("succeeded", 10)]
+
+    async def test_observe_a_transition_at_the_same_instant(self):
+        transport = perform([[(0.0, "running"), (5.0, "succeeded")]])
+
+        async def instants(wait: BatchWait) -> list[datetime]:
+            return [transition.observed_at async for transition in wait]
+
+        first, second = await asyncio.gather(*(instants(transport.wait(interval=1)) for _ in range(2)))
+        assert first == second
+
+    async def test_do_not_use_up_each_others_polls_for_items_that_lag_behind(self):
+        def answer(seconds: float, _number: int) -> bytes:
+            return body("succeeded", ["succeeded" if seconds >= 2 else "running"])
+
+        transport = VirtualTransport(answer)
+
+        async def wait(after: float) -> Batch:
+            await asyncio.sleep(after)
+            return await transport.wait()
+
+        batches = await asyncio.gather(*(wait(0.05 * number) for number in range(5)))
+        assert [batch.items[0].status_code for batch in batches] == ["succeeded"] * 5
 
 
 class TestAWatcherThatLeaves:
@@ -130,6 +177,44 @@ class TestAWatcherThatLeaves:
                 await task
             assert len(cut) == number
         assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    @pytest.mark.parametrize("how", ["cancelled", "out of time"])
+    async def test_as_the_last_one_leaves_when_the_request_is_gone(self, how):
+        gone = []
+
+        async def get(*_: object, sent: Callable[[], None], **__: object) -> None:
+            sent()
+            try:
+                await asyncio.sleep(1000)
+            finally:
+                await asyncio.sleep(0.01)  # as a connection takes to close
+                gone.append(now())
+
+        transport = VirtualTransport(lambda *_: RUNNING)
+        transport.get = get
+        tasks = await in_its_request(*(transport.wait(timeout=2) for _ in range(2)))
+        for task in tasks if how == "cancelled" else ():
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert len(gone) == 1
+
+    async def test_before_its_request_began_leaves_the_batch_to_others(self):
+        """The task of a poll is cancelled before its first step."""
+        transport = slow()
+        first = asyncio.ensure_future(transport.wait(interval=1))
+        asyncio.get_running_loop().call_later(2, first.cancel)
+        await asyncio.sleep(1)
+        with pytest.raises(WaitTimeoutError):
+            await transport.wait(timeout=1)
+        assert (await transport.wait(interval=1, timeout=60)).is_terminal
+
+    async def test_by_being_closed_at_its_first_step_leaves_the_batch_to_others(self):
+        transport = play(RUNNING, SUCCEEDED)
+        first, second = transport.wait(interval=1), transport.wait(interval=1, timeout=50)
+        step = first.__anext__()
+        step.send(None)
+        step.close()
+        assert (await second).is_terminal
 
     async def test_and_is_dropped_leaves_the_response_to_the_one_that_stays(self):
         transport = slow()
@@ -197,6 +282,75 @@ class TestASlowWatcher:
 
 
 class TestTimeIsEachWatchersOwn:
+    async def test_a_last_poll_drawn_forward_is_made_whatever_others_poll(self):
+        transport = perform([[(0.0, "running"), (75.0, "succeeded")]])
+        patient = asyncio.ensure_future(transport.wait(interval=60, timeout=100))
+        await asyncio.sleep(65)
+        with pytest.raises(WaitTimeoutError):
+            await transport.wait(timeout=0)
+        assert (await patient).is_terminal
+
+    async def test_an_outage_does_not_begin_before_the_wait_does(self):
+        transport = play(ServerError(503), roundtrip=25.0)
+        first = asyncio.ensure_future(transport.wait())
+        await asyncio.sleep(24)
+        with pytest.raises(OutageError):
+            await transport.wait(max_outage=20)
+        assert now() == pytest.approx(44, abs=0.1)
+        first.cancel()
+
+    async def test_the_limit_of_the_one_that_polls_is_no_failure_for_one_that_joins(self):
+        async def get(_path: str, *, sent: Callable[[], None], limit: float, longest: float, **_: object) -> Reply:
+            sent()
+            seconds = min(limit - now(), longest, 5)
+            await asyncio.sleep(seconds)
+            if seconds < 5:
+                raise TransportError("no answer in time") from TimeoutError()
+            return Reply(SUCCEEDED, None, 5.0, None)
+
+        transport = slow()
+        transport.get = get
+        hasty = asyncio.ensure_future(transport.wait(timeout=3))
+        await asyncio.sleep(2.5)
+        patient = transport.wait(max_outage=30)
+        await patient
+        await asyncio.gather(hasty, return_exceptions=True)
+        assert patient.stats.retries == 0
+
+    @pytest.mark.looptime(False)
+    @pytest.mark.parametrize("watchers", [1, 2])
+    async def test_what_queues_in_our_own_pool_uses_up_no_time_of_a_request(self, emulator, watchers):
+        emulator.latency = 0.1
+        ids = [emulator.create_batch(items=1, duration=0.01, seed=number) for number in range(12)]
+        async with RunflowSession(emulator.api_key, base_url=emulator.url, max_connections=1) as session:
+            waits = [session.wait_for_batch(one, max_outage=0.5) for one in ids for _ in range(watchers)]
+            await asyncio.gather(*waits)
+        assert {wait.stats.retries for wait in waits} == {0}
+
+    async def test_what_others_saw_before_a_deadline_counts_after_it(self):
+        transport = perform([[(0.0, "queued"), (10.0, "succeeded")]])
+        late = transport.wait(interval=5, timeout=20)
+        await anext(late)
+        await transport.wait(interval=5)
+        await asyncio.sleep(100)
+        assert (await late).is_terminal
+
+    async def test_an_outage_shorter_than_any_timer_does_not_spin(self):
+        transport = play(RUNNING, SUCCEEDED, roundtrip=5)
+        send = transport.get
+
+        async def get(path: str, **keywords: Any) -> Reply:
+            await asyncio.sleep(3)  # for its turn
+            return await send(path, **keywords)
+
+        transport.get = get
+        (patient,) = await in_its_request(transport.wait(interval=1))
+        hasty = transport.wait(max_outage=0.0005, timeout=2)
+        hasty.nudge()
+        with pytest.raises((WaitTimeoutError, OutageError)):
+            await hasty
+        assert (await patient).is_terminal
+
     async def test_a_deadline_in_a_shared_request(self):
         transport = slow(roundtrip=20.0)
         hasty, patient = await in_its_request(transport.wait(timeout=4), transport.wait(interval=1))
@@ -260,6 +414,54 @@ class TestAFailure:
         sleeper, eager = transport.wait(interval=100), transport.wait(interval=10)
         await asyncio.gather(sleeper, eager)
         assert (sleeper.stats.retries, eager.stats.retries) == (0, 1)
+
+    async def test_that_nobody_was_there_to_use_does_not_replace_an_attempt(self):
+        def answer(seconds: float, _number: int) -> bytes:
+            if seconds < 40:
+                raise ServerError(503)
+            return SUCCEEDED
+
+        transport = VirtualTransport(answer)
+        watcher = transport.wait(max_outage=60)
+        task = asyncio.ensure_future(watcher)
+        await asyncio.sleep(0.0001)
+        task.cancel()
+        with pytest.raises(OutageError):
+            await transport.wait(max_outage=30)
+        await asyncio.sleep(100)
+        assert (await watcher).is_terminal
+
+    async def test_keeps_its_cause_for_each(self):
+        cause = OSError("reset")
+
+        def answer(*_: object) -> bytes:
+            raise TransportError("cut") from cause
+
+        transport = VirtualTransport(answer)
+        errors = await asyncio.gather(*(transport.wait(max_outage=3) for _ in range(2)), return_exceptions=True)
+        assert [error.__cause__.__cause__ for error in errors] == [cause] * 2
+
+
+class TestFreedByReferences:
+    @pytest.fixture(autouse=True)
+    def uncollected(self) -> Iterator[None]:
+        gc.collect()
+        gc.disable()
+        yield
+        gc.enable()
+
+    async def test_is_a_poll_with_its_wait(self):
+        await play(RUNNING, SUCCEEDED).wait(interval=1)
+        assert not [one for one in gc.get_objects() if type(one) is Poll]
+
+    async def test_is_a_wait_that_was_a_task_with_it(self):
+        wait = play(SUCCEEDED).wait()
+        alive = weakref.ref(wait)
+        task = asyncio.create_task(wait)
+        await task
+        del task, wait
+        await asyncio.sleep(0)
+        assert alive() is None
 
 
 class TestANudge:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from runflow_async import WaitTimeoutError
+from runflow_async import OutageError, TransportError, WaitTimeoutError
 from runflow_async._http.throttle import Throttle
 from runflow_async._http.turns import Turns
 from runflow_async._http.window import LEAST_IN_FLIGHT, Window
@@ -94,3 +94,46 @@ async def test_a_deadline_that_cuts_a_request_short_says_nothing_about_the_serve
         with pytest.raises(WaitTimeoutError):
             await session.wait_for_batch(BATCH_ID, timeout=1)
         assert session._transport._turns._window.closed == 0
+
+
+@pytest.mark.looptime
+async def test_valid_responses_widen_the_window_of_a_session():
+    def answer(number: int) -> object:
+        asked = asked_in(server.requests[number - 1])
+        return http(503) if number <= 4 else http(200, json_batch(asked, ["running"]))
+
+    async with ScriptedServer(answer) as server, connect(server, max_connections=4) as session:
+        waits = [session.wait_for_batch(UUID(int=number), interval=1, timeout=60) for number in range(4)]
+        await asyncio.gather(*waits, return_exceptions=True)
+        assert session._transport._turns._window.closed == 0
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("status", [500, 502])
+async def test_other_failures_of_a_server_leave_the_window_open(status):
+    async with ScriptedServer(http(status)) as server, connect(server, max_connections=4) as session:
+        with pytest.raises(OutageError):
+            await session.wait_for_batch(BATCH_ID, max_outage=5)
+        assert session._transport._turns._window.closed == 0
+
+
+@pytest.mark.looptime
+async def test_a_window_that_narrows_by_several_holds_back_as_many_slots():
+    turns = Turns(Throttle(None), 16)
+    turns.overloaded(0.0, 1.0)
+    turns.overloaded(2.0, 3.0)
+    tasks = [asyncio.ensure_future(turns.take(math.inf, math.inf)) for _ in range(16)]
+    await asyncio.sleep(1)
+    assert sum(task.done() for task in tasks) == 4
+    for task in tasks:
+        task.cancel()
+
+
+@pytest.mark.looptime
+async def test_no_slot_in_time_says_how_many_the_window_leaves():
+    turns = Turns(Throttle(None), 10)
+    turns.overloaded(0.0, 1.0)
+    for _ in range(5):
+        await turns.take(math.inf, math.inf)
+    with pytest.raises(TransportError, match="all 5 were in use"):
+        await turns.take(asyncio.get_running_loop().time() + 1, math.inf)

@@ -42,8 +42,9 @@ __all__ = ["Ledger"]
 
 logger = logging.getLogger("runflow_async")
 
-SETTLING_DELAYS = (0.25, 1.0, 3.0)
-"""Seconds before each of the polls in which the items of a terminal batch can catch up."""
+SETTLING_INSTANTS = (0.25, 1.25, 4.25)
+"""Seconds after the end of a batch at which polls let its items catch up."""
+SETTLING_SLACK = 0.01
 
 
 class Ledger:
@@ -63,7 +64,6 @@ class Ledger:
         "_layout",  # where the newest answer has its items; None if nobody has looked, or no update can start from it
         "_pending",  # None if everything seen was delivered
         "_seen",  # status by key; replaced and never changed, because `_pending.delivered` starts as this very object
-        "_settling",  # how many of SETTLING_DELAYS were used
         "_unlisted",  # items that the newest answer left out; a later one may list them again
         "batch_id",
         "is_terminal",
@@ -80,7 +80,6 @@ class Ledger:
         self._is_calm = False
         self._layout: Layout | None = None
         self._pending: Pending | None = None
-        self._settling = 0
         self._unlisted: dict[int, BatchItemHandle] = {}
         self.resume(since)
 
@@ -204,16 +203,18 @@ class Ledger:
             return newest
         return replace(newest, items=at_statuses(self._pending.delivered, newest.items))
 
-    def next_settling_delay(self) -> float | None:
-        """Claim one of the few polls for items that lag behind their terminal batch.
+    def next_settling_delay(self, elapsed: float) -> float | None:
+        """Return the seconds until the next poll for items that lag behind their terminal batch.
+
+        Args:
+            elapsed: seconds since the batch was seen to be terminal.
 
         Returns:
-            seconds until that poll; None if every item has ended or no such poll is left.
+            None if every item has ended or no such poll is left.
         """
-        if self._settling == len(SETTLING_DELAYS) or TERMINAL_STATUSES.issuperset(self._seen.values()):
+        if TERMINAL_STATUSES.issuperset(self._seen.values()):
             return None
-        self._settling += 1
-        return SETTLING_DELAYS[self._settling - 1]
+        return next((instant - elapsed for instant in SETTLING_INSTANTS if instant > elapsed + SETTLING_SLACK), None)
 
     def report_missing(self) -> None:
         """Log the items that the newest answer left out."""

@@ -57,7 +57,7 @@ class Turns:
                     try:
                         await self._throttle.turn()
                     except BaseException:
-                        self._slots.release()
+                        self.give_back()
                         raise
         except TimeoutError:
             raise self._missed(deadline, has_slot) from None
@@ -99,4 +99,4 @@ class Turns:
         # The slots may all be taken by requests that wait for the rate.
         if has_slot or self._throttle.is_crowded:
             return TransportError("the session's rate (max_rate, or what a 429 left of it) gave no turn in time")
-        return TransportError(f"no connection became free in time; all {self._total} were in use")
+        return TransportError(f"no connection became free in time; all {self._total - self._window.closed} were in use")

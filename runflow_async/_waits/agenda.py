@@ -33,6 +33,7 @@ class Agenda:
     __slots__ = (
         "_held_until",
         "_hurried_for",
+        "_hurried_to",
         "_max_outage",
         "_roundtrip",
         "_timeout",
@@ -54,7 +55,8 @@ class Agenda:
         self._max_outage = max_outage
         self._unpolled = True  # until the first poll has ended
         self._held_until = -math.inf  # by the server's Retry-After
-        self._hurried_for: float | None = None  # the limit for which a poll was made earlier
+        self._hurried_for: float | None = None  # the limit for which a poll was planned earlier
+        self._hurried_to = math.inf  # the instant of that poll
         self._roundtrip = 0.0
 
     def start(self, now: float) -> None:
@@ -128,8 +130,9 @@ class Agenda:
         latest = limit - 1.5 * self._roundtrip - MARGIN
         if self.due <= latest:
             return
-        if latest > now and latest >= self._held_until and self._hurried_for != limit:
-            self.due = latest
+        is_made = self._hurried_for == limit and now >= self._hurried_to - SLACK
+        if latest > now and latest >= self._held_until and not is_made:
+            self.due = self._hurried_to = latest
             self._hurried_for = limit
         elif self.due >= limit:
             self.due = math.inf

@@ -67,10 +67,11 @@ class Costs:
         if self._first_sent_at is None:
             self._first_sent_at = now
 
-    def join(self, sent_at: float | None) -> None:
-        """Note when the request of another wait was sent, whose response this one uses."""
+    def join(self, sent_at: float) -> float:
+        """Note, and return, the instant from which on another wait's request counts for this one."""
         if self._first_sent_at is None:
             self._first_sent_at = sent_at
+        return sent_at
 
     def age(self, now: float) -> float:
         """Return the seconds since the first request for the wait; 0 before it."""

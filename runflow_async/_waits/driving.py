@@ -35,7 +35,7 @@ class Drive(Generic[Result]):
         try:
             return coroutine.send(value)
         except BaseException:
-            self._coroutine = None
+            self._coroutine = self._task = None
             raise
 
     def throw(self, begin: Callable[[], Coroutine[Any, Any, Result]], *error: Any) -> Any:
@@ -46,14 +46,14 @@ class Drive(Generic[Result]):
         try:
             return coroutine.throw(*error)
         except BaseException:
-            self._coroutine = None
+            self._coroutine = self._task = None
             raise
 
     def close(self) -> None:
         """Close the coroutine, if one has begun."""
         if self._coroutine is not None:
             self._coroutine.close()
-            self._coroutine = None
+            self._coroutine = self._task = None
 
     def _current(self, begin: Callable[[], Coroutine[Any, Any, Result]]) -> Coroutine[Any, Any, Result] | None:
         """Return the coroutine, begun if necessary; None if it belongs to another task."""

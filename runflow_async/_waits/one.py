@@ -27,7 +27,7 @@ class BatchWait(WarnsIfUnused, HasOutcome, Coroutine[Any, Any, Batch], AsyncIter
     """One batch, awaited or iterated; made by `RunflowSession.wait_for_batch`, which says what it raises.
 
     Awaiting it returns the last `Batch`. Iterating it yields every change of every item's status, in
-    `sequence_index` order within one response. Nothing runs before that, and everything runs in the caller's task;
+    `sequence_index` order within one response. Nothing runs before that, and nothing once nobody awaits or iterates;
     no connection is held between two polls. After leaving an `async for`, or after a cancelled `anext`, you can
     continue to iterate, or await it. Awaiting it again returns the same batch, or raises the same error.
 

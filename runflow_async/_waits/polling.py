@@ -40,7 +40,7 @@ LARGE_BODY = 1_000_000
 
 
 class Polling:
-    """The polls of one wait, one `step` after the other, in the task of whoever calls it.
+    """The polls of one wait, one `step` after the other.
 
     Args:
         sharing: the polls of the session, of which each batch has one at a time.
@@ -85,6 +85,7 @@ class Polling:
         # The state has the ledger, not this: a cycle would keep a dropped wait until the collector comes.
         self._state = PollState(lambda: ledger.batch)  # what the strategy sees; fed with every valid response
         self._strategy = options.strategy_until_nudged
+        self._terminal_at: float | None = None  # when the batch was seen to have ended
         self._outage: Outage | None = None  # from the first failure to the next valid response
 
     @property
@@ -178,8 +179,7 @@ class Polling:
         reply.require_batch(self.ledger.batch_id, answer.envelope.id, self.ledger.warn)
         self.ledger.take(reply.body, answer, self.subscription.latest_poll.observed_at or self._utc_now())
         if len(reply.body) > LARGE_BODY:
-            stalled = 1000 * (self._clock() - began)
-            logger.debug("taking in %d bytes held the event loop for %.0f ms", len(reply.body), stalled)
+            logger.debug("%d bytes held the event loop for %.0f ms", len(reply.body), 1000 * (self._clock() - began))
 
     def _after_answer(self, reply: Reply) -> None:
         now = self.subscription.latest_poll.ended_at  # another wait's poll may have ended a while ago
@@ -200,7 +200,8 @@ class Polling:
             self.agenda.plan(now, delay, retry_after=self._retries.cap(reply.retry_after))
 
     def _settle(self, now: float) -> None:
-        delay = self.ledger.next_settling_delay()
+        self._terminal_at = now if self._terminal_at is None else self._terminal_at
+        delay = self.ledger.next_settling_delay(now - self._terminal_at)
         if delay is not None:
             self.agenda.plan(now, delay)
         if delay is None or self.agenda.due == math.inf:
@@ -212,7 +213,8 @@ class Polling:
             self._after_settling_failure(error, now)
             return
         sent_at = self.subscription.latest_poll.sent_at
-        self.costs.join(sent_at)
+        if sent_at is not None:
+            sent_at = self.costs.join(max(sent_at, self._state.start_time))  # another wait may have sent it earlier
         age = self.costs.age(now)
         self.agenda.failed(sent_at)
         self._outage = outage = self._outage or Outage(now, f"batch {self.ledger.batch_id}", self._retries)

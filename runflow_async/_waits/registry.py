@@ -29,8 +29,12 @@ class Registry:
         self._entries[entry.key] = entries
 
     def is_shared(self, batch_id: UUID) -> bool:
-        """Whether more than one wait is for a batch."""
-        return len(self._entries.get(batch_id.int, ())) > 1
+        """Whether more than one wait still waits for a batch."""
+        return len(self._entries.get(batch_id.int, ())) > 1 and len(self.watching(batch_id)) > 1
+
+    def watching(self, batch_id: UUID) -> list[Run]:
+        """Return the waits for a batch that have not ended."""
+        return [run for run in self.runs(batch_id) if not run.is_done]
 
     def runs(self, batch_id: UUID) -> list[Run]:
         """Return every wait for a batch that is alive."""

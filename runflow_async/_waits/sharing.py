@@ -54,10 +54,9 @@ class Poll:
         observed_at: the same instant on the wall clock; None if only the wait that made the poll uses it.
         outcome: the response or the failure, for other waits than the one that made the poll.
         wanted_by: the waits that want the response, the one that began the poll first.
-        task: makes the poll; None if the wait that began it does so itself, because nobody else watched the batch.
+        is_shared: whether other waits watched the batch when it began; if not, the wait that began it also makes it.
+        task: makes a shared poll.
     """
-
-    __slots__ = ("_agreed", "_clock", "ended_at", "number", "observed_at", "outcome", "sent_at", "task", "wanted_by")
 
     def __init__(self, number: int, clock: Callable[[], float]) -> None:
         self.number = number
@@ -68,6 +67,7 @@ class Poll:
         self.outcome: Reply | Exception
         self._agreed: dict[object, float] = {}
         self.wanted_by: dict[Subscription, None] = {}
+        self.is_shared = False
         self.task: asyncio.Task[None] | None = None
 
     @property
@@ -87,19 +87,30 @@ class Poll:
         now = self._clock()
         if self.sent_at is None:
             self.sent_at = now
+            for subscriber in self.wanted_by:
+                subscriber.alarm.ring()  # its bound counts from here
         for subscriber in self.wanted_by:
             subscriber.costs.count_request(now)
             break
 
-    async def wait(self, subscriber: Subscription, bound: float) -> None:
+    async def wait(self, subscriber: Subscription, limit: float, longest: float) -> None:
         """Return when it has ended. When the last wait leaves before that, the poll is cancelled.
 
+        Args:
+            subscriber: who waits.
+            limit: instant at which the waiting ends.
+            longest: seconds from the sending of the request, or from now if that is later, until then.
+
         Raises:
-            TransportError: at `bound`, an instant.
+            TransportError: if it ends without an outcome.
         """
         self.wanted_by[subscriber] = None
+        began = self._clock()
         try:
+            bound = math.inf
             while self.ended_at == math.inf and self._clock() < bound - SLACK:
+                # A request that queues for its turn was not sent, and uses up none of its time.
+                bound = limit if self.sent_at is None else min(limit, max(self.sent_at, began) + longest)
                 await subscriber.alarm.sleep_until(bound)
         except asyncio.CancelledError:
             self._leave(subscriber)
@@ -112,9 +123,10 @@ class Poll:
             raise TransportError("the poll in flight was not answered in time")
 
     def _leave(self, subscriber: Subscription) -> None:
-        self.wanted_by.pop(subscriber, None)
-        if self.task is not None and not self.wanted_by:
-            self.task.cancel()
+        if subscriber in self.wanted_by:
+            del self.wanted_by[subscriber]
+            if self.task is not None and not self.wanted_by:
+                self.task.cancel()
 
     async def _until_gone(self) -> None:
         if self.task is not None and not self.wanted_by:
@@ -172,11 +184,14 @@ class Sharing:
             if not self.registry.is_shared(batch_id):
                 poll.wanted_by[subscriber] = None
                 return await self._make(poll, batch_id, fetch, Bounds(limit, longest, deadline))
+            poll.is_shared = True
+            poll.wanted_by[subscriber] = None
             # Each wait bounds its own waiting. Whoever has the least time left is told of a long `Retry-After` at once.
-            deadline = min(run.deadline for run in self.registry.runs(batch_id))
+            deadline = min(run.deadline for run in self.registry.watching(batch_id))
             making = self._make_for_all(poll, batch_id, fetch, Bounds(math.inf, math.inf, deadline))
             poll.task = asyncio.create_task(making, name=f"poll {batch_id}")
-        await poll.wait(subscriber, min(limit, self.clock() + longest))
+            poll.task.add_done_callback(lambda _: self._end(poll, batch_id, None))  # cancelled before it began
+        await poll.wait(subscriber, limit, longest)
         return None
 
     async def _make_for_all(self, poll: Poll, batch_id: UUID, fetch: Fetch, bounds: Bounds) -> None:
@@ -189,25 +204,29 @@ class Sharing:
         try:
             outcome = reply = await fetch(sent=poll.count_request, limit=limit, longest=longest, deadline=deadline)
         except Exception as error:
-            outcome = _copy(error)
+            is_cut = poll.sent_at is not None and self.clock() >= min(limit, poll.sent_at + longest) - SLACK
+            outcome = None if is_cut and isinstance(error, TransportError) else _copy(error)
             raise
         finally:
             self._end(poll, batch_id, outcome)
         return reply
 
     def _end(self, poll: Poll, batch_id: UUID, outcome: Reply | Exception | None) -> None:
+        if poll.ended_at < math.inf:
+            return
         del self._in_flight[batch_id.int]
         poll.ended_at = self.clock()
-        maker = next(iter(poll.wanted_by)) if poll.task is None else None
+        maker = None if poll.is_shared else next(iter(poll.wanted_by))
         if outcome is None:
             for subscriber in poll.wanted_by:
                 subscriber.alarm.ring()  # the next one makes a poll
-        elif poll.task is not None or self.registry.is_shared(batch_id):  # others may have left meanwhile
+        elif poll.is_shared or self.registry.is_shared(batch_id):  # others may have left meanwhile
             poll.observed_at = self._lifetime.utc_now()
             poll.outcome = outcome
             for run in self.registry.runs(batch_id):
                 if run.polling.subscription is not maker:
                     run.offer(poll)
+        poll.wanted_by.clear()  # they refer to the poll, too
 
 
 def _copy(error: Exception) -> Exception:

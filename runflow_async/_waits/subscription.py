@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Subscription"]
 
+STALE_SECONDS = 1.0
+"""Age of a failed poll from which on a wait makes an attempt of its own instead."""
+
 
 class Subscription:
     """A wait's subscription to the polls of its batch.
@@ -74,6 +77,12 @@ class Subscription:
         self.alarm.ring()
         return True
 
+    def _drop_stale_failure(self) -> None:
+        """An attempt that is due is worth more than a failure that nobody was there to use."""
+        poll = self._offered
+        if poll is not None and poll.has_failed and self._sharing.clock() > poll.ended_at + STALE_SECONDS:
+            self._offered = None
+
     async def next(self, *, limit: float, longest: float, deadline: float) -> Reply:
         """Return the response to the next poll: the offered one, the one in flight, or a new one.
 
@@ -82,11 +91,11 @@ class Subscription:
         Raises:
             RunflowError: of that poll.
         """
+        self._drop_stale_failure()
         while (poll := self._offered) is None:
             reply = await self._sharing.poll(self, self._fetch, limit=limit, longest=longest, deadline=deadline)
             if reply is not None:
                 return reply
         self._offered = None
         self.latest_poll = poll
-        self.costs.join(poll.sent_at)
         return poll.reply()
