@@ -45,8 +45,10 @@ def test_a_poll_that_would_be_late_is_drawn_forward_by_a_roundtrip_once():
     agenda.answered(2.0)
     agenda.plan(1090.0, 20.0)
     assert agenda.due == pytest.approx(1100 - 3 - 0.01)
+    agenda.plan(1095.0, 20.0)  # before that poll was made
+    assert agenda.due == pytest.approx(1100 - 3 - 0.01)
     agenda.answered(0.1)
-    agenda.plan(1096.9, 20.0)
+    agenda.plan(1097.1, 20.0)
     assert agenda.due == math.inf
 
 

@@ -221,7 +221,7 @@ class Wait:
         assert statuses_of(batch) == self.known
         assert statuses_of(delivered) == self.delivered
         assert self.ledger.has_pending or self.delivered == self.known
-        settled = copy(self.ledger).next_settling_delay() is None  # of a copy: a delay is given once
+        settled = self.ledger.next_settling_delay(0.0) is None
         assert settled == TERMINAL_STATUSES.issuperset(self.known.values())
         self.ledger.report_missing()
         msgspec.json.encode((batch, delivered))

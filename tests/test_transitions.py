@@ -241,14 +241,14 @@ class TestTheEndOfABatch:
     def test_gives_the_items_that_lag_behind_a_few_polls(self):
         ledger = Ledger(BATCH_ID, None)
         receive(ledger, "succeeded", "running")
-        assert [ledger.next_settling_delay() for _ in range(4)] == [0.25, 1.0, 3.0, None]
+        assert [ledger.next_settling_delay(elapsed) for elapsed in (0.0, 0.25, 1.25, 4.25)] == [0.25, 1.0, 3.0, None]
 
     def test_is_settled_once_every_item_has_ended(self):
         ledger = Ledger(BATCH_ID, None)
         receive(ledger, "succeeded", "running")
-        assert ledger.next_settling_delay() == 0.25
+        assert ledger.next_settling_delay(0.0) == 0.25
         receive(ledger, "succeeded", "succeeded")
-        assert ledger.next_settling_delay() is None
+        assert ledger.next_settling_delay(0.0) is None
 
 
 def receive(ledger: Ledger, status: str, *items: str) -> None:

@@ -22,7 +22,6 @@ from runflow_async import (
 )
 from runflow_async._http.replies import Reply
 from runflow_async._waits.fleet import BatchesWait
-from runflow_async._waits.sharing import Poll
 from runflow_async.emulator import faults
 from tests.rig import eventually
 from tests.virtual import BATCH_ID, VirtualTransport, body, perform, play
@@ -451,8 +450,11 @@ class TestFreedByReferences:
         gc.enable()
 
     async def test_is_a_poll_with_its_wait(self):
-        await play(RUNNING, SUCCEEDED).wait(interval=1)
-        assert not [one for one in gc.get_objects() if type(one) is Poll]
+        wait = play(RUNNING, SUCCEEDED).wait(interval=1)
+        await wait
+        alive = weakref.ref(wait._run.polling.subscription.latest_poll)
+        del wait
+        assert alive() is None
 
     async def test_is_a_wait_that_was_a_task_with_it(self):
         wait = play(SUCCEEDED).wait()
