@@ -14,14 +14,13 @@ import argparse
 import asyncio
 import json
 import logging
-import subprocess
-import sys
 import time
 from contextlib import nullcontext, suppress
 from typing import Any
 from unittest.mock import patch
 from uuid import UUID
 
+from benchmarks.server import running
 from runflow_async import RetryPolicy, RunflowSession
 from runflow_async._http.window import Window
 
@@ -104,15 +103,9 @@ def main() -> None:
     logging.disable(logging.WARNING)  # each wait reports its outage
     results = {}
     for name, bounded in (("with the window", True), ("without it", False)):
-        command = [sys.executable, "-m", "benchmarks.overload", "--serve"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603  # ourselves
-            assert server.stdout is not None  # noqa: S101  # asked for
-            port = int(server.stdout.readline())
-            try:
-                with nullcontext() if bounded else patch.object(Window, "overloaded"):
-                    results[name] = asyncio.run(measure(port, options.seconds))
-            finally:
-                server.terminate()
+        without = nullcontext() if bounded else patch.object(Window, "overloaded")
+        with running("benchmarks.overload", "--serve") as port, without:
+            results[name] = asyncio.run(measure(int(port), options.seconds))
     if options.json:
         print(json.dumps(results, indent=2))
         return

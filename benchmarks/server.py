@@ -19,7 +19,7 @@ from benchmarks.decode import make_body
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["BATCH_ID", "serving"]
+__all__ = ["BATCH_ID", "running", "serving"]
 
 BATCH_ID = "00000010-0000-0000-0000-000000000000"
 STEPS = [*range(60), *range(60, 0, -1)]
@@ -68,10 +68,18 @@ async def _serve() -> None:
 @contextlib.contextmanager
 def serving() -> Iterator[str]:
     """Run such a server during the block and yield its base URL."""
-    with Popen([sys.executable, "-m", "benchmarks.server"], stdout=PIPE, text=True) as process:  # ourselves
+    with running("benchmarks.server") as port:
+        yield f"http://127.0.0.1:{int(port)}"
+
+
+@contextlib.contextmanager
+def running(module: str, *options: str) -> Iterator[str]:
+    """Run a module of ours in a process of its own during the block, and yield the first line that it prints."""
+    command = [sys.executable, "-m", module, *options]
+    with Popen(command, stdout=PIPE, text=True) as process:  # noqa: S603  # ourselves
         try:
             assert process.stdout is not None  # noqa: S101  # asked for
-            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+            yield process.stdout.readline()
         finally:
             process.terminate()
 

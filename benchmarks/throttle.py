@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import subprocess
-import sys
 import time
 from collections import Counter
 from contextlib import nullcontext
@@ -22,6 +20,7 @@ from unittest.mock import patch
 
 import aiohttp
 
+from benchmarks.server import running
 from runflow_async import RunflowSession
 from runflow_async._http.throttle import Throttle
 from runflow_async.emulator import Emulator, faults
@@ -120,16 +119,10 @@ def main() -> None:
         return
     results = {}
     for name, paced in (("with the shared pace", True), ("without it", False)):
-        command = [sys.executable, "-m", "benchmarks.throttle", "--serve"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603  # ourselves
-            assert server.stdout is not None  # noqa: S101  # asked for
-            place = json.loads(server.stdout.readline())
-            try:
-                # Without a shared rate, no request ever queues for its turn.
-                with nullcontext() if paced else patch.object(Throttle, "is_open", new=True):
-                    results[name] = asyncio.run(measure(place, options.seconds))
-            finally:
-                server.terminate()
+        # Without a shared rate, no request ever queues for its turn.
+        without = nullcontext() if paced else patch.object(Throttle, "is_open", new=True)
+        with running("benchmarks.throttle", "--serve") as place, without:
+            results[name] = asyncio.run(measure(json.loads(place), options.seconds))
     if options.json:
         print(json.dumps(results, indent=2))
         return
