@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 from typing import TYPE_CHECKING
 
 from runflow_async._startup import restore_interrupts
 from runflow_async._version import __version__
 from runflow_async.cli.exits import Exit
+from runflow_async.cli.signals import run_async
 from runflow_async.cli.streams import leave_pipe
 from runflow_async.demo import run_demo
 from runflow_async.emulator.serve import serve
@@ -48,8 +48,12 @@ def _run(arguments: Sequence[str]) -> int:
         print(f"error: {INSTALL} (without it, only demo and emulator work)", file=sys.stderr)
         return Exit.USAGE
     options = parser.parse_args(arguments)
-    asyncio.run(run_demo() if options.command == "demo" else serve(options.port, seed=options.seed))
-    return Exit.SUCCEEDED
+
+    async def demonstrate() -> int:
+        await (run_demo() if options.command == "demo" else serve(options.port, seed=options.seed))
+        return Exit.SUCCEEDED
+
+    return run_async(demonstrate())
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -39,8 +39,8 @@ def run_async(main: Coroutine[Any, Any, int]) -> int:
 class Ending:
     """The signals that end a command: the first one cancels it.
 
-    A second Ctrl-C interrupts the command wherever it is, and further ones change nothing. A second SIGTERM ends the
-    process at once. Further SIGHUPs are ignored: the shell and the kernel send one each.
+    A second Ctrl-C or SIGTERM ends the process at once, with no other cleanup than giving the terminal back.
+    Further SIGHUPs are ignored: the shell and the kernel send one each.
 
     Attributes:
         received: the signals so far.
@@ -66,7 +66,7 @@ class Ending:
 
     def restore(self) -> None:
         """Restore the previous handlers, except for the signals received: the process is about to exit."""
-        self._handle(self._before | {number: AT_THE_END.get(number, signal.SIG_IGN) for number in self.received})
+        self._handle(self._before | {number: NEXT_TIME.get(number, signal.SIG_IGN) for number in self.received})
 
     def _handle(self, handlers: Mapping[int, Any]) -> None:
         for number, handler in handlers.items():
@@ -75,22 +75,11 @@ class Ending:
                     signal.signal(number, handler)
 
 
-def _interrupt(number: int, _frame: object) -> None:
-    signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
-def _terminate(number: int, _frame: object) -> None:
-    signal.signal(number, signal.SIG_DFL)
+def _leave(number: int, _frame: object) -> None:
+    """End the process here: an exception, raised anywhere in the event loop, could leave its futures unresolved."""
     give_back()
-    signal.raise_signal(number)
-
-
-def _exit(number: int, _frame: object) -> None:
     os._exit(SIGNALLED + number)
 
 
-NEXT_TIME: dict[int, Any] = {signal.SIGINT: _interrupt, signal.SIGTERM: _terminate}
-"""What a second signal of the same kind does while the command still cleans up; SIGHUP is ignored."""
-AT_THE_END: dict[int, Any] = {signal.SIGINT: _exit, signal.SIGTERM: signal.SIG_DFL}
-"""What another one does once the command has ended."""
+NEXT_TIME: dict[int, Any] = {signal.SIGINT: _leave, signal.SIGTERM: _leave}
+"""What a second signal of the same kind does from the first one on; SIGHUP is ignored."""

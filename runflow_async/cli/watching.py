@@ -22,7 +22,6 @@ from runflow_async.cli.messages import say_error, say_hint, say_of
 from runflow_async.cli.outages import OutageWatch
 from runflow_async.cli.signals import run_async
 from runflow_async.cli.statefile import StateFile, read_snapshots
-from runflow_async.cli.streams import drop_output
 from runflow_async.cli.texts import decode_text, split_words
 from runflow_async.cli.words import outcome_text
 from runflow_async.errors import CheckpointError
@@ -185,11 +184,7 @@ def _choose_view(as_json: bool, waits: BatchesWait, state: StateFile) -> View:
 
 
 def _run_until_interrupted(main: Callable[[], Coroutine[Any, Any, int]], how_to_go_on: str) -> int:
-    try:
-        status = run_async(main())
-    except KeyboardInterrupt:
-        drop_output()
-        status = Exit.INTERRUPTED
+    status = run_async(main())
     if status in (Exit.INTERRUPTED, Exit.TERMINATED, Exit.HUNG_UP):
         say_hint(f"interrupted; the batches keep running: {how_to_go_on}")
     return status

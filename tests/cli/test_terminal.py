@@ -17,8 +17,8 @@ from tests.rig import eventually
 
 pytestmark = pytest.mark.slow
 
-TERMINATED_TWICE = """
-import asyncio, signal
+SIGNALLED_TWICE = """
+import asyncio, signal, sys
 from rich.console import Console
 from runflow_async.cli.screen import alternate_screen
 from runflow_async.cli.signals import run_async
@@ -26,10 +26,10 @@ from runflow_async.cli.signals import run_async
 async def main():
     with alternate_screen(Console(), print):
         try:
-            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(int(sys.argv[1]))
             await asyncio.sleep(60)
         finally:
-            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(int(sys.argv[1]))
             print("cleaned up")
 
 run_async(main())
@@ -168,9 +168,10 @@ class TestSignals:
             assert screen.received.rfind(b"\x1b[?25h") > screen.received.rfind(b"\x1b[?25l")
             assert "Traceback" not in screen.text
 
-    async def test_after_a_second_sigterm_during_its_cleanup_a_command_leaves_the_screen_and_ends_at_once(self):
-        async with terminal(command=(sys.executable, "-c", TERMINATED_TWICE)) as screen:
-            assert await screen.end() == -signal.SIGTERM
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    async def test_after_a_second_signal_during_its_cleanup_a_command_leaves_the_screen_and_ends_at_once(self, number):
+        async with terminal(command=(sys.executable, "-c", SIGNALLED_TWICE, str(int(number)))) as screen:
+            assert await screen.end() == 128 + number
             assert screen.received.endswith(b"\x1b[?1049l\x1b[?25h")
             assert b"cleaned up" not in screen.received
 
