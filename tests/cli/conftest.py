@@ -34,11 +34,13 @@ def connection(emulator, monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def heard_interrupts():
-    """Commands hear Ctrl-C, also where the shell that started these tests in its background has it ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+def heard_signals():
+    """Commands hear Ctrl-C and SIGHUP, also if these tests run in a shell's background or under nohup."""
+    defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in defaults.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
