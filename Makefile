@@ -28,7 +28,7 @@ demo: $(VENV)/.with-cli ## follow three batches of an emulated server
 	$(BIN)/python -m runflow_async demo
 
 test: $(VENV)/.with-test ## run the whole test suite, slow rows included, and gate its branch coverage
-	$(BIN)/python -m pytest -n 3 --dist worksteal --cov --cov-report=term-missing:skip-covered
+	$(BIN)/python -m pytest -n 4 --dist worksteal --cov --cov-report=term-missing:skip-covered
 
 test-dev: $(VENV)/.with-test ## run the quick tests in Python's and asyncio's debug modes
 	PYTHONASYNCIODEBUG=1 $(BIN)/python -X dev -m pytest -m 'not slow and not ordinary' -n 4 --dist worksteal -q

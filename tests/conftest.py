@@ -19,7 +19,7 @@ from runflow_async.emulator import Emulator
 from tests.rig import connections_in_use, given_time
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Generator, Iterator
 
 asyncio.BaseEventLoop.time = given_time  # type: ignore[method-assign]  # whatever else the machine does
 
@@ -71,6 +71,19 @@ async def session(emulator: Emulator) -> AsyncIterator[RunflowSession]:
     assert reported == []
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Coverage is measured by the quick tests: it would double the time of the others, or spoil what they measure."""
+    if not {"slow", "ordinary", "untraced"}.intersection(mark.name for mark in item.iter_markers()):
+        return (yield)
+    trace = sys.gettrace()
+    sys.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(trace)
+
+
 @pytest.fixture(params=["lean", pytest.param("ordinary", marks=pytest.mark.ordinary)])
 def both_lanes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A session without `http=` sends its requests past aiohttp's client session, or, if it cannot, through one."""
@@ -111,12 +124,3 @@ def mocked_http() -> Iterator[aioresponses]:
 def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Subprocesses run without coverage, which would make them half as slow again."""
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
-
-
-@pytest.fixture
-def untraced() -> Iterator[None]:
-    """Coverage is measured by short runs; it would triple the time of the long ones."""
-    trace = sys.gettrace()
-    sys.settrace(None)
-    yield
-    sys.settrace(trace)

@@ -266,7 +266,7 @@ async def test_polls_under_way_are_bounded():
 
 @pytest.mark.slow
 @CROWD
-async def test_first_polls_of_many_are_spread(untraced):
+async def test_first_polls_of_many_are_spread():
     """A thousand at 2 ms each take 2 s."""
     ids = [UUID(int=n) for n in range(1000)]
     transport = FleetTransport({key: [(0.0, "queued"), (20.0, "succeeded")] for key in ids}, roundtrip=0)
@@ -277,7 +277,7 @@ async def test_first_polls_of_many_are_spread(untraced):
 
 @pytest.mark.slow
 @CROWD
-async def test_after_an_outage_there_is_no_herd(untraced):
+async def test_after_an_outage_there_is_no_herd():
     """Row 143: the server is down from 20 s to 30 s; afterwards no 100 ms see more than three times the mean.
 
     The rate falls from 2.6 times the mean; single counts scatter around it by a twelfth, so the draw is a fixed one.
@@ -302,7 +302,7 @@ async def test_after_an_outage_there_is_no_herd(untraced):
 
 @pytest.mark.slow
 @CROWD
-async def test_an_outage_costs_no_more_requests_than_health(untraced):
+async def test_an_outage_costs_no_more_requests_than_health():
     """Row 144: many waits for a minute, with a server that only answers 503."""
 
     async def requests_in_a_minute(failing: bool) -> int:

@@ -281,7 +281,7 @@ def test_some_spoilt_answers_are_accepted_whole_or_refused_whole(now_utc):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
-def test_ten_thousand_spoilt_answers_are_accepted_whole_or_refused_whole(seed, now_utc, untraced):
+def test_ten_thousand_spoilt_answers_are_accepted_whole_or_refused_whole(seed, now_utc):
     assert fuzz(seed, HISTORIES_PER_SEED, now_utc).total() >= 10_000
 
 

@@ -157,8 +157,16 @@ def test_the_same_comes_of_answers_that_are_read_whole(answers, patience, now_ut
     compare(answers, patience, now_utc)
 
 
+@pytest.mark.parametrize("width", [0, 1], ids=["inserted", "replaced"])
+@pytest.mark.parametrize("byte", [b"", *(bytes([code]) for code in b'{}[]",:7')], ids=repr)
+def test_the_same_comes_of_one_spoilt_byte_anywhere(byte, width, now_utc):
+    before, answer = body(items=["queued", "queued"]), body(items=["queued", "running"])
+    for at in range(len(answer)):
+        compare([before, answer, before, answer[:at] + byte + answer[at + width :]], 1, now_utc)
+
+
 @pytest.mark.slow
-@settings(max_examples=5000, deadline=None)
+@settings(max_examples=2000, deadline=None)
 @given(answers=histories(), patience=st.integers(0, 3))
 def test_the_same_comes_of_thousands_of_histories(answers, patience, now_utc):
     compare(answers, patience, now_utc)

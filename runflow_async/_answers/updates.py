@@ -179,6 +179,6 @@ def _follow(previous: bytes, layout: Layout, body: bytes) -> Layout | None:
     """The layout of a body with the same envelope, byte for byte, from the brackets of the array outwards."""
     start, last = layout.start, layout.end - 1
     new_last = last + len(body) - len(previous)
-    if new_last <= start or not body.startswith(previous[:start]) or body[new_last:] != previous[last:]:
+    if new_last <= start or not body.startswith(previous[: start + 1]) or body[new_last:] != previous[last:]:
         return None
     return layout._replace(end=new_last + 1)

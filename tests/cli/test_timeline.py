@@ -454,7 +454,7 @@ def test_a_thousand_items_are_bars_and_marks_without_names(draw):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("batches", [1, 1000])
-def test_ten_thousand_items_make_every_kind_of_file(tmp_path, batches, untraced):
+def test_ten_thousand_items_make_every_kind_of_file(tmp_path, batches):
     lines = [
         line
         for i in range(10_000)

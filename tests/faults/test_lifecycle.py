@@ -48,7 +48,7 @@ from tests.rig import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-pytestmark = pytest.mark.usefixtures("both_lanes", "untraced")
+pytestmark = [pytest.mark.untraced, pytest.mark.usefixtures("both_lanes")]
 
 GOOD_BODY = json_batch(BATCH_ID, ["succeeded"], "succeeded")
 LAST_ONE = http(200, GOOD_BODY, {"Connection": "close"}) + close()

@@ -17,7 +17,7 @@ from tests.faults import test_bodies, test_network, test_statuses
 from tests.faults.tables import BATCH_ID, GOOD, RUNNING, connect, table
 from tests.rig import Certificates, ScriptedServer, hang, http, refused_port
 
-pytestmark = pytest.mark.usefixtures("both_lanes", "untraced", "own_pickling")
+pytestmark = [pytest.mark.untraced, pytest.mark.usefixtures("both_lanes", "own_pickling")]
 
 CANARY = "rf_live_canary_9c1f7d"
 

@@ -53,7 +53,7 @@ from tests.rig import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
-pytestmark = pytest.mark.usefixtures("both_lanes", "untraced")
+pytestmark = [pytest.mark.untraced, pytest.mark.usefixtures("both_lanes")]
 
 KEY = "rf_test_key"
 HOUR = 3600.0
