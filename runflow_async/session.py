@@ -17,6 +17,12 @@ from runflow_async._arguments.values import check_count, check_rate, check_secon
 from runflow_async._http.protocol import request_headers
 from runflow_async._http.throttle import Throttle
 from runflow_async._http.transport import Transport
+from runflow_async._jobs.creating import CreatesBatches
+from runflow_async._jobs.deliveries import RedeliversCallbacks
+from runflow_async._jobs.reading import ReadsBatches
+from runflow_async._jobs.resubmitting import ResubmitsItems
+from runflow_async._jobs.results import YieldsResults
+from runflow_async._jobs.saving import SavesOutputs
 from runflow_async._lifetime import Lifetime
 from runflow_async._reads import Reads
 from runflow_async._waits.options import WaitOptions
@@ -24,7 +30,7 @@ from runflow_async._waits.retries import Retries, RetryPolicy
 from runflow_async._waits.waits import Waits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import Callable, Iterable
     from datetime import timedelta
     from types import TracebackType
     from uuid import UUID
@@ -36,15 +42,12 @@ if TYPE_CHECKING:
     from runflow_async._waits.fleet import BatchesWait
     from runflow_async._waits.one import BatchWait
     from runflow_async.checkpoints import Checkpoint
-    from runflow_async.models import Batch, BatchItem
+    from runflow_async.models import Batch
 
 __all__ = ["RunflowSession"]
 
-LARGEST_PAGE = 500
-"""The largest page of items that the server returns."""
 
-
-class RunflowSession:
+class RunflowSession(ReadsBatches, CreatesBatches, ResubmitsItems, YieldsResults, SavesOutputs, RedeliversCallbacks):
     """A connection pool, a key and a request rate, shared by all batches that are followed through it.
 
     Use it as `async with RunflowSession() as session`, or call `close()`. It belongs to one event loop.
@@ -86,7 +89,7 @@ class RunflowSession:
         organization = organization_id or os.environ.get("RUNFLOW_ORGANIZATION_ID") or None
         self._base_url = parse_base_url(base_url or os.environ.get("RUNFLOW_BASE_URL") or DEFAULT_BASE_URL)
         longest_hold = check_seconds("max_retry_after", max_retry_after)
-        retries = Retries(check_type("retry", retry, RetryPolicy), longest_hold)
+        self._retries = Retries(check_type("retry", retry, RetryPolicy), longest_hold)
         max_connections = check_count("max_connections", max_connections)
         self._lifetime = Lifetime()
         self._throttle = Throttle(check_rate(max_rate), longest_hold)
@@ -100,8 +103,8 @@ class RunflowSession:
             max_connections=max_connections,
             max_response_bytes=check_count("max_response_bytes", max_response_bytes),
         )
-        self._reads = Reads(self._lifetime, self._transport, retries)
-        self._waits = Waits(self._lifetime, self._transport, retries, 2 * max_connections)
+        self._reads = Reads(self._lifetime, self._transport, self._retries)
+        self._waits = Waits(self._lifetime, self._transport, self._retries, 2 * max_connections)
 
     def __repr__(self) -> str:
         return f"<RunflowSession {self._base_url}{' closed' if self._lifetime.is_closed() else ''}>"
@@ -118,34 +121,6 @@ class RunflowSession:
     async def close(self) -> None:
         """Close for good: calls and waits in progress end with `SessionClosedError` before this returns."""
         await self._lifetime.close(self._transport.close)
-
-    async def get_batch(self, batch_id: UUID | str) -> Batch:
-        """Fetch a batch. Transient failures are retried; at most `retry.attempts` requests are made.
-
-        Raises:
-            ConfigurationError: if `batch_id` is not a UUID.
-            RunflowError: the last error, if it is final or the attempts are used up.
-        """
-        return await self._reads.batch(parse_batch_id(batch_id))
-
-    def iter_batch_items(self, batch_id: UUID | str, *, page_size: int = LARGEST_PAGE) -> AsyncIterator[BatchItem]:
-        """Iterate a batch's items with their inputs and results, in the server's order, each once.
-
-        Pages are fetched as needed and retried like `get_batch`. A warning is logged if items are missing at the end.
-
-        Args:
-            batch_id: a UUID, or its text.
-            page_size: items per request, 1 to 500.
-
-        Raises:
-            ConfigurationError: at once, if an argument is invalid.
-            SessionClosedError: at once, or while iterating, if the session is closed.
-            RunflowError: while iterating: the last error of a page, if it is final or the attempts are used up.
-        """
-        asked = parse_batch_id(batch_id)
-        page_size = check_count("page_size", page_size, most=LARGEST_PAGE)
-        self._lifetime.check_open()
-        return self._reads.items(asked, page_size, lambda: self._waits.items_total(asked))
 
     def wait_for_batch(
         self,

@@ -130,6 +130,7 @@ RunflowSession(api_key: str | None = None, *, base_url: str | None = None, organ
         max_connections: int = 100,
         max_rate: float | None = None, max_response_bytes: int = 33554432, max_retry_after: float | timedelta = 120.0,
         retry: RetryPolicy = RetryPolicy())
+        < ReadsBatches, CreatesBatches, ResubmitsItems, YieldsResults, SavesOutputs, RedeliversCallbacks
     async close() -> None
     async get_batch(batch_id: UUID | str) -> Batch
     iter_batch_items(batch_id: UUID | str, *, page_size: int = 500) -> AsyncIterator[BatchItem]

@@ -1,0 +1,24 @@
+"""What the methods of a session work with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runflow_async._http.transport import Transport
+    from runflow_async._lifetime import Lifetime
+    from runflow_async._reads import Reads
+    from runflow_async._waits.retries import Retries
+    from runflow_async._waits.waits import Waits
+
+__all__ = ["HasParts"]
+
+
+class HasParts:
+    """Base of the classes that make up `RunflowSession`, which sets these attributes."""
+
+    _lifetime: Lifetime
+    _transport: Transport
+    _retries: Retries
+    _reads: Reads
+    _waits: Waits
