@@ -63,6 +63,8 @@ def check_number(
 
 
 def _as_float(value: object) -> float | None:
+    if type(value) is float:
+        return value  # after every poll; the abstract classes below take longer
     if isinstance(value, bool) or not isinstance(value, (Real, Decimal)):
         return None
     try:

@@ -6,10 +6,12 @@ knowledge, and whether a connection was reused is known. The names of aiohttp th
 - `ClientRequest(method, url, headers=, loop=)` and its `headers`; `TCPConnector.connect(request, traces, timeout)`,
   `closed`, and its private `_close(abort_ssl=)`, the only way to close connections without a new task;
 - of the `Connection` that is returned: `protocol`, `transport`, `closed` and `close()`;
-- of its protocol, a `ResponseHandler`: `set_response_params(read_until_eof=)`, `read()`, `set_exception()` and
-  `should_close`;
+- of its protocol, a `ResponseHandler`: `set_response_params(read_until_eof=)`, whose parser reads all responses of a
+  connection; `read()`, `set_exception()` and `should_close`;
 - of what `read()` returns: `code` and `headers` of the message; `read()`, `read_nowait()`, `is_eof()`, `at_eof()` and
   `set_exception()` of its body.
+
+Of asyncio's own transports it sets `max_size`, if it is there, which uvloop's lack.
 
 If one of them is missing or takes other arguments, requests go through a client session instead. They do too if
 something has replaced methods of `aiohttp.ClientSession`, as mocks, recorders and tracers do, which are to see them.
@@ -23,7 +25,7 @@ import logging
 import math
 from importlib import import_module
 from types import FunctionType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import aiohttp
 from yarl import URL
@@ -39,6 +41,9 @@ __all__ = ["KEEPALIVE_SECONDS", "Lane", "open_lane"]
 
 KEEPALIVE_SECONDS = 75.0
 """Far longer than the default interval: a connection outlives the pause, so that not every poll pays for TLS."""
+RECEIVE_BYTES = 65_536
+"""Size of the buffer for each `recv`. asyncio asks for 256 KiB, which C's allocator gets from the kernel and returns to
+it each time, page fault by page fault; that costs more than reading the response."""
 SLACK_SECONDS = 0.001
 """How much earlier than asked for a timer may fire."""
 
@@ -88,6 +93,11 @@ def _check_aiohttp() -> None:
     )
 
 
+@runtime_checkable
+class _Receiver(Protocol):
+    max_size: int
+
+
 class Lane:
     """Sends requests to one server, over connections that it keeps for later ones.
 
@@ -129,7 +139,6 @@ class Lane:
         line = self._take_idle() or await self._connect(deadline)
         self._watch(line, deadline)
         try:
-            line.protocol.set_response_params(read_until_eof=True)
             # The key is in no variable, because tracebacks may show those.
             line.wire.write(f"GET {self._prefix}{path} HTTP/1.1\r\n{self._fields}\r\n".encode())
             await line.read_head()
@@ -161,6 +170,9 @@ class Lane:
         if protocol is None or wire is None:
             connection.close()
             raise DroppedConnectionError(reused=False)
+        if isinstance(wire, _Receiver):
+            wire.max_size = RECEIVE_BYTES
+        protocol.set_response_params(read_until_eof=True)
         line = Line(self, connection, protocol, wire)
         self._lines.add(line)
         return line

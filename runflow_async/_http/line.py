@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Connector", "Line"]
 
+SWITCHING_PROTOCOLS = HTTPStatus.SWITCHING_PROTOCOLS.value
+
 
 class Line:
     """A connection, and the response to its latest request, which is to be read once.
@@ -57,7 +59,7 @@ class Line:
     async def read_head(self) -> None:
         """Read the head of the response, past those of informational ones."""
         message, content = await self.protocol.read()
-        while message.code // 100 == 1 and message.code != HTTPStatus.SWITCHING_PROTOCOLS:
+        while message.code // 100 == 1 and message.code != SWITCHING_PROTOCOLS:
             message, content = await self.protocol.read()
         self.status, self.headers, self._content = message.code, message.headers, content
 

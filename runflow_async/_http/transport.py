@@ -38,6 +38,7 @@ __all__ = ["Transport"]
 
 logger = logging.getLogger("runflow_async")
 
+OK = HTTPStatus.OK.value
 OVERLOADED = {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
 FAILURES = (aiohttp.ClientError, HttpProcessingError, OSError, ValueError)
 ERROR_BODY_BYTES = 65_536
@@ -133,7 +134,7 @@ class Transport:
             started = self._lifetime.now()
             try:
                 response = await way.send(path, deadline)
-                if response.status != HTTPStatus.OK:
+                if response.status != OK:
                     raise await self._refusal(response, started, deadline)
                 body = await response.read(read_body, self._max_response_bytes)
             except RuntimeError:

@@ -157,14 +157,15 @@ class Polling:
             self.agenda.hurry(self._clock())
 
     async def _sleep_until_due(self) -> None:
-        agenda = self.agenda
-        while self.subscription.has_offer or not agenda.is_over(self._clock()):
-            if self.subscription.has_offer or agenda.is_due(self._clock()):
+        agenda, now = self.agenda, self._clock()
+        while self.subscription.has_offer or not agenda.is_over(now):
+            if self.subscription.has_offer or agenda.is_due(now):
                 return
             await self.subscription.alarm.sleep_until(agenda.next_at)
+            now = self._clock()
         if self.ledger.is_terminal:
             self.end()
-        elif not agenda.is_due(self._clock()) or agenda.deadline <= self._clock() + SLACK:
+        elif not agenda.is_due(now) or agenda.deadline <= now + SLACK:
             raise self._limit_error() from self._last_error
 
     async def _next_reply(self) -> Reply:
