@@ -81,6 +81,12 @@ class Progress:
 
     def observe(self, now: float, tally: Tally) -> None:
         """Update the estimate with the counts at this instant."""
+        self.note(now, tally)
+        if self._waiting or self._cohorts:
+            self._fit(now)
+
+    def note(self, now: float, tally: Tally) -> None:
+        """Take in the counts at this instant, but leave the estimate for when somebody wants it."""
         waiting, running, finished = (min(max(count, 0), MOST_ITEMS) for count in tally)
         if self._observed_at is None:
             self._cohorts = [(now, running)] if running else []
@@ -90,8 +96,6 @@ class Progress:
         self._observed_at = now
         self._waiting, self._finished = waiting, finished
         self._peak = max(self._peak, running)
-        if waiting or self._cohorts:
-            self._fit(now)
 
     def _compare(self, before: float, now: float, running: int, finished: int) -> None:
         between = (before + now) / 2

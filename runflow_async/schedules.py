@@ -54,7 +54,7 @@ class PollState(RetryCallState):
 
     @property
     def progress(self) -> Progress:
-        """What was seen of the items. Responses that bring nothing new are taken in when somebody looks."""
+        """What was seen of the items. The estimate is made when somebody looks."""
         if self._unobserved is not None:
             self._progress.observe(*self._unobserved)
             self._unobserved = None
@@ -66,7 +66,7 @@ class PollState(RetryCallState):
         self.outcome_timestamp = now
         if tally is not None:
             if self._unobserved is not None and self._unobserved[1] != tally:
-                self._progress.observe(*self._unobserved)
+                self._progress.note(*self._unobserved)
             self._unobserved = now, tally
 
     def delay(self, strategy: Callable[[RetryCallState], float]) -> float:

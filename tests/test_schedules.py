@@ -24,15 +24,18 @@ def state_after(answers: int) -> PollState:
     return state
 
 
-def test_counts_that_stay_the_same_are_taken_in_when_a_strategy_looks(monkeypatch):
-    observed = []
+def test_an_estimate_is_made_when_a_strategy_looks_at_it_from_the_latest_of_equal_counts_and_all_earlier_ones(
+    monkeypatch,
+):
+    noted, observed = [], []
+    monkeypatch.setattr("runflow_async.schedules.Progress.note", lambda _, now, tally: noted.append((now, tally)))
     monkeypatch.setattr("runflow_async.schedules.Progress.observe", lambda _, now, tally: observed.append((now, tally)))
     state, first, second = PollState(lambda: None), Tally(0, 3, 0), Tally(0, 2, 1)
     for now, tally in ((1.0, first), (2.0, None), (3.0, first), (4.0, second), (5.0, second)):
         state.answered(now, tally)
-    assert observed == [(3.0, first)]
+    assert (noted, observed) == ([(3.0, first)], [])
     _ = state.progress, state.progress
-    assert observed == [(3.0, first), (5.0, second)]
+    assert (noted, observed) == ([(3.0, first)], [(5.0, second)])
 
 
 def test_adaptive_intervals_vary_by_the_jitter():

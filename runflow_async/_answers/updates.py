@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from itertools import compress
 from operator import attrgetter, ne
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -21,8 +21,6 @@ import msgspec
 from runflow_async._answers.decoding import PollAnswer
 from runflow_async.models import BatchItemHandle
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 __all__ = ["Layout", "Update", "is_few", "read_layout", "read_update"]
 
 
@@ -125,14 +123,15 @@ def read_update(previous: bytes, layout: Layout, body: bytes) -> Update | None:
         return None
     before, after = _differing(previous, layout, body, found)
     is_new = list(map(ne, before, after))
-    if not is_few(sum(is_new), len(before)):
+    changed = sum(is_new)
+    if len(before) != len(after) or not is_few(changed, len(before)):
         return None
     try:
-        known, items = (_read_chunks(compress(chunks, is_new)) for chunks in (before, after))
+        both = _read_chunks([*compress(before, is_new), *compress(after, is_new)])
     except _UNREADABLE:
         return None
-    is_same_list = len(before) == len(after) and list(map(_key, known)) == list(map(_key, items))
-    return Update(found, items) if is_same_list else None
+    known, items = both[:changed], both[changed:]
+    return Update(found, items) if list(map(_key, known)) == list(map(_key, items)) else None
 
 
 def is_few(changed: int, items: int) -> bool:
@@ -140,7 +139,7 @@ def is_few(changed: int, items: int) -> bool:
     return changed <= max(FEW, items // 4)
 
 
-def _read_chunks(chunks: Iterable[bytes]) -> list[BatchItemHandle]:
+def _read_chunks(chunks: list[bytes]) -> list[BatchItemHandle]:
     """Decode what stands between closing braces: for each item a comma, and the item without its brace."""
     return _items.decode(b"}".join((_STAND_IN_ARRAY[:-2], *chunks, b"]")))[1:]
 
