@@ -97,6 +97,22 @@ class TestConnections:
             assert len(lane._idle) == 1
             await eventually(lambda: server.open_connections == 1)
 
+    async def test_have_one_parser_for_all_of_their_responses(self):
+        async with ScriptedServer(GOOD) as server, connect(server) as session:
+            await session.get_batch(BATCH_ID)
+            (line,) = session._transport._connections.way._lines
+            parser = line.protocol._parser
+            await session.get_batch(BATCH_ID)
+            assert line.protocol._parser is parser
+        assert server.requests_per_connection == [2]
+
+    async def test_receive_into_buffers_that_the_allocator_keeps(self):
+        """Those of 128 KiB or more are got from the kernel, and returned to it, for each response."""
+        async with ScriptedServer(GOOD) as server, connect(server) as session:
+            await session.get_batch(BATCH_ID)
+            (line,) = session._transport._connections.way._lines
+            assert getattr(line.wire, "max_size", 0) < 128 * 1024
+
     async def test_on_which_something_arrived_that_nobody_asked_for_carry_no_further_request(self):
         async with ScriptedServer([RUNNING, GOOD]) as server, connect(server) as session:
             wait = session.wait_for_batch(BATCH_ID, interval=0.05)
