@@ -50,7 +50,7 @@ class Reads:
         Raises:
             RunflowError: the last error, if it is final or the attempts are used up.
         """
-        warn = WarnOnce(f"batch {batch_id}")
+        warn = WarnOnce("batch", batch_id)
 
         async def fetch() -> Batch:
             reply = await self._transport.get(batch_path(batch_id), sent=_uncounted)
@@ -71,7 +71,7 @@ class Reads:
         Raises:
             RunflowError: the last error of a page, if it is final or the attempts are used up.
         """
-        warn = WarnOnce(f"items of batch {batch_id}")
+        warn = WarnOnce("items of batch", batch_id)
 
         async def fetch(cursor: str | None) -> ItemsPage:
             reply = await self._transport.get(items_path(batch_id, page_size, cursor), sent=_uncounted)

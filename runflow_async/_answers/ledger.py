@@ -75,7 +75,7 @@ class Ledger:
         self.batch_id = batch_id
         self.is_terminal = False
         self.tally: Tally | None = None
-        self.warn = WarnOnce(f"batch {batch_id}")
+        self.warn = WarnOnce("batch", batch_id)
         self._body = b""
         self._is_calm = False
         self._layout: Layout | None = None

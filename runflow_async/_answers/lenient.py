@@ -11,13 +11,16 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from types import GenericAlias
-from typing import Any, Generic, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_type_hints
 
 import msgspec
 from msgspec import Raw, Struct, ValidationError
 
 from runflow_async._verdict import Verdict
 from runflow_async.errors import MalformedResponseError
+
+if TYPE_CHECKING:
+    from uuid import UUID
 
 __all__ = ["Lenient", "Reader", "Warn", "WarnOnce", "read_index", "without_depths"]
 
@@ -40,20 +43,23 @@ class WarnOnce:
     """Logs warnings about a subject, each kind once.
 
     Args:
-        subject: the beginning of every line, such as `batch 8c1f…`.
+        subject: the beginning of every line.
+        batch_id: follows the subject. It becomes text with the first warning, because text takes memory.
     """
 
-    __slots__ = ("_known", "_subject")
+    __slots__ = ("_batch_id", "_known", "_subject")
 
-    def __init__(self, subject: str) -> None:
+    def __init__(self, subject: str, batch_id: UUID | None = None) -> None:
         self._subject = subject
+        self._batch_id = batch_id
         self._known: tuple[str, ...] = ()  # takes no memory as long as nothing is wrong
 
     def __call__(self, text: str, *details: object) -> None:
         """Log the text, unless it was logged before."""
         if text not in self._known:
             self._known += (text,)
-            logger.warning("%s: %s", self._subject, text % details)
+            subject = self._subject if self._batch_id is None else f"{self._subject} {self._batch_id}"
+            logger.warning("%s: %s", subject, text % details)
 
 
 class Lenient(Generic[S]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,8 @@ class Rota:
         """Schedule the next step of a wait for its own `next_at`."""
         self._new.pop(run, None)
         self._polls.enter(run, run.next_at)
-        self._deadlines.enter(run, run.deadline)
+        if (deadline := run.deadline) < math.inf:  # an entry that is never reached would only take memory
+            self._deadlines.enter(run, deadline)
 
     def hold(self, run: Run) -> None:
         """Schedule no step of a wait for now; its deadline still counts."""
