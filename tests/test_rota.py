@@ -75,3 +75,10 @@ def test_of_a_removed_wait_nothing_is_left():
     rota.schedule(wait)
     rota.remove(wait)
     assert (rota.next_at(has_room=True), rota.next_at(has_room=False)) == (math.inf, math.inf)
+
+
+def test_a_deadline_that_never_comes_takes_no_memory():
+    rota, (endless, limited) = Rota(), (waits(1)[0], waits(1, deadline=9.0)[0])
+    for wait in (endless, limited):
+        rota.schedule(wait)
+    assert (endless in rota._deadlines, limited in rota._deadlines) == (False, True)
