@@ -102,7 +102,7 @@ class Calls:
 async def test_a_poll_makes_no_more_calls_than_it_did(
     answers: list[Any], follow: Callable[..., AsyncIterator[Any]], most: int
 ) -> None:
-    """If more are worth it, or fewer are enough now, change the number."""
+    """If more are worth it, put the number from the message in here; after a saving, that of a run with 0."""
     calls = Calls()
     script = lambda number: answers[number % 2] if number < POLLS else ENDED  # noqa: E731
     async with ScriptedServer(script) as server, RunflowSession("rf_key", base_url=server.url) as session:
