@@ -62,7 +62,7 @@ async def stand(*script: Reply, request_timeout: float = 60.0) -> AsyncIterator[
         yield stand
         way = stand.transport._connections.way
         assert not connections_in_use(stand.transport)
-        assert not stand.transport._turns._slots.locked()
+        assert stand.transport._turns._taken == 0
         await stand.lifetime.close(stand.transport.close)
         assert way is None or way.closed
 

@@ -22,7 +22,7 @@ from runflow_async._http.connections import Connections
 from runflow_async._http.protocol import error_for_status
 from runflow_async._http.replies import Reply
 from runflow_async._http.turns import Turns
-from runflow_async._http.wire import DroppedConnectionError, retry_after, translate
+from runflow_async._http.wire import DroppedConnectionError, retry_after, translate, was_connecting
 from runflow_async.errors import RunflowError, ServerError, SessionClosedError, TransportError
 
 if TYPE_CHECKING:
@@ -188,7 +188,12 @@ class Transport:
 
 
 def _is_overload(error: RunflowError, *, full_time: bool) -> bool:
-    """Whether a server without capacity fails like this: with certain statuses, or by using up a request's time."""
+    """Whether a server without capacity fails like this: with certain statuses, or by using up a request's time.
+
+    Only what the server works on, or would if it came to that, counts. A name that cannot be resolved, a refused
+    connection and one that is not made in time cost it nothing, and 500 and 502 are defects rather than a queue.
+    """
     if isinstance(error, ServerError):
         return error.status in OVERLOADED
-    return full_time and isinstance(error.__cause__, TimeoutError)
+    cause = error.__cause__
+    return full_time and isinstance(cause, TimeoutError) and not was_connecting(cause)

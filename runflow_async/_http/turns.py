@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import OrderedDict
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -24,14 +25,13 @@ class Turns:
         slots: number of requests in flight at the same time.
     """
 
-    __slots__ = ("_slots", "_throttle", "_total", "_window", "_withheld")
+    __slots__ = ("_queue", "_taken", "_throttle", "_window")
 
     def __init__(self, throttle: Throttle, slots: int) -> None:
         self._throttle = throttle
-        self._total = slots
-        self._slots = asyncio.Semaphore(slots)
         self._window = Window(slots)
-        self._withheld = 0  # slots that are free, but not to be had while the window is narrow
+        self._taken = 0
+        self._queue: OrderedDict[asyncio.Future[None], None] = OrderedDict()  # requests that wait for a slot, in order
 
     async def take(self, limit: float, deadline: float) -> None:
         """Return once the request may be sent; `give_back` the slot afterwards.
@@ -44,15 +44,15 @@ class Turns:
             RateLimitError: at once, for such a `Retry-After`.
             TransportError: at `limit`.
         """
-        if self._throttle.is_open and not self._slots.locked() and self._withheld >= self._window.closed:
-            await self._slots.acquire()  # does not suspend
+        if self._throttle.is_open and self._has_room:
+            self._taken += 1
             return
         has_slot = False
         bound = asyncio.timeout_at(None if limit == math.inf else limit)
         try:
             async with bound:
                 with self._throttle.queueing(bound, deadline):
-                    await self._acquire()
+                    await self._take_slot()
                     has_slot = True
                     try:
                         await self._throttle.turn()
@@ -64,25 +64,41 @@ class Turns:
         finally:
             del bound  # it refers to its task, which refers to the error, which refers to this frame
 
-    async def _acquire(self) -> None:
-        await self._slots.acquire()
-        while self._withheld < self._window.closed:
-            self._withheld += 1
-            await self._slots.acquire()
+    @property
+    def _has_room(self) -> bool:
+        return not self._queue and self._taken < self._window.size
+
+    async def _take_slot(self) -> None:
+        if self._has_room:
+            self._taken += 1
+            return
+        slot = asyncio.get_running_loop().create_future()
+        self._queue[slot] = None
+        try:
+            await slot
+        except asyncio.CancelledError:
+            if slot in self._queue:
+                del self._queue[slot]
+            else:
+                self.give_back()  # it came too late
+            raise
+
+    def _give_slots(self) -> None:
+        while self._queue and self._taken < self._window.size:
+            slot, _ = self._queue.popitem(last=False)
+            self._taken += 1
+            if not slot.done():
+                slot.set_result(None)
 
     def give_back(self) -> None:
         """Let the next request have the slot."""
-        if self._withheld < self._window.closed:
-            self._withheld += 1
-        else:
-            self._slots.release()
+        self._taken -= 1
+        self._give_slots()
 
     def answered(self) -> None:
         """A valid response arrived: widen the window."""
         self._window.answered()
-        if self._withheld > self._window.closed:
-            self._withheld -= 1
-            self._slots.release()
+        self._give_slots()
 
     def overloaded(self, sent_at: float, now: float) -> None:
         """A request failed as those of overloaded servers do: narrow the window."""
@@ -99,4 +115,4 @@ class Turns:
         # The slots may all be taken by requests that wait for the rate.
         if has_slot or self._throttle.is_crowded:
             return TransportError("the session's rate (max_rate, or what a 429 left of it) gave no turn in time")
-        return TransportError(f"no connection became free in time; all {self._total - self._window.closed} were in use")
+        return TransportError(f"no connection became free in time; all {self._window.size} were in use")

@@ -30,9 +30,9 @@ class Window:
         self._shrunk_at = -math.inf
 
     @property
-    def closed(self) -> int:
-        """How many of the requests that might be in flight may not."""
-        return self._most - int(self._size)
+    def size(self) -> int:
+        """How many requests may be in flight."""
+        return int(self._size)
 
     def answered(self) -> None:
         """A valid response arrived."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from traceback import walk_tb
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from multidict import CIMultiDictProxy
     from yarl import URL
 
-__all__ = ["CONNECT_SECONDS", "NEVER_ROUND", "DroppedConnectionError", "retry_after", "translate"]
+__all__ = ["CONNECT_SECONDS", "NEVER_ROUND", "DroppedConnectionError", "retry_after", "translate", "was_connecting"]
 
 CONNECT_SECONDS = 10.0
 """Longest time until a connection is made."""
@@ -80,6 +81,18 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def was_connecting(error: BaseException) -> bool:
+    """Whether there was no connection yet when an error of aiohttp occurred, so that nothing was sent.
+
+    Its type does not tell: a timeout around the whole request looks the same in every phase.
+    """
+    return any(
+        frame.f_globals.get("__name__") == aiohttp.connector.__name__
+        for cause in _causes(error)
+        for frame, _ in walk_tb(cause.__traceback__)
+    )
 
 
 def retry_after(headers: CIMultiDictProxy[str], utc_now: Callable[[], datetime]) -> float | None:
