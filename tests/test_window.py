@@ -139,7 +139,9 @@ async def test_a_server_that_is_not_there_leaves_the_window_open(host):
 
 @pytest.mark.looptime
 @pytest.mark.usefixtures("both_lanes")
-@pytest.mark.parametrize("fault", [pause(3) + GOOD, http(200, b"{", length=9) + pause(3)], ids=["before the head", "in the body"])
+@pytest.mark.parametrize(
+    "fault", [pause(3) + GOOD, http(200, b"{", length=9) + pause(3)], ids=["before the head", "in the body"]
+)
 async def test_a_response_that_takes_the_time_of_a_request_narrows_the_window(fault):
     async with ScriptedServer(fault) as server, connect(server, request_timeout=2) as session:
         with pytest.raises(OutageError):
