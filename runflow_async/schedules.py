@@ -31,8 +31,9 @@ UNUSED_ENGINE = AsyncRetrying()
 class PollState(RetryCallState):
     """What a wait strategy sees between two polls: tenacity's call state, updated by the wait.
 
-    `attempt_number` counts the valid responses, `outcome` has the latest snapshot and is only made on access,
-    `seconds_since_start` is measured on the event loop's clock.
+    `attempt_number` counts the valid responses that came when a poll was due by this wait's own delays: polls that
+    other waits for the batch make in between do not count. `outcome` has the latest snapshot and is only made on
+    access, `seconds_since_start` is measured on the event loop's clock.
     """
 
     def __init__(self, snapshot: Callable[[], Batch | None]) -> None:
@@ -60,9 +61,9 @@ class PollState(RetryCallState):
             self._unobserved = None
         return self._progress
 
-    def answered(self, now: float, tally: Tally | None) -> None:
+    def answered(self, now: float, tally: Tally | None, *, is_attempt: bool = True) -> None:
         """Update the state with a valid response that arrived at `now`."""
-        self.attempt_number += 1
+        self.attempt_number += is_attempt
         self.outcome_timestamp = now
         if tally is not None:
             if self._unobserved is not None and self._unobserved[1] != tally:

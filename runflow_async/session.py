@@ -141,7 +141,8 @@ class RunflowSession(ReadsBatches, CreatesBatches, ResubmitsItems, YieldsResults
             timeout: seconds for the whole wait, from its first step, enforced even in the middle of a request. None
                 means no limit, 0 exactly one poll. If the next poll would come too late, it is made earlier once, so
                 that its response arrives in time. Every duration is a real number of seconds or a `timedelta`.
-            interval: seconds between polls, or any tenacity wait strategy; the default is `wait_adaptive()`.
+            interval: seconds between polls, or any tenacity wait strategy; the default is `wait_adaptive()`. If several
+                waits watch the batch, the shortest interval counts, and polls of the others are no attempts.
             max_outage: give up after this many seconds without a valid response.
             until: a plain function. The wait ends early once it returns True for a snapshot.
             since: a `Batch` seen earlier, such as `delivered` of an interrupted wait. Only later changes are yielded.

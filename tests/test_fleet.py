@@ -44,7 +44,7 @@ class FleetTransport(VirtualTransport):
         self.cancelled = 0
         self.started = None
 
-    async def get(self, path, *, sent, limit, longest, deadline):
+    async def get(self, path, *, sent, limit, **_):
         batch_id = UUID(path.rpartition("/")[2])
         loop = asyncio.get_running_loop()
         self.started = loop.time() if self.started is None else self.started
@@ -287,12 +287,12 @@ async def test_after_an_outage_there_is_no_herd():
     transport = FleetTransport({key: [(0.0, "queued"), (45.0, "succeeded")] for key in ids}, roundtrip=0)
     real = transport.get
 
-    async def get(path, *, sent, limit, longest, deadline):
+    async def get(path, *, sent, limit, **_):
         now = asyncio.get_running_loop().time() - (transport.started or 0)
         if transport.started is not None and 20 <= now < 30:
             transport.polls.append((now, UUID(int=0)))
             raise ServerError(503)
-        return await real(path, sent=sent, limit=limit, longest=longest, deadline=deadline)
+        return await real(path, sent=sent, limit=limit)
 
     transport.get = get
     await transport.fleet(ids, max_flights=5000)
@@ -310,7 +310,7 @@ async def test_an_outage_costs_no_more_requests_than_health():
         transport = FleetTransport({key: [(0.0, "queued"), (1e6, "succeeded")] for key in ids}, roundtrip=0)
         if failing:
 
-            async def get(path, *, sent, limit, longest, deadline):
+            async def get(path, *, sent, limit, **_):
                 transport.polls.append((0.0, UUID(int=0)))
                 raise ServerError(503)
 

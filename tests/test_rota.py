@@ -10,7 +10,7 @@ import pytest
 from runflow_async._waits.rota import FIRST_POLLS_AT_ONCE, LONGEST_SPREAD_SECONDS, Rota
 
 
-def waits(count: int, next_at: float = 5.0, deadline: float = math.inf) -> list:
+def waits(count: int, next_at: float = -math.inf, deadline: float = math.inf) -> list:
     return [SimpleIdentity(next_at=next_at, deadline=deadline) for _ in range(count)]
 
 
@@ -37,7 +37,7 @@ def test_the_first_few_are_due_at_once_and_the_others_spread():
 
 
 def test_a_wait_has_its_turn_when_it_says_unless_it_is_held():
-    rota, (wait,) = Rota(), waits(1)
+    rota, (wait,) = Rota(), waits(1, next_at=5.0)
     rota.schedule(wait)
     assert (rota.take_due(4.9), rota.take_due(5.0), rota.take_due(9.0)) == (None, wait, None)
     rota.schedule(wait)

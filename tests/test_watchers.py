@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
+import traceback
 import weakref
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
+from uuid import UUID
 
 import pytest
 
 from runflow_async import (
     AuthenticationError,
     OutageError,
+    RateLimitError,
     RunflowSession,
     ServerError,
     SessionClosedError,
@@ -21,6 +24,8 @@ from runflow_async import (
     WaitTimeoutError,
 )
 from runflow_async._http.replies import Reply
+from runflow_async._http.throttle import Throttle
+from runflow_async._http.turns import Turns
 from runflow_async._waits.fleet import BatchesWait
 from runflow_async.emulator import faults
 from tests.rig import eventually
@@ -54,6 +59,34 @@ async def in_its_request(*waits: BatchWait) -> list[asyncio.Task]:
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     await asyncio.sleep(1)
     return tasks
+
+
+class PeculiarError(Exception):
+    """It is made of other arguments than its `args`."""
+
+    def __init__(self, number: int, *, why: str) -> None:
+        super().__init__(f"{number}: {why}")
+        self.why = why
+
+
+class FormattingError(Exception):
+    """It would format its message twice if it were made of it."""
+
+    def __init__(self, number: object) -> None:
+        super().__init__(f"number {number}")
+
+
+class UncopyableError(Exception):
+    def __new__(cls, *args: object) -> Self:
+        if cls.made:
+            raise TypeError("there is only one")
+        cls.made = True
+        return super().__new__(cls, *args)
+
+    made = False
+
+
+UNUSUAL = [KeyError("x"), FileNotFoundError(2, "gone", "a.txt"), PeculiarError(3, why="no"), FormattingError(3)]
 
 
 class TestWatchersOfOneBatch:
@@ -381,6 +414,169 @@ class TestTimeIsEachWatchersOwn:
         await other
 
 
+class TestAHoldOfTheServer:
+    """A `Retry-After` is about the batch, or about the whole session, and not about the wait that it came to."""
+
+    @pytest.mark.parametrize("held", [Reply(RUNNING, 60.0, 0.0, None), ServerError(500, retry_after=60.0)])
+    async def test_binds_waits_that_begin_later(self, held):
+        transport = play(held, SUCCEEDED)
+        with suppress(WaitTimeoutError, ServerError):
+            await transport.wait(timeout=5)
+        await transport.wait()
+        assert transport.polled_at == [0.0, 60.0]
+
+    async def test_binds_waits_that_were_made_earlier_but_begin_later(self):
+        transport = play(Reply(RUNNING, 60.0, 0.0, None), SUCCEEDED)
+        late = transport.wait()
+        with pytest.raises(WaitTimeoutError):
+            await transport.wait(timeout=5)
+        await late
+        assert transport.polled_at == [0.0, 60.0]
+
+    async def test_binds_waits_that_slept_through_the_failure_that_brought_it(self):
+        transport = play(RUNNING, ServerError(500, retry_after=60.0), SUCCEEDED)
+        await asyncio.gather(transport.wait(interval=10), transport.wait(interval=12))
+        assert transport.polled_at[:2] == [0.0, 10.0]
+        assert 70 <= transport.polled_at[2] <= 76
+
+    async def test_that_is_over_binds_nobody(self):
+        transport = play(Reply(RUNNING, 60.0, 0.0, None), SUCCEEDED)
+        with pytest.raises(WaitTimeoutError):
+            await transport.wait(timeout=5)
+        await asyncio.sleep(100)
+        await transport.wait()
+        assert transport.polled_at == [0.0, 105.0]
+
+    @pytest.mark.parametrize("timeout", [0, 20])
+    async def test_longer_than_a_wait_that_begins_later_has_time_ends_it_at_once(self, timeout):
+        transport = play(Reply(RUNNING, 60.0, 0.0, None), SUCCEEDED)
+        with pytest.raises(WaitTimeoutError):
+            await transport.wait(timeout=10)
+        with pytest.raises(RateLimitError, match=r"holds every poll of this batch for 50\.0 s more") as caught:
+            await transport.wait(timeout=timeout)
+        assert (now(), caught.value.retry_after) == (pytest.approx(10), pytest.approx(50))
+        assert transport.polled_at == [0.0]
+
+    async def test_is_kept_by_a_nudge(self):
+        transport = play(Reply(RUNNING, 60.0, 0.0, None), SUCCEEDED)
+        with pytest.raises(WaitTimeoutError):
+            await transport.wait(timeout=5)
+        wait = transport.wait()
+        (task,) = await in_its_request(wait)
+        wait.nudge()
+        await task
+        assert transport.polled_at == [0.0, 60.0]
+
+    async def test_leaves_its_place_in_a_fleet_to_other_batches(self):
+        transport = VirtualTransport(lambda *_: Reply(RUNNING, 60.0, 0.0, None))
+        with pytest.raises(WaitTimeoutError):
+            await transport.wait(timeout=5)
+        transport.answer = lambda *_: SUCCEEDED.replace(str(BATCH_ID).encode(), str(asked[-1]).encode())
+        asked: list[UUID] = []
+        send = transport.get
+
+        async def get(path: str, **keywords: Any) -> Reply:
+            asked.append(UUID(path[-36:]))
+            return await send(path, **keywords)
+
+        transport.get = get
+        fleet = BatchesWait(transport.run, transport.lifetime.scope("it"), 1)
+        for batch_id in (BATCH_ID, UUID(int=1)):
+            fleet.add(batch_id)
+        ended = [(wait.batch_id, now()) async for wait in fleet.as_completed()]
+        assert ended == [(UUID(int=1), pytest.approx(5)), (BATCH_ID, pytest.approx(60))]
+
+    async def test_of_a_batch_that_has_ended_binds_nobody(self):
+        transport = play(Reply(SUCCEEDED, 60.0, 0.0, None))
+        await transport.wait()
+        await transport.wait()
+        assert now() < 1
+
+    async def test_is_forgotten_when_it_is_over(self):
+        def answer(*_: object) -> Reply:
+            return Reply(RUNNING.replace(str(BATCH_ID).encode(), str(asked).encode()), 60.0, 0.0, None)
+
+        transport = VirtualTransport(answer)
+        for number in range(10):
+            asked = UUID(int=number)
+            with pytest.raises(WaitTimeoutError):
+                await transport.wait(asked, timeout=25)
+        assert len(transport.sharing._held) <= 3
+
+
+class HeldQueue:
+    """A transport whose requests queue for as long as a `Retry-After` holds them."""
+
+    def __init__(self) -> None:
+        self.transport = play(SUCCEEDED)
+        self.throttle = Throttle(None)
+        turns, send = Turns(self.throttle, 10), self.transport.get
+
+        async def get(path: str, *, limit: float, deadline: float, on_hold: Any, **keywords: Any) -> Reply:
+            await turns.take(limit, deadline, on_hold)
+            try:
+                return await send(path, limit=limit, **keywords)
+            finally:
+                turns.give_back()
+
+        self.transport.get = get
+
+    def hold(self, seconds: float) -> None:
+        self.throttle.slow_down(now(), now(), seconds)
+
+
+class TestAHoldOfAllRequests:
+    @pytest.mark.parametrize("watchers", [1, 2])
+    async def test_ends_one_that_joins_a_queueing_poll_at_once_if_it_has_less_time(self, watchers):
+        queue = HeldQueue()
+        queue.hold(100)
+        patient = [queue.transport.wait() for _ in range(watchers)]
+        tasks = await in_its_request(*patient)
+        with pytest.raises(RateLimitError, match="holds every request of this session for 99") as caught:
+            await queue.transport.wait(timeout=20)
+        assert (now(), caught.value.retry_after) == (pytest.approx(1), pytest.approx(99))
+        await asyncio.gather(*tasks)
+        assert queue.transport.polled_at == [0.0]
+        assert {(wait.stats.retries, wait.stats.polls) for wait in patient} == {(0, 1)}
+
+    @pytest.mark.parametrize("watchers", [1, 2])
+    async def test_ends_one_that_has_joined_as_soon_as_it_is_known(self, watchers):
+        queue = HeldQueue()
+        queue.hold(5)
+        patient = [queue.transport.wait() for _ in range(watchers)]
+        hasty = queue.transport.wait(timeout=20)
+        *tasks, last = await in_its_request(*patient, hasty)
+        queue.hold(100)
+        with pytest.raises(RateLimitError, match="holds every request"):
+            await last
+        assert now() == pytest.approx(1)
+        await asyncio.gather(*tasks)
+        assert {wait.stats.retries for wait in patient} == {0}
+
+    async def test_ends_one_that_has_polled_for_others_too_and_leaves_them_to_queue(self):
+        queue = HeldQueue()
+        hasty, patient = queue.transport.wait(timeout=20), queue.transport.wait()
+        queue.hold(5)
+        (last,) = await in_its_request(hasty)
+        (task,) = await in_its_request(patient)
+        queue.hold(100)
+        with pytest.raises(RateLimitError):
+            await last
+        await task
+        assert patient.stats.retries == 0
+        assert queue.transport.polled_at == [0.0]
+
+    async def test_that_ends_all_who_wait_ends_the_poll(self):
+        queue = HeldQueue()
+        queue.hold(5)
+        tasks = await in_its_request(*(queue.transport.wait(timeout=20) for _ in range(3)))
+        queue.hold(100)
+        errors = await asyncio.gather(*tasks, return_exceptions=True)
+        assert {type(error) for error in errors} == {RateLimitError}
+        assert len(set(map(id, errors))) == 3
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
 class TestAFailure:
     async def test_that_a_retry_fixes_is_retried_once_for_all(self):
         transport = play(ServerError(503), ServerError(503), RUNNING, SUCCEEDED, roundtrip=0.1)
@@ -429,6 +625,30 @@ class TestAFailure:
             await transport.wait(max_outage=30)
         await asyncio.sleep(100)
         assert (await watcher).is_terminal
+
+    @pytest.mark.parametrize("raised", UNUSUAL, ids=[type(error).__name__ for error in UNUSUAL])
+    async def test_of_the_users_own_code_is_an_exception_of_its_own_for_each(self, raised):
+        def middleware(*_: object) -> bytes:
+            raise raised
+
+        transport = VirtualTransport(middleware)
+        errors = await asyncio.gather(*(transport.wait() for _ in range(3)), return_exceptions=True)
+        assert len(transport.polled_at) == 1
+        assert len(set(map(id, errors))) == 3
+        for error in errors:
+            assert (type(error), str(error), error.args) == (type(raised), str(raised), raised.args)
+            assert vars(error) == vars(raised)
+            assert [frame.name for frame in traceback.extract_tb(error.__traceback__)].count("middleware") == 1
+
+    async def test_of_the_users_own_code_that_cannot_be_copied_is_the_same_for_all(self):
+        raised = UncopyableError("broken", asyncio.Lock())
+
+        def middleware(*_: object) -> bytes:
+            raise raised
+
+        transport = VirtualTransport(middleware)
+        errors = await asyncio.gather(*(transport.wait() for _ in range(2)), return_exceptions=True)
+        assert errors == [raised] * 2
 
     async def test_keeps_its_cause_for_each(self):
         cause = OSError("reset")

@@ -78,7 +78,7 @@ class VirtualTransport:
         self.sharing = Sharing(self.lifetime)
         self._origin: float | None = None
 
-    async def get(self, path: str, *, sent: Callable[[], None], limit: float, longest: float, deadline: float) -> Reply:
+    async def get(self, path: str, *, sent: Callable[[], None], limit: float, **_: object) -> Reply:
         loop = asyncio.get_running_loop()
         if self._origin is None:
             self._origin = loop.time()

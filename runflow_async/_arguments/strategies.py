@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
 import tenacity
-from tenacity.wait import wait_chain, wait_combine, wait_fixed
+from tenacity.wait import wait_base, wait_chain, wait_combine, wait_fixed
 
 from runflow_async._arguments.values import check_function, check_seconds
 from runflow_async.errors import ConfigurationError
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from tenacity import RetryCallState
 
-__all__ = ["parse_interval"]
+__all__ = ["likeness", "parse_interval"]
 
 NEEDS_ERRORS: tuple[type, ...] = (tenacity.wait_exception,) if hasattr(tenacity, "wait_exception") else ()
 """Strategies that look at an exception; tenacity 9.0 has none."""
@@ -51,3 +52,15 @@ def _parts(strategy: Callable[[RetryCallState], float]) -> Iterator[Callable[[Re
         parts = strategy.strategies if isinstance(strategy, wait_chain) else ()
     for part in parts:
         yield from _parts(part)
+
+
+def likeness(value: object) -> Hashable:
+    """Return a key that strategies have in common if they do the same: those of one type with equal settings.
+
+    Of other functions, only the same one does.
+    """
+    if isinstance(value, wait_base):
+        return (type(value), *((name, likeness(setting)) for name, setting in sorted(vars(value).items())))
+    if isinstance(value, list | tuple):
+        return tuple(map(likeness, value))
+    return value if isinstance(value, Hashable) else id(value)

@@ -16,7 +16,7 @@ from runflow_async import errors
 from runflow_async._answers.decoding import decode_error
 from runflow_async._text import Secret, printable
 from runflow_async._version import __version__
-from runflow_async.errors import MalformedResponseError, RunflowError
+from runflow_async.errors import MalformedResponseError, RateLimitError, RunflowError
 from runflow_async.models import ErrorDetail
 
 if TYPE_CHECKING:
@@ -24,12 +24,17 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 __all__ = [
+    "EVERY_REQUEST",
     "batch_path",
     "error_for_status",
+    "held_back",
     "items_path",
     "parse_retry_after",
     "request_headers",
 ]
+
+EVERY_REQUEST = "every request of this session"
+"""What the `Retry-After` of a 429 or 503 holds."""
 
 _delay_seconds = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 
@@ -55,6 +60,12 @@ def request_headers(api_key: Secret, organization_id: str | None) -> dict[str, s
     if organization_id is not None:
         headers["X-Organization-Id"] = organization_id
     return headers
+
+
+def held_back(what: str, seconds: float) -> RateLimitError:
+    """The error for requests that an earlier response's `Retry-After` does not allow in time."""
+    message = f"an earlier answer's Retry-After holds {what} for {seconds:.1f} s more"
+    return RateLimitError(HTTPStatus.TOO_MANY_REQUESTS, message=message, retry_after=seconds)
 
 
 def parse_retry_after(values: Sequence[str], date: str | None, now: datetime) -> float | None:

@@ -57,7 +57,7 @@ class Throttle:
         self._answered: deque[float] = deque()  # instants of the valid responses within the latest window
         self._queue: deque[asyncio.Future[None]] = deque()  # in the order of the turns; some may be cancelled
         self._timer: asyncio.TimerHandle | None = None  # set while there is a queue and a turn can be given
-        self._deadlines: dict[asyncio.Timeout, float] = {}  # of those who queue
+        self._notices: dict[Callable[[float], None], None] = {}  # of those who queue
 
     @property
     def is_open(self) -> bool:
@@ -75,19 +75,18 @@ class Throttle:
         return max(0.0, self._held_until - now)
 
     @contextmanager
-    def queueing(self, bound: asyncio.Timeout, deadline: float) -> Generator[None, None, None]:
-        """A context in which `bound` expires as soon as a `Retry-After` holds all requests beyond `deadline`."""
-        self._deadlines[bound] = deadline
+    def queueing(self, on_hold: Callable[[float], None]) -> Generator[None, None, None]:
+        """A context in which a function is called with the instant until which a `Retry-After` holds all requests.
+
+        It is called at once if one does, and for every further one.
+        """
+        self._notices[on_hold] = None
         try:
-            self._give_up_beyond(bound, deadline)
+            if self.held_for(asyncio.get_running_loop().time()):
+                on_hold(self._held_until)
             yield
         finally:
-            del self._deadlines[bound]
-
-    def _give_up_beyond(self, bound: asyncio.Timeout, deadline: float) -> None:
-        now = asyncio.get_running_loop().time()
-        if self.held_for(now) and self._held_until > deadline and not bound.expired():
-            bound.reschedule(now)
+            del self._notices[on_hold]
 
     def grant(self, rate: float, until: float) -> None:
         """Replace `max_rate` for a limited time, by a share of a larger budget.
@@ -140,8 +139,8 @@ class Throttle:
         """Slow down because of a refusal, perhaps of another session that shares the budget; see `refused`."""
         if retry_after is not None:
             self._held_until = max(self._held_until, now + min(retry_after, self._max_hold))
-            for bound, deadline in self._deadlines.items():
-                self._give_up_beyond(bound, deadline)
+            for on_hold in self._notices:
+                on_hold(self._held_until)
         # Servers count over a period: further refusals within it are part of the same one.
         if sent_at > self._decreased_at + WINDOW_SECONDS:
             accepted = sum(moment > now - WINDOW_SECONDS for moment in self._answered) / WINDOW_SECONDS

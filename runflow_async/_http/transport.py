@@ -87,6 +87,7 @@ class Transport:
         limit: float = math.inf,
         longest: float = math.inf,
         deadline: float = math.inf,
+        on_hold: Callable[[float], None] | None = None,
     ) -> Reply:
         """Send one GET and return its response, whose status is 200.
 
@@ -99,6 +100,7 @@ class Transport:
             limit: instant on the loop's clock at which this ends at the latest, whatever it is doing.
             longest: seconds; shortens `request_timeout` for this request.
             deadline: instant; a `Retry-After` that holds all requests until later than that is not waited for.
+            on_hold: called with the instant until which a `Retry-After` holds this, for whoever decides otherwise.
 
         Raises:
             RateLimitError: at once, if such a `Retry-After` is in force, or arrives while this queues.
@@ -110,7 +112,7 @@ class Transport:
         way = self._connections.way or await self._connections.open()
         if way.closed:
             raise SessionClosedError
-        await self._turns.take(limit, deadline)
+        await self._turns.take(limit, deadline, on_hold)
         now = self._lifetime.now()
         seconds = min(self.request_timeout, longest, limit - now)
         try:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import OrderedDict
-from http import HTTPStatus
+from functools import partial
 from typing import TYPE_CHECKING
 
+from runflow_async._http.protocol import EVERY_REQUEST, held_back
 from runflow_async._http.window import Window
-from runflow_async.errors import RateLimitError, RunflowError, TransportError
+from runflow_async.errors import RunflowError, TransportError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from runflow_async._http.throttle import Throttle
 
 __all__ = ["Turns"]
@@ -33,12 +36,13 @@ class Turns:
         self._taken = 0
         self._queue: OrderedDict[asyncio.Future[None], None] = OrderedDict()  # requests that wait for a slot, in order
 
-    async def take(self, limit: float, deadline: float) -> None:
+    async def take(self, limit: float, deadline: float, on_hold: Callable[[float], None] | None = None) -> None:
         """Return once the request may be sent; `give_back` the slot afterwards.
 
         Args:
             limit: instant on the loop's clock at which waiting ends.
             deadline: instant; a `Retry-After` that holds all requests until later than that is not waited for.
+            on_hold: called with the instant until which a `Retry-After` holds this.
 
         Raises:
             RateLimitError: at once, for such a `Retry-After`.
@@ -51,7 +55,7 @@ class Turns:
         bound = asyncio.timeout_at(None if limit == math.inf else limit)
         try:
             async with bound:
-                with self._throttle.queueing(bound, deadline):
+                with self._throttle.queueing(partial(_hold, bound, deadline, on_hold)):
                     await self._take_slot()
                     has_slot = True
                     try:
@@ -106,13 +110,17 @@ class Turns:
 
     def _missed(self, deadline: float, has_slot: bool) -> RunflowError:
         now = asyncio.get_running_loop().time()
-        held = self._throttle.held_for(now)
-        hold = f"an earlier answer's Retry-After holds every request of this session for {held:.1f} s more"
-        if held and now + held > deadline:
-            return RateLimitError(HTTPStatus.TOO_MANY_REQUESTS, message=hold, retry_after=held)
-        if held:
-            return TransportError(hold)
+        if held := self._throttle.held_for(now):
+            error = held_back(EVERY_REQUEST, held)
+            return error if now + held > deadline else TransportError(error.message)
         # The slots may all be taken by requests that wait for the rate.
         if has_slot or self._throttle.is_crowded:
             return TransportError("the session's rate (max_rate, or what a 429 left of it) gave no turn in time")
         return TransportError(f"no connection became free in time; all {self._window.size} were in use")
+
+
+def _hold(bound: asyncio.Timeout, deadline: float, on_hold: Callable[[float], None] | None, until: float) -> None:
+    if until > deadline and not bound.expired():
+        bound.reschedule(-math.inf)
+    if on_hold is not None:
+        on_hold(until)

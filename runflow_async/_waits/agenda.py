@@ -26,7 +26,7 @@ class Agenda:
         started: instant of the wait's first step; None before it.
         ended: instant at which the wait ended; None before it.
         deadline: instant at which `timeout` is over.
-        due: instant of the next poll; infinite if no further one could be in time.
+        due: instant of the next poll, unless the server wants it later; infinite if no further one could be in time.
         outage_started: instant since which no valid response arrived; None after one.
     """
 
@@ -83,12 +83,13 @@ class Agenda:
     @property
     def next_at(self) -> float:
         """The instant at which there is something to do: to poll, or to end the wait."""
-        return min(self.due, self.limit)
+        return min(max(self.due, self._held_until), self.limit)
 
     @property
     def next_poll_at(self) -> float:
         """The instant of the next poll that will be made; infinite if the wait ends before it."""
-        return self.due if self.due < self.limit else math.inf
+        planned = max(self.due, self._held_until)
+        return planned if planned < self.limit else math.inf
 
     @property
     def outage_limit(self) -> float:
@@ -101,7 +102,11 @@ class Agenda:
 
     def is_due(self, now: float) -> bool:
         """Whether it is time to poll."""
-        return now >= self.due - SLACK
+        return now >= max(self.due, self._held_until) - SLACK
+
+    def was_due(self, then: float) -> bool:
+        """Whether the next poll was planned for no later than an instant that is over."""
+        return then >= self.due - SLACK
 
     def answered(self, roundtrip: float) -> None:
         """Note a valid response: any outage is over."""
@@ -136,6 +141,15 @@ class Agenda:
             self._hurried_for = limit
         elif self.due >= limit:
             self.due = math.inf
+
+    def hold(self, until: float) -> None:
+        """Poll no earlier than the instant that the server named in a response to another wait."""
+        self._held_until = max(self._held_until, until)
+
+    @property
+    def is_held_back(self) -> bool:
+        """Whether the server allows no poll before the deadline, though none was made yet."""
+        return self._unpolled and self._held_until > self.deadline
 
     def hurry(self, now: float) -> None:
         """Move the next poll to the earliest instant that the server allows."""

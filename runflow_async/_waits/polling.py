@@ -10,16 +10,16 @@ import math
 from typing import TYPE_CHECKING
 
 from runflow_async._answers.ledger import Ledger
-from runflow_async._usercode import UserCode
+from runflow_async._http.protocol import held_back
 from runflow_async._verdict import Verdict
 from runflow_async._waits.agenda import SLACK, Agenda
 from runflow_async._waits.costs import Costs
-from runflow_async._waits.options import DEFAULT_STRATEGY
 from runflow_async._waits.outages import OngoingOutage, Outage
+from runflow_async._waits.pacing import Pacing
+from runflow_async._waits.polls import Bounds, Poll
 from runflow_async._waits.retries import JUST_CREATED_SECONDS, verdict_of
 from runflow_async._waits.subscription import Subscription
 from runflow_async.errors import NotFoundError, OutageError, RunflowError, WaitTimeoutError
-from runflow_async.schedules import PollState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from runflow_async._http.replies import Reply
     from runflow_async._waits.options import WaitOptions
     from runflow_async._waits.retries import Retries
-    from runflow_async._waits.sharing import Fetch, Poll, Sharing
+    from runflow_async._waits.sharing import Fetch, Sharing
     from runflow_async.models import Batch, WaitStats
 
 __all__ = ["Polling"]
@@ -77,14 +77,14 @@ class Polling:
         self.costs = Costs()
         self.agenda = Agenda(options.timeout, options.max_outage)
         self.subscription = Subscription(sharing, fetch, batch_id, self.costs)
+        self.agenda.hold(self.subscription.held_until)
         self._options = options
         self._retries = retries
         self._clock = clock
         self._utc_now = utc_now
         self._take_turn = take_turn
-        # The state has the ledger, not this: a cycle would keep a dropped wait until the collector comes.
-        self._state = PollState(lambda: ledger.batch)  # what the strategy sees; fed with every valid response
-        self._strategy = options.strategy_until_nudged
+        # The pacing has the ledger, not this: a cycle would keep a dropped wait until the collector comes.
+        self._pacing = Pacing(options, lambda: ledger.batch)
         self._terminal_at: float | None = None  # when the batch was seen to have ended
         self._outage: Outage | None = None  # from the first failure to the next valid response
 
@@ -92,6 +92,11 @@ class Polling:
     def ended(self) -> bool:
         """Whether the last poll was made."""
         return self.agenda.ended is not None
+
+    @property
+    def attempts(self) -> int:
+        """How often it polled, or would have if no other wait had."""
+        return self._pacing.state.attempt_number
 
     @property
     def stats(self) -> WaitStats:
@@ -110,7 +115,7 @@ class Polling:
         """Poll as soon as the server allows, and again if a poll is in flight. Return False if that was due anyway."""
         if not self.subscription.nudge():
             return False
-        self._strategy = self._options.strategy
+        self._pacing.nudged()
         self.agenda.hurry(self._clock())
         return True
 
@@ -126,10 +131,11 @@ class Polling:
 
     def start(self) -> float:
         """Start the wait's clock, unless it has started. Return the instant at which it did."""
+        state = self._pacing.state
         if self.agenda.started is None:
-            self._state.start_time = self._clock()
-            self.agenda.start(self._state.start_time)
-        return self._state.start_time
+            state.start_time = self._clock()
+            self.agenda.start(state.start_time)
+        return state.start_time
 
     async def step(self) -> None:
         """Wait until it is time, poll once, and read the response.
@@ -158,6 +164,8 @@ class Polling:
 
     async def _sleep_until_due(self) -> None:
         agenda, now = self.agenda, self._clock()
+        if agenda.is_held_back and not self.subscription.has_offer:
+            raise held_back("every poll of this batch", self.subscription.held_until - now)
         while self.subscription.has_offer or not agenda.is_over(now):
             if self.subscription.has_offer or agenda.is_due(now):
                 return
@@ -172,7 +180,7 @@ class Polling:
         agenda = self.agenda
         # If no step was taken until the outage's limit had passed, the attempt that was due is still made.
         limit = agenda.deadline if agenda.is_over(self._clock()) else agenda.limit
-        return await self.subscription.next(limit=limit, longest=self._options.max_outage, deadline=agenda.deadline)
+        return await self.subscription.next(Bounds(limit, self._options.max_outage, agenda.deadline))
 
     def _take(self, reply: Reply) -> None:
         began = self._clock()
@@ -188,17 +196,16 @@ class Polling:
             self._outage.recovered(now)
         self._outage = None
         self.agenda.answered(reply.roundtrip)
-        self._state.answered(now, self.ledger.tally)
+        self._pacing.answered(now, self.ledger.tally, was_due=self.agenda.was_due(now))
         if self.ledger.is_terminal:
             self._settle(now)
         elif self._options.ends_early(self.ledger):
             self.end()
         else:
-            with UserCode("the interval strategy"):
-                delay = self._state.delay(self._strategy)
-            if self._strategy is DEFAULT_STRATEGY:
-                delay = self.subscription.latest_poll.agree_on(DEFAULT_STRATEGY, delay)
-            self.agenda.plan(now, delay, retry_after=self._retries.cap(reply.retry_after))
+            asked = self._retries.cap(reply.retry_after)
+            if asked:
+                self.subscription.hold(now + asked)
+            self.agenda.plan(now, self._pacing.delay_after(self.subscription.latest_poll), retry_after=asked)
 
     def _settle(self, now: float) -> None:
         self._terminal_at = now if self._terminal_at is None else self._terminal_at
@@ -214,13 +221,15 @@ class Polling:
             self._after_settling_failure(error, now)
             return
         sent_at = self.subscription.latest_poll.sent_at
-        if sent_at is not None:
-            sent_at = self.costs.join(max(sent_at, self._state.start_time))  # another wait may have sent it earlier
+        if sent_at is not None:  # perhaps by another wait, before this one began
+            sent_at = self.costs.join(max(sent_at, self.start()))
         age = self.costs.age(now)
         self.agenda.failed(sent_at)
         self._outage = outage = self._outage or Outage(now, f"batch {self.ledger.batch_id}", self._retries)
         delay = outage.failed(error, verdict_of(error, self.costs.polls, age), was_sent=sent_at is not None)
         asked = error.retry_after
+        if asked is not None and sent_at is not None:
+            self.subscription.hold(self.subscription.latest_poll.ended_at + self._retries.cap(asked))
         if delay is None or (asked is not None and now + asked > self.agenda.deadline):
             raise error
         if self.agenda.is_over(now):

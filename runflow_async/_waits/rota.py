@@ -46,7 +46,7 @@ class Rota:
         span = min(LONGEST_SPREAD_SECONDS, SPREAD_PER_BATCH_SECONDS * len(self._new))
         for number, run in enumerate(self._new):
             late = 0.0 if number < FIRST_POLLS_AT_ONCE else self._draw(0.0, span)
-            self._polls.enter(run, now + late)
+            self._polls.enter(run, max(now + late, run.next_at))
         self._new.clear()
 
     def schedule(self, run: Run) -> None:

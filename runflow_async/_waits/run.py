@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from runflow_async._lifetime import Lifetime
     from runflow_async._waits.polling import Polling
-    from runflow_async._waits.sharing import Poll
+    from runflow_async._waits.polls import Poll
     from runflow_async.checkpoints import Checkpoint
     from runflow_async.models import ItemTransition
 
@@ -101,6 +101,11 @@ class Run:
         """Have the next step use a poll that another wait has made, unless it is of no use."""
         if self.is_loaded and self.polling.offer(poll):
             self._notify()
+
+    def hold(self, until: float) -> None:
+        """Poll no earlier than this instant, because the server said so in a response to another wait."""
+        self.polling.agenda.hold(until)
+        self._notify()
 
     @property
     def deadline(self) -> float:

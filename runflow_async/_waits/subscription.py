@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runflow_async._waits.alarm import Alarm
-from runflow_async._waits.sharing import Poll
+from runflow_async._waits.polls import Poll
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from runflow_async._http.replies import Reply
     from runflow_async._waits.costs import Costs
+    from runflow_async._waits.polls import Bounds
     from runflow_async._waits.sharing import Fetch, Sharing
 
 __all__ = ["Subscription"]
@@ -77,23 +78,30 @@ class Subscription:
         self.alarm.ring()
         return True
 
+    @property
+    def held_until(self) -> float:
+        """The instant before which the server wants no poll of the batch."""
+        return self._sharing.held_until(self.batch_id)
+
+    def hold(self, until: float) -> None:
+        """Hold the polls of every wait for the batch."""
+        self._sharing.hold(self.batch_id, until)
+
     def _drop_stale_failure(self) -> None:
         """An attempt that is due is worth more than a failure that nobody was there to use."""
         poll = self._offered
         if poll is not None and poll.has_failed and self._sharing.clock() > poll.ended_at + STALE_SECONDS:
             self._offered = None
 
-    async def next(self, *, limit: float, longest: float, deadline: float) -> Reply:
+    async def next(self, bounds: Bounds) -> Reply:
         """Return the response to the next poll: the offered one, the one in flight, or a new one.
-
-        The bounds are those of `Transport.get`.
 
         Raises:
             RunflowError: of that poll.
         """
         self._drop_stale_failure()
         while (poll := self._offered) is None:
-            reply = await self._sharing.poll(self, self._fetch, limit=limit, longest=longest, deadline=deadline)
+            reply = await self._sharing.poll(self, self._fetch, bounds)
             if reply is not None:
                 return reply
         self._offered = None
