@@ -274,6 +274,21 @@ class TestAWatcherThatLeaves:
         assert await transitions_of(watcher) == [(0, None, "succeeded")]
         assert transport.polled_at == [0.0, 6.0]
 
+    async def test_while_it_waits_for_its_turn_to_decode_an_offered_response_keeps_it(self):
+        transport = perform([[(0.0, "running"), (10.0, "succeeded")]])
+        watcher, other = (transport.wait(interval=600) for _ in range(2))
+        task, _ = await in_its_request(watcher, other)
+        await asyncio.sleep(14)
+        crowd = [asyncio.ensure_future(transport.lifetime.take_turn()) for _ in range(50)]
+        other.nudge()
+        while not watcher._run.polling.subscription.has_offer:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)  # it takes the offer
+        task.cancel()
+        await asyncio.gather(*crowd)
+        assert (await watcher).is_terminal
+        assert now() < 20
+
     async def test_closed_in_a_request_closes_nobody_else(self):
         transport = slow()
         watcher = transport.wait(interval=1)

@@ -159,7 +159,7 @@ class Polling:
             self._after_failure(error)
         else:
             self._after_answer(reply)
-        if self.subscription.settle_nudge():
+        if self.subscription.settle():
             self.agenda.hurry(self._clock())
 
     async def _sleep_until_due(self) -> None:

@@ -56,8 +56,10 @@ class Subscription:
         self.alarm.ring()
         return True
 
-    def settle_nudge(self) -> bool:
-        """Return whether a nudge came too late for the latest poll, so that another one is needed."""
+    def settle(self) -> bool:
+        """Note that the latest poll was used. Return whether a nudge came too late for it, so that one more is needed."""
+        if self._offered is self.latest_poll:
+            self._offered = None
         if self._nudged_at is not None and self.latest_poll.number > self._nudged_at:
             self._nudged_at = None
         return self._nudged_at is not None
@@ -96,6 +98,8 @@ class Subscription:
     async def next(self, bounds: Bounds) -> Reply:
         """Return the response to the next poll: the offered one, the one in flight, or a new one.
 
+        An offered one stays until `settle`, so that a step that is cancelled loses nothing.
+
         Raises:
             RunflowError: of that poll.
         """
@@ -104,6 +108,5 @@ class Subscription:
             reply = await self._sharing.poll(self, self._fetch, bounds)
             if reply is not None:
                 return reply
-        self._offered = None
         self.latest_poll = poll
         return poll.reply()
