@@ -51,6 +51,10 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
+async def one_iteration() -> None:
+    await asyncio.sleep(0)
+
+
 def slow(answer=lambda _now, number: SUCCEEDED if number else RUNNING, roundtrip: float = 5.0) -> VirtualTransport:
     return VirtualTransport(answer, roundtrip)
 
@@ -282,8 +286,8 @@ class TestAWatcherThatLeaves:
         crowd = [asyncio.ensure_future(transport.lifetime.take_turn()) for _ in range(50)]
         other.nudge()
         while not watcher._run.polling.subscription.has_offer:
-            await asyncio.sleep(0)
-        await asyncio.sleep(0)  # it takes the offer
+            await one_iteration()
+        await one_iteration()  # it takes the offer
         task.cancel()
         await asyncio.gather(*crowd)
         assert (await watcher).is_terminal
@@ -665,6 +669,23 @@ class TestAFailure:
         errors = await asyncio.gather(*(transport.wait() for _ in range(2)), return_exceptions=True)
         assert errors == [raised] * 2
 
+    async def test_replaces_no_response_that_a_retrying_watcher_has_not_used_yet(self):
+        def answer(seconds: float, _number: int) -> bytes:
+            if 5 <= seconds < 10:
+                return RUNNING
+            raise ServerError(503)
+
+        transport = VirtualTransport(answer)
+        watcher = transport.wait()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(watcher), 0.0001)
+        for _ in range(2):
+            await asyncio.sleep(6)
+            with pytest.raises((WaitTimeoutError, ServerError)):
+                await transport.wait(timeout=0)
+        assert (await anext(watcher)).current == "running"
+        assert len(transport.polled_at) == 3
+
     async def test_keeps_its_cause_for_each(self):
         cause = OSError("reset")
 
@@ -702,6 +723,33 @@ class TestFreedByReferences:
 
 
 class TestANudge:
+    async def test_counts_though_a_poll_that_an_earlier_one_wanted_has_not_been_used_yet(self):
+        """That poll ended before the second nudge, so it cannot show what the nudge is about."""
+        transport = perform([[(0.0, "queued"), (20.0, "succeeded")]])
+        slow_reader, other = transport.wait(interval=600), transport.wait(interval=600)
+        assert (await anext(slow_reader)).current == "queued"
+        (task,) = await in_its_request(other)
+        slow_reader.nudge()
+        other.nudge()
+        await asyncio.sleep(30)
+        slow_reader.nudge()
+        assert (await slow_reader).is_terminal
+        assert now() < 40
+        await task
+
+    async def test_that_nothing_has_begun_since_is_one_with_the_next(self):
+        transport = perform([[(0.0, "queued"), (20.0, "succeeded")]])
+        wait, other = transport.wait(interval=600), transport.wait(interval=600)
+        tasks = await in_its_request(wait, other)
+        await asyncio.sleep(30)
+        changes = []
+        wait._run.watch(lambda: changes.append(now()))
+        for _ in range(100):
+            wait.nudge()
+        assert len(changes) == 1
+        await asyncio.gather(*tasks)
+        assert len(transport.polled_at) == 2
+
     async def test_in_a_shared_request_is_one_more_poll(self):
         transport = VirtualTransport(lambda _now, number: SUCCEEDED if number > 1 else RUNNING, 5.0)
         waits = [transport.wait(interval=600) for _ in range(3)]

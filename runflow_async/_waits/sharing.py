@@ -65,11 +65,6 @@ class Sharing:
         self.registry = Registry()
         self.begun = 0
 
-    def number_in_flight(self, batch_id: UUID) -> int:
-        """Return the number of the poll in flight for a batch; 0 if there is none."""
-        poll = self._in_flight.get(batch_id.int)
-        return 0 if poll is None else poll.number
-
     def held_until(self, batch_id: UUID) -> float:
         """Return the instant before which the server wants no poll of a batch."""
         return self._held.get(batch_id.int, -math.inf)

@@ -49,15 +49,14 @@ class Subscription:
 
     def nudge(self) -> bool:
         """Want a poll that begins later than this. Return False if such a poll was wanted anyway."""
-        in_flight = self._sharing.number_in_flight(self.batch_id)
-        if self._nudged_at is not None and in_flight <= self._nudged_at:
+        if self._nudged_at == self._sharing.begun:
             return False
         self._nudged_at = self._sharing.begun
         self.alarm.ring()
         return True
 
     def settle(self) -> bool:
-        """Note that the latest poll was used. Return whether a nudge came too late for it, so that one more is needed."""
+        """Note that the latest poll was used. Return whether a nudge came too late for it, so that it needs another."""
         if self._offered is self.latest_poll:
             self._offered = None
         if self._nudged_at is not None and self.latest_poll.number > self._nudged_at:
