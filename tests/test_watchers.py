@@ -614,6 +614,21 @@ class TestAFailure:
 
         assert await requests(30) <= 2 * await requests(1)
 
+    async def test_that_stays_costs_those_who_come_later_hardly_more_than_their_first_attempt(self):
+        async def requests(watchers: int) -> int:
+            transport = play(ServerError(503), roundtrip=0.1)
+
+            async def watch(number: int) -> None:
+                await asyncio.sleep(1.3 * number)
+                with pytest.raises(OutageError):
+                    await transport.wait(max_outage=120)
+
+            await asyncio.gather(*map(watch, range(watchers)))
+            return len(transport.polled_at)
+
+        random.seed(3)
+        assert await requests(20) <= 20 + 5 * await requests(1)
+
     async def test_that_is_final_is_an_error_of_its_own_for_each(self):
         transport = play(AuthenticationError(401), roundtrip=0.1)
         watchers = [transport.wait() for _ in range(3)]
