@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import random
 import traceback
 import weakref
@@ -368,6 +369,14 @@ class TestTimeIsEachWatchersOwn:
         await asyncio.gather(hasty, return_exceptions=True)
         assert patient.stats.retries == 0
 
+    async def test_the_limit_of_the_one_that_polls_first_does_not_cut_the_request_of_all(self):
+        transport = play(SUCCEEDED, roundtrip=5.0)
+        hasty, patient = await in_its_request(transport.wait(timeout=3), transport.wait())
+        with pytest.raises(WaitTimeoutError):
+            await hasty
+        await patient
+        assert (transport.polled_at, now()) == ([0.0], pytest.approx(5.0))
+
     @pytest.mark.looptime(False)
     @pytest.mark.parametrize("watchers", [1, 2])
     async def test_what_queues_in_our_own_pool_uses_up_no_time_of_a_request(self, emulator, watchers):
@@ -528,8 +537,9 @@ class HeldQueue:
 
     def __init__(self) -> None:
         self.transport = play(SUCCEEDED)
-        self.throttle = Throttle(None)
-        turns, send = Turns(self.throttle, 10), self.transport.get
+        self.throttle, self.slots = Throttle(None), 2
+        self.turns = turns = Turns(self.throttle, self.slots)
+        send = self.transport.get
 
         async def get(path: str, *, limit: float, deadline: float, on_hold: Any, **keywords: Any) -> Reply:
             await turns.take(limit, deadline, on_hold)
@@ -574,9 +584,9 @@ class TestAHoldOfAllRequests:
 
     async def test_ends_one_that_has_polled_for_others_too_and_leaves_them_to_queue(self):
         queue = HeldQueue()
-        hasty, patient = queue.transport.wait(timeout=20), queue.transport.wait()
         queue.hold(5)
-        (last,) = await in_its_request(hasty)
+        (last,) = await in_its_request(queue.transport.wait(timeout=20))
+        patient = queue.transport.wait()
         (task,) = await in_its_request(patient)
         queue.hold(100)
         with pytest.raises(RateLimitError):
@@ -584,6 +594,19 @@ class TestAHoldOfAllRequests:
         await task
         assert patient.stats.retries == 0
         assert queue.transport.polled_at == [0.0]
+
+    async def test_is_like_any_other_queue_if_the_one_that_polls_runs_out_of_time(self):
+        queue = HeldQueue()
+        for _ in range(queue.slots):
+            await queue.turns.take(math.inf, math.inf)
+        (last,) = await in_its_request(queue.transport.wait(timeout=3))
+        patient = queue.transport.wait()
+        (task,) = await in_its_request(patient)
+        with pytest.raises(WaitTimeoutError):
+            await last
+        queue.turns.give_back()
+        await task
+        assert patient.stats.retries == 0
 
     async def test_that_ends_all_who_wait_ends_the_poll(self):
         queue = HeldQueue()

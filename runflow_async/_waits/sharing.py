@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from runflow_async._waits.agenda import SLACK
 from runflow_async._waits.polls import NO_BOUNDS, Bounds, Poll, copy_of
 from runflow_async._waits.registry import Registry
-from runflow_async.errors import RateLimitError, TransportError
+from runflow_async.errors import RateLimitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +71,7 @@ class Sharing:
 
     def hold(self, batch_id: UUID, until: float) -> None:
         """Hold the polls of a batch, also those of waits that begin later."""
-        if until <= max(self.clock(), self.held_until(batch_id)):
+        if until <= self.held_until(batch_id):
             return
         while self._held and next(iter(self._held.values())) <= self.clock():
             del self._held[next(iter(self._held))]
@@ -126,8 +126,7 @@ class Sharing:
         """Whether a poll failed because of the bounds of the wait that made it, which say nothing to others."""
         if poll.sent_at is None:
             return isinstance(error, RateLimitError) or self.clock() >= bounds.limit - SLACK
-        is_late = self.clock() >= min(bounds.limit, poll.sent_at + bounds.longest) - SLACK
-        return is_late and isinstance(error, TransportError)
+        return self.clock() >= min(bounds.limit, poll.sent_at + bounds.longest) - SLACK
 
     def _end(self, poll: Poll, batch_id: UUID, outcome: Reply | Exception | None) -> None:
         if poll.ended_at < math.inf:
