@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import tenacity
 from tenacity.wait import wait_base, wait_chain, wait_combine, wait_fixed
@@ -61,6 +61,6 @@ def likeness(value: object) -> Hashable:
     """
     if isinstance(value, wait_base):
         return (type(value), *((name, likeness(setting)) for name, setting in sorted(vars(value).items())))
-    if isinstance(value, list | tuple):
-        return tuple(map(likeness, value))
+    if isinstance(value, tuple):  # the parts of a combined strategy
+        return tuple(map(likeness, cast("tuple[object, ...]", value)))
     return value if isinstance(value, Hashable) else id(value)
