@@ -160,7 +160,7 @@ class Stage:
         turns = self.session._transport._turns
         for _ in range(100):  # valid responses, until the window is what it was
             turns.answered()
-        count = turns._total
+        count = turns._window.size
         tasks = [asyncio.create_task(self.session.get_batch(BATCH_ID)) for _ in range(count + 2)]
         await eventually(lambda: len(self.server.requests) == before + count)
         await asyncio.sleep(0.005)
