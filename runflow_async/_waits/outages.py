@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, NamedTuple
 from tenacity import RetryCallState
 
 from runflow_async._waits.retries import RetryWorthwhile, log_failure
+from runflow_async.errors import OutageError, WaitTimeoutError
 from runflow_async.schedules import UNUSED_ENGINE
 
 if TYPE_CHECKING:
+    from runflow_async._answers.ledger import Ledger
     from runflow_async._verdict import Verdict
+    from runflow_async._waits.agenda import Agenda
+    from runflow_async._waits.options import WaitOptions
     from runflow_async._waits.retries import Retries
     from runflow_async.errors import RunflowError
 
-__all__ = ["OngoingOutage", "Outage"]
+__all__ = ["OngoingOutage", "Outage", "limit_error"]
 
 logger = logging.getLogger("runflow_async.outages")
 
@@ -88,3 +92,11 @@ class Outage:
     @property
     def _failures(self) -> int:
         return self._state.attempt_number - 1
+
+
+def limit_error(ledger: Ledger, options: WaitOptions, agenda: Agenda, cause: RunflowError | None) -> RunflowError:
+    """The error for a wait whose time is up: that of `timeout`, or that of `max_outage` if it came first."""
+    if agenda.deadline <= agenda.limit:
+        reason = cause or "it was not answered"
+        return WaitTimeoutError(ledger.batch_id, options.timeout, reason=reason, batch=ledger.batch)
+    return OutageError(ledger.batch_id, options.max_outage, reason=cause)

@@ -1,7 +1,4 @@
-"""The loop: poll when it is time, read the response, decide when to poll next, until the batch has ended.
-
-Of HTTP it knows "get bytes or raise", and of items what the ledger reads from a response.
-"""
+"""The loop: poll when it is time, read the response, decide when to poll next, until the batch has ended."""
 
 from __future__ import annotations
 
@@ -14,12 +11,12 @@ from runflow_async._http.protocol import held_back
 from runflow_async._verdict import Verdict
 from runflow_async._waits.agenda import SLACK, Agenda
 from runflow_async._waits.costs import Costs
-from runflow_async._waits.outages import OngoingOutage, Outage
+from runflow_async._waits.outages import OngoingOutage, Outage, limit_error
 from runflow_async._waits.pacing import Pacing
 from runflow_async._waits.polls import Bounds, Poll
 from runflow_async._waits.retries import JUST_CREATED_SECONDS, verdict_of
 from runflow_async._waits.subscription import Subscription
-from runflow_async.errors import NotFoundError, OutageError, RunflowError, WaitTimeoutError
+from runflow_async.errors import NotFoundError, RunflowError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -35,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["Polling"]
 
 logger = logging.getLogger("runflow_async")
-
 LARGE_BODY = 1_000_000
 
 
@@ -121,8 +117,9 @@ class Polling:
 
     def offer(self, poll: Poll) -> bool:
         """Have the next step use a poll of another wait. Return False if it is of no use."""
-        is_waiting = self.agenda.started is not None and not self.ended
-        return is_waiting and self.subscription.offer(poll, is_retrying=self._outage is not None)
+        if self.agenda.started is None or self.ended:
+            return False
+        return self.subscription.offer(poll, is_retrying=self._outage is not None)
 
     def end(self) -> None:
         """Stop polling."""
@@ -174,13 +171,12 @@ class Polling:
         if self.ledger.is_terminal:
             self.end()
         elif not agenda.is_due(now) or agenda.deadline <= now + SLACK:
-            raise self._limit_error() from self._last_error
+            raise limit_error(self.ledger, self._options, self.agenda, self._last_error) from self._last_error
 
     async def _next_reply(self) -> Reply:
-        agenda = self.agenda
         # If no step was taken until the outage's limit had passed, the attempt that was due is still made.
-        limit = agenda.deadline if agenda.is_over(self._clock()) else agenda.limit
-        return await self.subscription.next(Bounds(limit, self._options.max_outage, agenda.deadline))
+        limit = self.agenda.deadline if self.agenda.is_over(self._clock()) else self.agenda.limit
+        return await self.subscription.next(Bounds(limit, self._options.max_outage, self.agenda.deadline))
 
     def _take(self, reply: Reply) -> None:
         began = self._clock()
@@ -233,7 +229,7 @@ class Polling:
         if delay is None or (asked is not None and now + asked > self.agenda.deadline):
             raise error
         if self.agenda.is_over(now):
-            raise self._limit_error() from self._last_error
+            raise limit_error(self.ledger, self._options, self.agenda, self._last_error) from self._last_error
         self.costs.retries += 1
         delay = self.subscription.latest_poll.agree_on(Outage, delay)
         if asked is None and isinstance(error, NotFoundError) and not self.costs.polls:
@@ -251,10 +247,3 @@ class Polling:
     @property
     def _last_error(self) -> RunflowError | None:
         return None if self._outage is None else self._outage.error
-
-    def _limit_error(self) -> RunflowError:
-        batch_id, cause = self.ledger.batch_id, self._last_error
-        if self.agenda.deadline <= self.agenda.limit:
-            reason = cause or "it was not answered"
-            return WaitTimeoutError(batch_id, self._options.timeout, reason=reason, batch=self.ledger.batch)
-        return OutageError(batch_id, self._options.max_outage, reason=cause)
