@@ -58,6 +58,15 @@ async def emulator() -> AsyncIterator[Emulator]:
 
 
 @pytest.fixture
+async def stepping_emulator(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Emulator]:
+    """Its time goes by a second with each request, so that every poll sees the next step, however busy."""
+    async with Emulator(seed=1, clock=lambda: float(len(emulator.requests))) as emulator:
+        monkeypatch.setenv("RUNFLOW_API_KEY", emulator.api_key)
+        monkeypatch.setenv("RUNFLOW_BASE_URL", emulator.url)
+        yield emulator
+
+
+@pytest.fixture
 async def session(emulator: Emulator) -> AsyncIterator[RunflowSession]:
     """A session on the emulator; when the test is over, nothing of it may be left behind."""
     loop = asyncio.get_running_loop()

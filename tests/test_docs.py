@@ -27,10 +27,11 @@ from runflow_async import Batch, BatchItem, BatchItemHandle, ErrorDetail, Runflo
 from runflow_async.callbacks import BatchCallback
 from runflow_async.cli.commands import program as command_line
 from runflow_async.cli.exits import Exit
-from runflow_async.emulator import Emulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from runflow_async.emulator import Emulator
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -130,16 +131,6 @@ def check_output(page: Path, block: Block, printed: str) -> None:
 
 
 @pytest.fixture
-async def stepping_emulator(monkeypatch):
-    """Its time goes by a second with each request, so that every poll sees the next step, however busy."""
-    async with Emulator(seed=1, clock=lambda: float(len(emulator.requests))) as emulator:
-        monkeypatch.setenv("RUNFLOW_API_KEY", emulator.api_key)
-        monkeypatch.setenv("RUNFLOW_BASE_URL", emulator.url)
-        monkeypatch.setenv("RUNFLOW_CALLBACK_SECRET", "the secret")
-        yield emulator
-
-
-@pytest.fixture
 def hurried_schedule(monkeypatch):
     """Batches whose time goes by with the polls need no schedule for hours."""
     delay = wait_adaptive.__call__
@@ -150,6 +141,7 @@ def hurried_schedule(monkeypatch):
 @pytest.mark.parametrize("page", [page for page in PAGES if "```python" in page.read_text()], ids=name_of)
 async def test_the_code_of_a_page_runs_and_prints_what_it_says(page, stepping_emulator, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RUNFLOW_CALLBACK_SECRET", "the secret")
     emulator = stepping_emulator
     async with RunflowSession(emulator.api_key, base_url=emulator.url) as session:
         await Reader(page, emulator, session, capsys, monkeypatch).read()

@@ -219,8 +219,8 @@ class TestWait:
 
 
 class TestWatch:
-    async def test_prints_a_line_for_each_transition_and_each_end(self, emulator, run):
-        batch_id = emulator.create_scripted_batch(QUICK)
+    async def test_prints_a_line_for_each_transition_and_each_end(self, stepping_emulator, run):
+        batch_id = stepping_emulator.create_scripted_batch([[(0.0, "queued"), (2.0, "running"), (3.0, "succeeded")]])
         ran = await run("watch", batch_id, "--interval", 0.05)
         shown = [line.split("  ", 1)[1] for line in ran.out.splitlines()]
         assert shown == [
@@ -260,9 +260,10 @@ class TestWatch:
 
 
 class TestAStateFile:
-    async def test_lets_the_next_watch_show_only_what_is_new(self, emulator, run, tmp_path):
+    async def test_lets_the_next_watch_show_only_what_is_new(self, stepping_emulator, run, tmp_path):
         state = tmp_path / "state.ndjson"
-        batch_id = emulator.create_scripted_batch([[(0.0, "queued"), (0.6, "succeeded")], [(0.0, "succeeded")]])
+        script = [[(0.0, "queued"), (2.0, "succeeded")], [(0.0, "succeeded")]]
+        batch_id = stepping_emulator.create_scripted_batch(script)
         first = await run("watch", batch_id, "--json", "--timeout", 0, "--save", state)
         second = await run("watch", batch_id, "--json", "--interval", 0.05, "--since", state, "--save", state)
         third = await run("watch", batch_id, "--json", "--since", state)
