@@ -217,8 +217,17 @@ BatchDetails < dict
     callback_times: int
     callback_url: str | None
     client_refs: Sequence[str | None] | None
+    inputs: Sequence[dict[str, Any]] | None
     metadata: dict[str, Any] | None
     organization_id: UUID | None
+    outputs: Sequence[dict[str, Any] | None] | None
+BatchPlan < dict
+    cancel: float
+    duration: float
+    fail: float
+    seed: int | None
+    stragglers: int
+    workers: int
 Emulator(*, seed: int = 0, host: str = '127.0.0.1', port: int = 0, api_key: str | None = None,
         organization_id: UUID | None = None, latency: float = 0.0, rate_limit: float | None = None,
         clock: Callable[[], float] | None = None, callback_secret: str | None = None,
@@ -229,35 +238,47 @@ Emulator(*, seed: int = 0, host: str = '127.0.0.1', port: int = 0, api_key: str 
     create_scripted_batch(timelines: Iterable[Iterable[tuple[float, str]]], *,
         status_timeline: Iterable[tuple[float, str]] | None = None, **details: Unpack[BatchDetails]) -> UUID
     now() -> float
+    plan_created(**plan: Unpack[BatchPlan]) -> None
+    script_next(timelines: Iterable[Iterable[tuple[float, str]]], *,
+        status_timeline: Iterable[tuple[float, str]] | None = None) -> None
     snapshot(batch_id: UUID) -> dict[str, Any]
     async start() -> None
     url -> str
-Fault(*, name: str, times: float = 1, batch_id: UUID | None = None, silent: bool = False,
-        rewrite: Callable[[Answer], Answer] = _unchanged,
+Fault(*, name: str, times: float = 1, batch_id: UUID | None = None, route: Route | None = None, silent: bool = False,
+        instead: Answer | None = None, rewrite: Callable[[Answer], Answer] = _unchanged,
         deliver: Callable[[web.BaseRequest, Answer], Awaitable[web.StreamResponse]] = send) < Struct
+Outputs
+    content_of(url: str) -> bytes
+    is_valid(url: str) -> bool
+    sign(path: str) -> str
+    url -> str
 ReceivedRequest(*, method: str, path: str, headers: dict[str, str], received_at: float, status: int | None,
-        batch_id: UUID | None) < Struct
+        batch_id: UUID | None, body: bytes = b'') < Struct
 SentCallback(*, batch_id: UUID, url: str, body: bytes, status: int | None, attempt: int) < Struct
 faults: module
 """,
     "runflow_async.emulator.faults": """
-Fault(*, name: str, times: float = 1, batch_id: UUID | None = None, silent: bool = False,
-        rewrite: Callable[[Answer], Answer] = _unchanged,
+Fault(*, name: str, times: float = 1, batch_id: UUID | None = None, route: Route | None = None, silent: bool = False,
+        instead: Answer | None = None, rewrite: Callable[[Answer], Answer] = _unchanged,
         deliver: Callable[[web.BaseRequest, Answer], Awaitable[web.StreamResponse]] = send) < Struct
+Target < dict
+    batch_id: UUID | None
+    route: Route | None
+    times: float
 body(content: bytes, *, status: int = 200, content_type: str = 'application/json',
-        headers: Mapping[str, str] | None = None, times: float = 1, batch_id: UUID | None = None) -> Fault
-hang(*, times: float = 1, batch_id: UUID | None = None) -> Fault
-html(*, status: int = 200, times: float = 1, batch_id: UUID | None = None) -> Fault
-other_batch(snapshot: dict[str, Any] | None = None, *, times: float = 1, batch_id: UUID | None = None) -> Fault
-reset(*, times: float = 1, batch_id: UUID | None = None) -> Fault
-slow_body(seconds: float, *, pieces: int = 10, times: float = 1, batch_id: UUID | None = None) -> Fault
+        headers: Mapping[str, str] | None = None, **target: Unpack[Target]) -> Fault
+hang(**target: Unpack[Target]) -> Fault
+html(*, status: int = 200, **target: Unpack[Target]) -> Fault
+other_batch(snapshot: dict[str, Any] | None = None, **target: Unpack[Target]) -> Fault
+reset(**target: Unpack[Target]) -> Fault
+slow_body(seconds: float, *, pieces: int = 10, **target: Unpack[Target]) -> Fault
 status(status: int, *, code: str = 'INJECTED_FAULT', message: str = 'injected by the emulator',
-        errors: list[dict[str, Any]] | None = None, headers: Mapping[str, str] | None = None, times: float = 1,
-        batch_id: UUID | None = None) -> Fault
-truncated_body(*, times: float = 1, batch_id: UUID | None = None) -> Fault
+        errors: list[dict[str, Any]] | None = None, headers: Mapping[str, str] | None = None,
+        **target: Unpack[Target]) -> Fault
+truncated_body(**target: Unpack[Target]) -> Fault
 """,
 }
-MADE_BY_OTHERS = {"BatchWait", "BatchesWait", "DistributedWait", "RemoteWait"}
+MADE_BY_OTHERS = {"BatchWait", "BatchesWait", "DistributedWait", "Outputs", "RemoteWait"}
 VALUES = {"__version__", "hint"}
 HOW_ON = "If that is meant, change the table in tests/test_public_api.py, tests/typing/api.py and CHANGELOG.md."
 
@@ -387,7 +408,8 @@ async def test_objects_hold_nothing_else_that_is_public():
             assert attributes(wait) == ["batch_id"]
             assert attributes(waits) == ["ended"]
     asked_for = ["api_key", "latency", "listing", "organization_id", "rate_limit"]
-    assert attributes(Emulator()) == sorted([*asked_for, "callbacks", "faults", "requests"])
+    assert attributes(Emulator()) == sorted([*asked_for, "callbacks", "created", "faults", "outputs", "requests"])
+    assert attributes(Emulator().outputs) == ["lifetime", "requests", "size"]
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,12 @@ async with Emulator() as emulator:
 """
 
 from runflow_async.emulator import faults
+from runflow_async.emulator.batches import BatchPlan
 from runflow_async.emulator.callbacks import SentCallback
 from runflow_async.emulator.drawing import BatchDetails
 from runflow_async.emulator.faults import Fault
+from runflow_async.emulator.outputs import Outputs
 from runflow_async.emulator.received import ReceivedRequest
 from runflow_async.emulator.server import Emulator
 
-__all__ = ["BatchDetails", "Emulator", "Fault", "ReceivedRequest", "SentCallback", "faults"]
+__all__ = ["BatchDetails", "BatchPlan", "Emulator", "Fault", "Outputs", "ReceivedRequest", "SentCallback", "faults"]

@@ -20,6 +20,9 @@ from aiohttp import hdrs
 from msgspec import Struct
 from yarl import URL
 
+from runflow_async.emulator.deliveries import ACCEPTED, Attempt, Delivery
+from runflow_async.models import TERMINAL_STATUSES
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -33,8 +36,7 @@ RECEIVER_TIMEOUT_SECONDS = 5.0
 CLOCK_POLL_SECONDS = 0.02
 """Time between two looks at a clock other than the loop's."""
 SHORTEST_SLEEP_SECONDS = 0.001
-ACCEPTED = range(200, 300)
-"""Statuses that end a delivery."""
+MOST_ATTEMPTS = len(RETRY_DELAYS) + 1
 
 
 class SentCallback(Struct, frozen=True, kw_only=True):
@@ -102,6 +104,7 @@ class Deliveries:
         self._longest_sleep = math.inf if follows_loop else CLOCK_POLL_SECONDS
         self._owed: Counter[UUID] = Counter()
         self._batches: dict[UUID, ScriptedBatch] = {}
+        self._begun: dict[UUID, list[Delivery]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_running = False
 
@@ -113,6 +116,26 @@ class Deliveries:
         self._batches[batch.id] = batch
         if self._is_running:
             self._begin(batch)
+
+    def of(self, batch_id: UUID) -> list[Delivery]:
+        """Return the deliveries of a batch's callback that have begun, oldest first."""
+        return self._begun.get(batch_id, [])
+
+    def redeliver(self, batch: ScriptedBatch) -> Delivery:
+        """Deliver the callback of a batch once more, now.
+
+        Raises:
+            ValueError: if the batch has no callback URL or has not ended, or if a delivery is in flight.
+        """
+        if batch.callback_url is None:
+            raise ValueError("the batch has no callback_url")
+        if batch.snapshot(self._now())["status_code"] not in TERMINAL_STATUSES:
+            raise ValueError("the batch has not ended")
+        if batch.id in self._batches:
+            raise ValueError("a delivery of this callback is in flight")
+        delivery = self._open(batch)
+        self.expect(batch, 1)
+        return delivery
 
     def start(self) -> None:
         """Resume all deliveries that are still due."""
@@ -145,20 +168,36 @@ class Deliveries:
         connector = aiohttp.TCPConnector(force_close=True, ssl=False)
         jar, timeout = aiohttp.DummyCookieJar(), aiohttp.ClientTimeout(total=RECEIVER_TIMEOUT_SECONDS)
         async with aiohttp.ClientSession(connector=connector, cookie_jar=jar, timeout=timeout) as http:
-            while self._owed[batch.id]:
-                await self._deliver(http, batch, body)
-                self._owed[batch.id] -= 1
-        del self._owed[batch.id], self._batches[batch.id]
+            while batch.id in self._owed:
+                await self._deliver(http, self._open(batch), body)
+                self._settle(batch.id)
 
-    async def _deliver(self, http: aiohttp.ClientSession, batch: ScriptedBatch, body: bytes) -> None:
-        url = batch.callback_url or ""
-        for attempt, delay in enumerate((*RETRY_DELAYS, None), start=1):
+    def _settle(self, batch_id: UUID) -> None:
+        self._owed[batch_id] -= 1
+        if not self._owed[batch_id]:
+            del self._owed[batch_id], self._batches[batch_id]
+
+    def _open(self, batch: ScriptedBatch) -> Delivery:
+        """Return the delivery that is in flight, without the attempts that `close` cut short, or else a new one."""
+        begun = self._begun.setdefault(batch.id, [])
+        if begun and begun[-1].is_in_flight:
+            begun[-1].attempts.clear()
+        else:
+            now = self._now()
+            begun.append(Delivery(batch=batch, most_attempts=MOST_ATTEMPTS, created=now, next_attempt=now))
+        return begun[-1]
+
+    async def _deliver(self, http: aiohttp.ClientSession, delivery: Delivery, body: bytes) -> None:
+        batch_id, url = delivery.batch.id, delivery.batch.callback_url or ""
+        for number, delay in enumerate((*RETRY_DELAYS, None), start=1):
+            began = self._now()
             status = await self._post(http, url, body)
-            self.sent.append(
-                SentCallback(batch_id=batch.id, url=url, body=body, status=status, attempt=attempt),
-            )
+            delivery.attempts.append(Attempt(began, self._now(), status))
+            self.sent.append(SentCallback(batch_id=batch_id, url=url, body=body, status=status, attempt=number))
             if delay is None or status in ACCEPTED:
+                delivery.next_attempt = None
                 return
+            delivery.next_attempt = self._now() + delay
             await asyncio.sleep(delay)
 
     async def _post(self, http: aiohttp.ClientSession, url: str, body: bytes) -> int | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 import math
 from random import Random
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 from uuid import UUID
 
 from runflow_async.emulator.timelines import ScriptedBatch, ScriptedItem, Timeline
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchDetails", "draw_batch", "draw_timelines", "draw_uuid", "seeded"]
 
+T = TypeVar("T")
+
 LEAD_RUNS = 0.25
 """How long the first items wait before they run, in mean run durations."""
 
@@ -28,6 +30,9 @@ class BatchDetails(TypedDict, total=False):
 
     Attributes:
         client_refs: one per item; by default `item-0`, `item-1` and so on.
+        inputs: one JSON object per item; by default `{"prompt": "variation 0"}` and so on.
+        outputs: one per item: the `output` it has once it succeeded, sent as given. None, and the default: URLs of
+            files that the emulator serves, in the API's two shapes by turns.
         callback_url: an http(s) URL on loopback. A running `Emulator` posts to it when the batch has ended.
         callback_times: how often that callback is delivered; 1 by default.
         metadata: a JSON object, included in the responses.
@@ -35,6 +40,8 @@ class BatchDetails(TypedDict, total=False):
     """
 
     client_refs: Sequence[str | None] | None
+    inputs: Sequence[dict[str, Any]] | None
+    outputs: Sequence[dict[str, Any] | None] | None
     callback_url: str | None
     callback_times: int
     metadata: dict[str, Any] | None
@@ -111,16 +118,15 @@ def draw_batch(
         created_at: the same time as shown in the responses.
 
     Raises:
-        ValueError: if there is not one `client_ref` per item.
+        ValueError: if the details do not have one `client_ref`, input or output per item.
     """
-    refs = details.get("client_refs")
-    if refs is None:
-        refs = [f"item-{index}" for index in range(len(timelines))]
-    if len(refs) != len(timelines):
-        raise ValueError(f"client_refs must be one per item: {len(timelines)}, not {len(refs)}")
+    count = len(timelines)
+    refs = _one_per_item("client_refs", details.get("client_refs"), [f"item-{index}" for index in range(count)])
+    inputs = _one_per_item("inputs", details.get("inputs"), [{"prompt": f"variation {n}"} for n in range(count)])
+    outputs = _one_per_item("outputs", details.get("outputs"), [None] * count)
     items = tuple(
-        ScriptedItem(str(draw_uuid(random)), str(draw_uuid(random)), ref, timeline)
-        for ref, timeline in zip(refs, timelines, strict=True)
+        ScriptedItem(str(draw_uuid(random)), str(draw_uuid(random)), *given)
+        for given in zip(refs, timelines, inputs, outputs, strict=True)
     )
     return ScriptedBatch(
         id=draw_uuid(random),
@@ -135,6 +141,12 @@ def draw_batch(
         callback_url=details.get("callback_url"),
         metadata=details.get("metadata"),
     )
+
+
+def _one_per_item(name: str, given: Sequence[T] | None, usual: Sequence[T]) -> Sequence[T]:
+    if given is not None and len(given) != len(usual):
+        raise ValueError(f"{name} must be one per item: {len(usual)}, not {len(given)}")
+    return usual if given is None else given
 
 
 def _check_plan(items: int, duration: float, fail: float, cancel: float, *, workers: int, stragglers: int) -> None:

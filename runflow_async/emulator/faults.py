@@ -1,7 +1,7 @@
 """Faults to append to `Emulator.faults`: what goes wrong with the next responses.
 
-A fault rewrites a response, or disturbs its delivery, or both. Each factory takes `times` (how many requests it
-hits; `math.inf` for all) and `batch_id` (the only batch it hits; None hits any request).
+A fault replaces or rewrites a response, or disturbs its delivery. Each factory also takes the options of `Target`,
+which say how many requests it hits, and which ones.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypedDict, Unpack, cast
 from uuid import UUID
 
 import msgspec
@@ -20,9 +20,11 @@ from aiohttp import web
 from msgspec import Struct
 
 from runflow_async.emulator.answers import Answer, json_answer, refusal, send
+from runflow_async.emulator.routing import METHODS, Call, Route
 
 __all__ = [
     "Fault",
+    "Target",
     "body",
     "hang",
     "html",
@@ -43,6 +45,21 @@ def _unchanged(answer: Answer) -> Answer:
     return answer
 
 
+class Target(TypedDict, total=False):
+    """The requests that a fault hits.
+
+    Attributes:
+        times: how many; 1 by default, `math.inf` for all.
+        batch_id: the only batch it hits; None, and the default, hits any request, including those without a batch.
+        route: the only kind of request it hits: `batch`, `items` (a page of them), `item` (a single one), `create`,
+            `callbacks`, `redelivery` or `output` (a download). None, and the default, hits any but downloads.
+    """
+
+    times: float
+    batch_id: UUID | None
+    route: Route | None
+
+
 class Fault(Struct, frozen=True, kw_only=True):
     """A fault, made by one of this module's factories.
 
@@ -50,18 +67,22 @@ class Fault(Struct, frozen=True, kw_only=True):
         name: the factory's name.
         times: how many more requests it hits.
         batch_id: the only batch it hits; None hits any request, including those without a batch.
+        route: the only kind of request it hits; None hits any but downloads.
         silent: whether no response is sent, so that the recorded request has no status.
-        rewrite: makes the response to send instead.
+        instead: sent in place of a response, so that the request has no effect; None lets it take effect.
+        rewrite: makes the response to send instead, once the request has taken effect.
         deliver: sends the response, or does not.
 
     Raises:
-        ValueError: if `times` is below 1 or `batch_id` is not a UUID.
+        ValueError: if `times` is below 1, `batch_id` is not a UUID or `route` is unknown.
     """
 
     name: str
     times: float = 1
     batch_id: UUID | None = None
+    route: Route | None = None
     silent: bool = False
+    instead: Answer | None = None
     rewrite: Callable[[Answer], Answer] = _unchanged
     deliver: Callable[[web.BaseRequest, Answer], Awaitable[web.StreamResponse]] = send
 
@@ -70,12 +91,19 @@ class Fault(Struct, frozen=True, kw_only=True):
             raise ValueError(f"times must be 1 or more, not {self.times!r}")
         if self.batch_id is not None and not isinstance(self.batch_id, UUID):
             raise ValueError(f"batch_id must be the UUID that creating the batch returned, not {self.batch_id!r}")
+        if self.route is not None and self.route not in METHODS:
+            raise ValueError(f"route must be one of {', '.join(METHODS)}, not {self.route!r}")
 
 
-def take_fault(faults: list[Fault], batch_id: UUID | None) -> Fault | None:
-    """Take the first fault that hits a request; remove it from the list once it has hit `times` requests."""
+def take_fault(faults: list[Fault], call: Call | None) -> Fault | None:
+    """Take the first fault that hits a request; remove it from the list once it has hit `times` requests.
+
+    Args:
+        faults: those left.
+        call: what is requested; None for a path that the emulator does not have.
+    """
     for position, fault in enumerate(faults):
-        if fault.batch_id in (None, batch_id):
+        if _hits(fault, call):
             left = [msgspec.structs.replace(fault, times=fault.times - 1)] if fault.times > 1 else []
             faults[position : position + 1] = left
             return fault
@@ -89,13 +117,12 @@ def status(
     message: str = "injected by the emulator",
     errors: list[dict[str, Any]] | None = None,
     headers: Mapping[str, str] | None = None,
-    times: float = 1,
-    batch_id: UUID | None = None,
+    **target: Unpack[Target],
 ) -> Fault:
     """Respond with `status` (200 to 999), the error envelope and these headers, such as `Retry-After`."""
     _check_status(status)
     answer = refusal(status, code, message, errors, headers)
-    return Fault(name="status", times=times, batch_id=batch_id, rewrite=lambda _: answer)
+    return Fault(name="status", instead=answer, **target)
 
 
 def body(
@@ -104,54 +131,59 @@ def body(
     status: int = 200,
     content_type: str = "application/json",
     headers: Mapping[str, str] | None = None,
-    times: float = 1,
-    batch_id: UUID | None = None,
+    **target: Unpack[Target],
 ) -> Fault:
     """Respond with exactly these bytes."""
     _check_status(status)
     answer = Answer(status, content, content_type, tuple((headers or {}).items()))
-    return Fault(name="body", times=times, batch_id=batch_id, rewrite=lambda _: answer)
+    return Fault(name="body", instead=answer, **target)
 
 
-def html(*, status: int = 200, times: float = 1, batch_id: UUID | None = None) -> Fault:
+def html(*, status: int = 200, **target: Unpack[Target]) -> Fault:
     """Respond with a login page in HTML, as captive portals and gateways do."""
     _check_status(status)
     answer = Answer(status, LOGIN_PAGE, "text/html")
-    return Fault(name="html", times=times, batch_id=batch_id, rewrite=lambda _: answer)
+    return Fault(name="html", instead=answer, **target)
 
 
-def other_batch(snapshot: dict[str, Any] | None = None, *, times: float = 1, batch_id: UUID | None = None) -> Fault:
+def other_batch(snapshot: dict[str, Any] | None = None, **target: Unpack[Target]) -> Fault:
     """Respond with another batch's body, as a connection does that mixes up responses.
 
     Args:
         snapshot: that body, such as `emulator.snapshot(other_id)`; by default, the batch's own under another id.
-        times: see the module.
-        batch_id: see the module.
+        **target: see `Target`.
     """
-    return Fault(name="other_batch", times=times, batch_id=batch_id, rewrite=partial(_mix_up, snapshot=snapshot))
+    return Fault(name="other_batch", rewrite=partial(_mix_up, snapshot=snapshot), **target)
 
 
-def reset(*, times: float = 1, batch_id: UUID | None = None) -> Fault:
+def reset(**target: Unpack[Target]) -> Fault:
     """Reset the connection (RST) instead of responding."""
-    return Fault(name="reset", times=times, batch_id=batch_id, silent=True, deliver=_reset)
+    return Fault(name="reset", silent=True, deliver=_reset, **target)
 
 
-def hang(*, times: float = 1, batch_id: UUID | None = None) -> Fault:
+def hang(**target: Unpack[Target]) -> Fault:
     """Never respond; the request hangs until the client disconnects or the emulator closes."""
-    return Fault(name="hang", times=times, batch_id=batch_id, silent=True, deliver=_hang)
+    return Fault(name="hang", silent=True, deliver=_hang, **target)
 
 
-def slow_body(seconds: float, *, pieces: int = 10, times: float = 1, batch_id: UUID | None = None) -> Fault:
+def slow_body(seconds: float, *, pieces: int = 10, **target: Unpack[Target]) -> Fault:
     """Send the headers at once and the body in `pieces`, the last one after `seconds`."""
     if not (seconds >= 0 and pieces >= 1):
         raise ValueError(f"seconds must be 0 or more and pieces 1 or more, not {seconds!r} and {pieces!r}")
     deliver = partial(_drip, seconds=seconds, pieces=pieces)
-    return Fault(name="slow_body", times=times, batch_id=batch_id, deliver=deliver)
+    return Fault(name="slow_body", deliver=deliver, **target)
 
 
-def truncated_body(*, times: float = 1, batch_id: UUID | None = None) -> Fault:
+def truncated_body(**target: Unpack[Target]) -> Fault:
     """Announce the whole body, send half of it, then close the connection."""
-    return Fault(name="truncated_body", times=times, batch_id=batch_id, deliver=_truncate)
+    return Fault(name="truncated_body", deliver=_truncate, **target)
+
+
+def _hits(fault: Fault, call: Call | None) -> bool:
+    route, batch_id = (None, None) if call is None else (call.route, call.batch_id)
+    if fault.batch_id not in (None, batch_id):
+        return False
+    return route != "output" if fault.route is None else route == fault.route
 
 
 def _check_status(status: int) -> None:

@@ -1,21 +1,20 @@
-"""One page of a batch's items: where it starts, how long it is, and the cursors of its neighbours.
+"""One page of a batch's items or callbacks: where it starts, how long it is, and the cursors of its neighbours.
 
-A cursor encodes a batch and an item's place in its sequence, so it stays valid while items change or appear.
+A cursor encodes a batch and a place in its sequence, so it stays valid while entries change or appear.
 """
 
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import parse_qs, urlencode
 
 from runflow_async.emulator.answers import Answer, json_answer, refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from uuid import UUID
-
-    from runflow_async.emulator.timelines import ScriptedBatch
 
 __all__ = ["Listing", "check_listing", "page_of"]
 
@@ -23,7 +22,7 @@ Listing = Literal["next_pq", "cursor", "query", "url"]
 
 USUAL_PAGE, LARGEST_PAGE = 100, 500
 BATCH_BYTES, PLACE_BYTES = 8, 4
-"""Content of a cursor: the beginning of the batch's id, and a sequence index."""
+"""Content of a cursor: the beginning of the batch's id, and a place."""
 
 
 def check_listing(listing: Listing) -> Listing:
@@ -37,37 +36,38 @@ def check_listing(listing: Listing) -> Listing:
     return listing
 
 
-def page_of(batch: ScriptedBatch, now: float, query: str, listing: Listing, url: str) -> Answer:
-    """Return the page of the batch's items that a query asks for, as they are at the time `now`.
+def page_of(
+    batch_id: UUID, places: Sequence[int], show: Callable[[int], dict[str, Any]], listing: Listing, url: str
+) -> Answer:
+    """Return the page of a batch's list that a query asks for.
 
     Args:
-        batch: the owner of the items.
-        now: time on the emulator's clock.
-        query: the query of the request.
+        batch_id: the owner of the list.
+        places: the place of each entry in the sequence, in ascending order.
+        show: returns an entry, by its position in `places`.
         listing: how the page refers to its neighbours.
-        url: URL of the list, without a query.
+        url: URL of the list, with the query.
     """
+    url, _, query = url.partition("?")
     parameters = parse_qs(query, keep_blank_values=True)
     size = _size_in(parameters.get("limit", [str(USUAL_PAGE)])[-1])
     if size is None:
         return _refused("limit", f"not a number from 1 to {LARGEST_PAGE}", "int_parsing")
     cursor = parameters.get("pq", [""])[-1]
-    start = _place_in(cursor, batch.id) if cursor else 0
+    start = _place_in(cursor, batch_id) if cursor else 0
     if start is None:
         return _refused("pq", "not a cursor of this list", "value_error")
-    items = batch.details(now)
-    places: list[int] = [item["sequence_index"] for item in items]
     first = bisect_left(places, start)
     end = first + size
-    # The next page starts right after the last item, because the item that follows now may not be the first by then.
-    following = _cursor(batch.id, places[end - 1] + 1) if end < len(places) else None
-    previous = _cursor(batch.id, places[max(0, first - size)]) if first else None
+    # The next page starts right after the last entry, because the one that follows now may not be the first by then.
+    following = _cursor(batch_id, places[end - 1] + 1) if end < len(places) else None
+    previous = _cursor(batch_id, places[max(0, first - size)]) if first else None
     if listing == "next_pq":
         beside = {"next_pq": following, "prev_pq": previous}
     else:
-        cursors = {"first": _cursor(batch.id, 0), "next": following, "previous": previous}
+        cursors = {"first": _cursor(batch_id, 0), "next": following, "previous": previous}
         beside = {name: _spelled(cursor, size, listing, url) for name, cursor in cursors.items()}
-    return json_answer(200, {"items": items[first:end], **beside})
+    return json_answer(200, {"items": [show(entry) for entry in range(first, min(end, len(places)))], **beside})
 
 
 def _spelled(cursor: str | None, size: int, listing: Listing, url: str) -> str | None:

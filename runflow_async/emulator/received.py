@@ -1,17 +1,16 @@
-"""What the emulator records of a request."""
+"""A request as it reached the emulator, and what is recorded of it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 from uuid import UUID
 
 from aiohttp import hdrs
 from msgspec import Struct
 
-if TYPE_CHECKING:
-    from aiohttp import web
+__all__ = ["RECORDS_KEPT", "ReceivedRequest", "Request", "record"]
 
-__all__ = ["ReceivedRequest", "record"]
+RECORDS_KEPT = 100_000
 
 
 class ReceivedRequest(Struct, frozen=True, kw_only=True):
@@ -24,6 +23,7 @@ class ReceivedRequest(Struct, frozen=True, kw_only=True):
         received_at: time on the emulator's clock.
         status: status of the response; None if a fault left the request without one.
         batch_id: the requested batch; None if the path has none.
+        body: the body, byte for byte.
     """
 
     method: str
@@ -32,17 +32,35 @@ class ReceivedRequest(Struct, frozen=True, kw_only=True):
     received_at: float
     status: int | None
     batch_id: UUID | None
+    body: bytes = b""
 
 
-def record(request: web.BaseRequest, received_at: float, status: int | None, batch_id: UUID | None) -> ReceivedRequest:
+class Request(Struct, frozen=True):
+    """A request before it is answered.
+
+    Attributes:
+        method: HTTP method.
+        path: the path in the request line, with its query.
+        headers: its headers, by names whose case is ignored.
+        body: its body.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def record(request: Request, received_at: float, status: int | None, batch_id: UUID | None) -> ReceivedRequest:
     """Record a request and the status of its response, without the key."""
     return ReceivedRequest(
         method=request.method,
-        path=request.raw_path,
+        path=request.path,
         headers={name: _mask(name, value) for name, value in request.headers.items()},
         received_at=received_at,
         status=status,
         batch_id=batch_id,
+        body=request.body,
     )
 
 

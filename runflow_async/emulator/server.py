@@ -1,42 +1,43 @@
 """The emulator: the emulated API behind a real HTTP server, with injected faults.
 
-Decides which batches there are, how a request is recorded and which fault hits it. `api` decides the response.
+Puts its parts together: `api` decides the responses, `batches` which batches there are, `handling` which fault hits.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from runflow_async.emulator.answers import send
-from runflow_async.emulator.api import Api, batch_id_in
-from runflow_async.emulator.callbacks import Deliveries, SentCallback, check_callback
-from runflow_async.emulator.drawing import BatchDetails, draw_batch, draw_timelines, draw_uuid, seeded
-from runflow_async.emulator.faults import Fault, take_fault
+from runflow_async.emulator.api import Api
+from runflow_async.emulator.batches import Batches, BatchPlan, script_of
+from runflow_async.emulator.callbacks import Deliveries, SentCallback
+from runflow_async.emulator.creating import Creations
+from runflow_async.emulator.drawing import BatchDetails, draw_timelines, draw_uuid, seeded
+from runflow_async.emulator.handling import handle
 from runflow_async.emulator.listening import Listener
 from runflow_async.emulator.listing import Listing, check_listing
-from runflow_async.emulator.received import ReceivedRequest, record
-from runflow_async.emulator.timelines import ScriptedBatch, Timeline
+from runflow_async.emulator.outputs import Outputs, answer_download, show_output
+from runflow_async.emulator.received import RECORDS_KEPT, ReceivedRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
     from uuid import UUID
 
     from aiohttp import web
 
-__all__ = ["Emulator"]
+    from runflow_async.emulator.faults import Fault
 
-RECORDS_KEPT = 100_000
+__all__ = ["Emulator"]
 
 
 class Emulator:
-    """A Runflow API with `GET /v1/batches/{id}`, its `/items` and callbacks, in this process and on this event loop.
+    """A Runflow API in this process and on this event loop: batches, their items, outputs and callbacks.
 
-    `async with Emulator() as emulator:` serves until the end of the block. Create batches with its methods, not over
-    HTTP; they follow their timelines as its clock advances. The same seed and the same calls give the same ids.
+    `async with Emulator() as emulator:` serves until the end of the block. Create batches with its methods, or over
+    HTTP for any model; they follow their timelines as its clock advances. A model whose name ends in `no-template` has
+    no batches. The same seed and the same calls give the same ids.
 
     Args:
         seed: seed of the ids, the key and the timelines.
@@ -55,11 +56,13 @@ class Emulator:
     Attributes:
         faults: what goes wrong with the next requests, made by `runflow_async.emulator.faults`. The first fault that
             matches a request hits it, even a request without a key, and leaves the list once it is used up.
-        requests: the requests received, oldest first; the last 100,000 are kept.
+        requests: the requests to the API, oldest first; the last 100,000 are kept.
+        created: the ids of the batches that were created over HTTP, oldest first.
+        outputs: the files that succeeded items have produced, on a second port.
         callbacks: every attempt to deliver a callback, oldest first. Deliveries that `close()` interrupts start
             afresh at the next `start()`.
 
-    You may change `latency`, `rate_limit`, `listing`, `faults` and `requests` at any time.
+    You may change `latency`, `rate_limit`, `listing`, `faults`, `requests` and `created` at any time.
     """
 
     def __init__(
@@ -86,21 +89,27 @@ class Emulator:
         self.faults: list[Fault] = []
         self.requests: deque[ReceivedRequest] = deque(maxlen=RECORDS_KEPT)
         self._clock = clock
-        self._batches: dict[UUID, ScriptedBatch] = {}
+        self._deliveries = Deliveries(callback_secret, self.now, follows_loop=clock is None)
+        self.callbacks: list[SentCallback] = self._deliveries.sent
+        self._batches = Batches(self._random, self.organization_id, self.now, self._deliveries)
+        self.created: list[UUID] = self._batches.created
+        self._listener = Listener(self._handle, host, port)
+        self._downloads = Listener(self._handle_download, host, 0)
+        self.outputs = Outputs(self.api_key, self.now, lambda: self._downloads.url)
         self._api = Api(
-            self._batches,
+            self._batches.by_id,
+            Creations(partial(self._batches.create, draw=self.create_batch)),
+            partial(show_output, self.outputs),
+            self._deliveries,
             api_key=self.api_key,
             organization_id=self.organization_id,
             checks_membership=organization_id is not None,
             now=self.now,
         )
-        self._listener = Listener(self._handle, host, port)
-        self._deliveries = Deliveries(callback_secret, self.now, follows_loop=clock is None)
-        self.callbacks: list[SentCallback] = self._deliveries.sent
 
     def __repr__(self) -> str:
         state = f"on port {self._listener.port}" if self._listener.is_open else "not running"
-        return f"<Emulator {state}, batches: {len(self._batches)}>"
+        return f"<Emulator {state}, batches: {len(self._batches.by_id)}>"
 
     @property
     def url(self) -> str:
@@ -153,7 +162,7 @@ class Emulator:
             workers=workers,
             stragglers=stragglers,
         )
-        return self._add(timelines, None, details)
+        return self._batches.add(timelines, None, details)
 
     def create_scripted_batch(
         self,
@@ -174,10 +183,34 @@ class Emulator:
         Raises:
             ValueError: if there are no items, or a timeline is empty or out of order.
         """
-        scripts = [Timeline.of(steps) for steps in timelines]
-        if not scripts:
-            raise ValueError("a batch needs at least one item: pass one timeline per item")
-        return self._add(scripts, None if status_timeline is None else Timeline.of(status_timeline), details)
+        return self._batches.add(*script_of(timelines, status_timeline), details)
+
+    def script_next(
+        self,
+        timelines: Iterable[Iterable[tuple[float, str]]],
+        *,
+        status_timeline: Iterable[tuple[float, str]] | None = None,
+    ) -> None:
+        """Let the next batch that is created over HTTP follow a script; later calls script later batches.
+
+        Args:
+            timelines: as in `create_scripted_batch`, in seconds after the batch's creation. If the batch has more items
+                than there are timelines, they start over, so a single one is enough for all items.
+            status_timeline: as in `create_scripted_batch`.
+
+        Raises:
+            ValueError: if there are no timelines, or one is empty or out of order.
+        """
+        self._batches.scripts.append(script_of(timelines, status_timeline))
+
+    def plan_created(self, **plan: Unpack[BatchPlan]) -> None:
+        """Let the batches that are created over HTTP without a script run by this plan instead of the last one.
+
+        Args:
+            **plan: the keywords of `create_batch` from `duration` to `seed`, with the same defaults. If they do not fit
+                a batch, its creation fails with status 500.
+        """
+        self._batches.plan = plan
 
     def snapshot(self, batch_id: UUID) -> dict[str, Any]:
         """Return the response to a request for the batch at this moment, as JSON.
@@ -185,10 +218,10 @@ class Emulator:
         Raises:
             KeyError: if there is no such batch.
         """
-        return self._batches[batch_id].snapshot(self.now())
+        return self._batches.by_id[batch_id].snapshot(self.now())
 
     async def start(self) -> None:
-        """Start serving. After a `close()`, it uses the same port as before and still has all batches.
+        """Start serving. After a `close()`, it uses the same ports as before and still has all batches.
 
         Raises:
             OSError: if the port is taken.
@@ -196,13 +229,19 @@ class Emulator:
         """
         if self._listener.is_open:
             raise RuntimeError("the emulator is running already: close it first")
-        await self._listener.open()
+        await self._downloads.open()
+        try:
+            await self._listener.open()
+        except BaseException:
+            await self._downloads.close()
+            raise
         self._deliveries.start()
 
     async def close(self) -> None:
         """Stop serving; cut every connection and every delivery of a callback. It may be called again."""
         await self._deliveries.close()
         await self._listener.close()
+        await self._downloads.close()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -211,38 +250,10 @@ class Emulator:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    def _add(self, timelines: Sequence[Timeline], status_timeline: Timeline | None, details: BatchDetails) -> UUID:
-        times = details.get("callback_times", 1)
-        check_callback(details.get("callback_url"), times)
-        created = self.now()
-        batch = draw_batch(
-            self._random,
-            timelines,
-            status_timeline,
-            details,
-            organization_id=self.organization_id,
-            created=created,
-            created_at=self._epoch + timedelta(seconds=created),
-        )
-        self._batches[batch.id] = batch
-        self._deliveries.expect(batch, times)
-        return batch.id
-
-    @cached_property
-    def _epoch(self) -> datetime:
-        # Dates are derived from the clock, so that they stay consistent with it if it jumps.
-        return datetime.now(UTC) - timedelta(seconds=self.now())
-
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        received_at, batch_id = self.now(), batch_id_in(request.raw_path)
-        answer = self._api.answer(
-            request.method, request.raw_path, request.headers, rate_limit=self.rate_limit, listing=self.listing
-        )
-        fault = take_fault(self.faults, batch_id)
-        if fault is not None:
-            answer = fault.rewrite(answer)
-        status = None if fault and fault.silent else answer.status
-        self.requests.append(record(request, received_at, status, batch_id))
-        if self.latency:
-            await asyncio.sleep(self.latency)
-        return await (fault.deliver if fault else send)(request, answer)
+        answer = partial(self._api.answer, rate_limit=self.rate_limit, listing=self.listing)
+        return await handle(request, answer, self.faults, self.requests, now=self.now, latency=self.latency)
+
+    async def _handle_download(self, request: web.BaseRequest) -> web.StreamResponse:
+        answer = partial(answer_download, self.outputs)
+        return await handle(request, answer, self.faults, self.outputs.requests, now=self.now, latency=self.latency)

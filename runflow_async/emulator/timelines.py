@@ -18,7 +18,7 @@ from msgspec import Struct
 from runflow_async.models import TERMINAL_STATUSES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 __all__ = ["ScriptedBatch", "ScriptedItem", "Timeline"]
 
@@ -67,12 +67,14 @@ class Timeline(Struct, frozen=True, gc=False):
 
 
 class ScriptedItem(Struct, frozen=True, gc=False):
-    """An item and its future."""
+    """An item and its future. `output` is what it produces if it succeeds; None leaves that to the emulator."""
 
     id: str
     run_id: str
     client_ref: str | None
     timeline: Timeline
+    input: dict[str, Any]
+    output: dict[str, Any] | None = None
 
 
 class ScriptedBatch(Struct, frozen=True, kw_only=True):
@@ -105,7 +107,7 @@ class ScriptedBatch(Struct, frozen=True, kw_only=True):
 
     def snapshot_after(self, elapsed: float) -> dict[str, Any]:
         """Return the same, by seconds after the batch's creation."""
-        handles = self._handles(elapsed)
+        handles = self.handles_after(elapsed)
         statuses = [handle["status_code"] for handle in handles]
         status = self._status(elapsed, statuses)
         counts = Counter(statuses)
@@ -121,7 +123,7 @@ class ScriptedBatch(Struct, frozen=True, kw_only=True):
             "items_succeeded": counts["succeeded"],
             "items_failed": counts["failed"],
             "items_cancelled": counts["canceled"] + counts["cancelled"],
-            "input": [{"prompt": f"variation {index}"} for index in range(len(self.items))],
+            "input": [item.input for item in self.items],
             "resolved_template_id": None,
             "dispatch_provider_link_id": None,
             "cost": str(self.price * counts["succeeded"]),
@@ -148,29 +150,34 @@ class ScriptedBatch(Struct, frozen=True, kw_only=True):
                 return instant
         return math.inf
 
-    def details(self, now: float) -> list[dict[str, Any]]:
-        """Return every item with its input and results, in sequence order, as JSON."""
-        elapsed = now - self.created
-        return [self._detail(handle, elapsed) for handle in self._handles(elapsed)]
+    def detail_after(
+        self, elapsed: float, handle: dict[str, Any], show_output: Callable[[UUID, str, int], dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Return an item with its input and results, as JSON.
 
-    def _detail(self, handle: dict[str, Any], elapsed: float) -> dict[str, Any]:
+        Args:
+            elapsed: seconds after the batch's creation.
+            handle: the item's handle at that time.
+            show_output: makes the output of a succeeded item from the ids of the batch and the item, and its index.
+        """
         index: int = handle["sequence_index"]
-        timeline, status = self.items[index].timeline, handle["status_code"]
-        started = timeline.first_work()
+        item, status = self.items[index], handle["status_code"]
+        started = item.timeline.first_work()
         succeeded = status == "succeeded"
         return handle | {
             "batch_id": str(self.id),
-            "input": {"prompt": f"variation {handle['sequence_index']}"},
-            "output": {"url": f"https://example.invalid/{handle['id']}.png"} if succeeded else None,
+            "input": item.input,
+            "output": (item.output or show_output(self.id, item.id, index)) if succeeded else None,
             "error": {"code": "ITEM_FAILED", "message": "this item failed"} if status == "failed" else None,
             "cost": str(self.price) if succeeded else None,
             "created_at": self._shown(0.0),
             "started_at": self._shown(started) if started <= elapsed else None,
-            "completed_at": self._shown(timeline.since(elapsed)) if status in TERMINAL_STATUSES else None,
+            "completed_at": self._shown(item.timeline.since(elapsed)) if status in TERMINAL_STATUSES else None,
             "run": {"id": handle["run_id"], "status_code": status},
         }
 
-    def _handles(self, elapsed: float) -> list[dict[str, Any]]:
+    def handles_after(self, elapsed: float) -> list[dict[str, Any]]:
+        """Return the handles of all items that have appeared, in sequence order, as JSON."""
         return [
             {
                 "id": item.id,
@@ -207,6 +214,10 @@ class ScriptedBatch(Struct, frozen=True, kw_only=True):
         if self.status_timeline is not None:
             return self.status_timeline.since(elapsed)
         return max(item.timeline.since(elapsed) for item in self.items)
+
+    def date_at(self, now: float) -> str:
+        """Return the date of an instant of the clock, as shown in the responses."""
+        return self._shown(now - self.created)
 
     def _shown(self, elapsed: float) -> str:
         instant = self.created_at + timedelta(seconds=elapsed)

@@ -36,13 +36,18 @@ class Receiver:
         self.headers = []
         self.instants = []
         self.on_receipt = lambda: None
+        self.before_response = self.respond_at_once
         self.url = None
+
+    async def respond_at_once(self):
+        pass
 
     async def take(self, request):
         self.bodies.append(await request.read())
         self.headers.append(request.headers)
         self.instants.append(asyncio.get_running_loop().time())
         self.on_receipt()
+        await self.before_response()
         status = self.statuses.pop(0) if self.statuses else 200
         return web.Response(status=status, headers={"Location": "/elsewhere"} if 300 <= status < 400 else None)
 
@@ -213,7 +218,7 @@ async def test_a_batch_that_never_ends_has_no_callback(timelines, status_timelin
 async def test_a_callback_comes_when_the_responses_first_show_the_end(
     emulator, clock, timelines, status_timeline, expected
 ):
-    batch = emulator._batches[emulator.create_scripted_batch(timelines, status_timeline=status_timeline)]
+    batch = emulator._batches.by_id[emulator.create_scripted_batch(timelines, status_timeline=status_timeline)]
     assert batch.ends() == expected
     if expected < math.inf:
         terminal = [batch.snapshot_after(expected + late)["completed_at"] is not None for late in (-0.001, 0.0)]
@@ -318,7 +323,7 @@ def test_a_callback_to_anywhere_but_loopback_is_refused(clock, url):
     emulator = Emulator(clock=clock)
     with pytest.raises(ValueError, match="callback_url must be an http or https URL on loopback"):
         emulator.create_batch(callback_url=url)
-    assert not emulator._batches
+    assert not emulator._batches.by_id
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,7 @@ async def test_only_a_succeeded_item_has_output_and_cost_and_only_a_failed_one_a
     batch_id = emulator.create_scripted_batch([[(0.0, status)] for status in statuses])
     good, bad, *others = (await page_of(client, batch_id))["items"]
     assert Decimal(good["cost"]) > 0
-    assert good["output"]["url"].startswith("https://")
+    assert good["output"]["outputs"][0]["url"].startswith(emulator.outputs.url)
     assert set(bad["error"]) == {"code", "message"}
     assert (good["error"], bad["output"], bad["cost"]) == (None, None, None)
     assert {item[name] for item in others for name in ("output", "cost", "error")} == {None}
@@ -159,7 +159,7 @@ async def test_a_session_reads_items_with_their_types(emulator, session):
     batch_id = emulator.create_scripted_batch([ENDED, [(0.0, "running"), (0.0, "failed")], [(0.0, "queued")]])
     good, bad, queued = [item async for item in session.iter_batch_items(batch_id)]
     assert good.cost > Decimal(0)
-    assert good.output["url"]
+    assert good.output["outputs"]
     assert bad.error["code"] == "ITEM_FAILED"
     assert (queued.output, queued.error, queued.cost, queued.completed_at) == (None, None, None, None)
     assert good.batch_id == batch_id
@@ -227,3 +227,30 @@ async def test_a_page_that_fails_is_fetched_again(emulator, session):
 async def test_an_unknown_batch_has_no_items(emulator, session):
     with pytest.raises(NotFoundError):
         await anext(session.iter_batch_items("00000000-0000-4000-8000-000000000000"))
+
+
+async def test_a_single_item_is_as_in_the_list(emulator, client, clock):
+    batch_id = emulator.create_scripted_batch([LIFE, ENDED, LIFE])
+    for _ in range(2):
+        for item in (await page_of(client, batch_id))["items"]:
+            assert await client.get(f"{batch_id}/items/{item['id']}") == (200, item)
+        clock.now += 5.0
+
+
+async def test_an_item_of_another_batch_or_one_that_has_not_appeared_gets_404(emulator, client):
+    batch_id = emulator.create_scripted_batch([[(1.0, "queued")]])
+    other = emulator.snapshot(emulator.create_batch(1))["items"][0]["id"]
+    late = emulator._batches.by_id[batch_id].items[0].id
+    for name in (other, late, OTHER):
+        status, document = await client.get(f"{batch_id}/items/{name}")
+        assert (status, document["code"]) == (404, "BATCH_ITEM_NOT_FOUND")
+    status, document = await client.get(f"{batch_id}/items/nonsense")
+    assert (status, document["errors"][0]["loc"]) == (422, ["path", "item_id"])
+
+
+async def test_a_fault_may_hit_single_items_alone(emulator, client):
+    batch_id = emulator.create_scripted_batch([ENDED])
+    item_id = emulator.snapshot(batch_id)["items"][0]["id"]
+    emulator.faults += [faults.status(404, route="item"), faults.status(500, route="item", batch_id=batch_id)]
+    paths = [f"{batch_id}", f"{batch_id}/items", *[f"{batch_id}/items/{item_id}"] * 3]
+    assert [(await client.get(path))[0] for path in paths] == [200, 200, 404, 500, 200]

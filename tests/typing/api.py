@@ -59,7 +59,7 @@ from runflow_async import (
 from runflow_async.callbacks import BatchCallback, callback_application, parse_callback, verify_signature
 from runflow_async.checkpoints import Checkpoint, SQLiteCheckpoints
 from runflow_async.distributed import DistributedWait, RemoteWait, SessionConfig, wait_for_batches
-from runflow_async.emulator import BatchDetails, Emulator, Fault, ReceivedRequest, SentCallback, faults
+from runflow_async.emulator import BatchDetails, BatchPlan, Emulator, Fault, ReceivedRequest, SentCallback, faults
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -352,11 +352,18 @@ async def emulators(details: BatchDetails) -> None:
         scripted = emulator.create_scripted_batch([[(0.0, "queued"), (1.0, "succeeded")]], **details)
         assert_type(scripted, UUID)
         assert_type(emulator.snapshot(batch_id), dict[str, Any])
+        emulator.create_batch(1, inputs=[{"prompt": "a cat"}], outputs=[None])
+        emulator.script_next([[(0.0, "queued")]], status_timeline=[(1.0, "running")])
+        plan: BatchPlan = {"duration": 1, "fail": 0.5}
+        assert_type(emulator.plan_created(**plan), None)
+        assert_type(emulator.created, list[UUID])
+        emulator.outputs.lifetime, emulator.outputs.size = 5, 1000
+        assert_type(emulator.outputs.content_of(emulator.outputs.sign("/outputs/a/b/c")), bytes)
         assert_type(faults.status(503, times=2, headers={"Retry-After": "1"}), Fault)
         emulator.faults += [
             faults.body(b"{}"),
-            faults.hang(),
-            faults.html(),
+            faults.hang(times=2, route="output"),
+            faults.html(route="create"),
             faults.other_batch(),
             faults.reset(batch_id=batch_id),
             faults.slow_body(0.1),
@@ -367,4 +374,5 @@ async def emulators(details: BatchDetails) -> None:
         sent: Sequence[SentCallback] = emulator.callbacks
         assert_type(sent[0].body, bytes)
     emulator.create_batch(client_ref="a")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    faults.reset(route="none")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     faults.status("503")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
