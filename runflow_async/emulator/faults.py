@@ -26,18 +26,23 @@ __all__ = [
     "Fault",
     "Target",
     "body",
+    "endless_body",
     "hang",
     "html",
+    "no_ranges",
     "other_batch",
     "reset",
     "slow_body",
     "status",
     "truncated_body",
+    "wrong_length",
 ]
 
 RST_ON_CLOSE = struct.pack("ii", 1, 0)
 STATUSES = range(200, 1000)
 """What a status line can hold, without informational statuses."""
+PIECE_BYTES = 65_536
+"""What an endless body grows by at a time, at least."""
 LOGIN_PAGE = b"<!doctype html>\n<html><title>Sign in</title><body>Please sign in to continue.</body></html>\n"
 
 
@@ -70,6 +75,7 @@ class Fault(Struct, frozen=True, kw_only=True):
         route: the only kind of request it hits; None hits any but downloads.
         silent: whether no response is sent, so that the recorded request has no status.
         instead: sent in place of a response, so that the request has no effect; None lets it take effect.
+        ignores: names of request headers that the request is treated as if it did not have.
         rewrite: makes the response to send instead, once the request has taken effect.
         deliver: sends the response, or does not.
 
@@ -83,6 +89,7 @@ class Fault(Struct, frozen=True, kw_only=True):
     route: Route | None = None
     silent: bool = False
     instead: Answer | None = None
+    ignores: tuple[str, ...] = ()
     rewrite: Callable[[Answer], Answer] = _unchanged
     deliver: Callable[[web.BaseRequest, Answer], Awaitable[web.StreamResponse]] = send
 
@@ -179,6 +186,24 @@ def truncated_body(**target: Unpack[Target]) -> Fault:
     return Fault(name="truncated_body", deliver=_truncate, **target)
 
 
+def wrong_length(by: int, **target: Unpack[Target]) -> Fault:
+    """Announce `by` bytes more than the body has, or fewer if it is negative; send the whole body, then disconnect."""
+    if by == 0:
+        raise ValueError("by must be a number of bytes other than 0")
+    return Fault(name="wrong_length", deliver=partial(_misannounce, by=by), **target)
+
+
+def endless_body(**target: Unpack[Target]) -> Fault:
+    """Send the body over and over again, without a length, until the client disconnects."""
+    return Fault(name="endless_body", deliver=_flood, **target)
+
+
+def no_ranges(**target: Unpack[Target]) -> Fault:
+    """Ignore `Range` and send the whole output with status 200. Hits downloads unless `route` names another request."""
+    options: Target = {"route": "output", **target}
+    return Fault(name="no_ranges", ignores=("Range",), rewrite=_without_ranges, **options)
+
+
 def _hits(fault: Fault, call: Call | None) -> bool:
     route, batch_id = (None, None) if call is None else (call.route, call.batch_id)
     if fault.batch_id not in (None, batch_id):
@@ -215,7 +240,7 @@ async def _hang(_: web.BaseRequest, __: Answer) -> web.StreamResponse:
 
 
 async def _drip(request: web.BaseRequest, answer: Answer, seconds: float, pieces: int) -> web.StreamResponse:
-    response = await _send_head(request, answer)
+    response = await _send_head(request, answer, length=len(answer.body))
     size = max(1, -(-len(answer.body) // pieces))
     with contextlib.suppress(ConnectionError):  # a client that gives up is the purpose of this fault
         for start in range(0, len(answer.body), size):
@@ -225,16 +250,42 @@ async def _drip(request: web.BaseRequest, answer: Answer, seconds: float, pieces
 
 
 async def _truncate(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
-    response = await _send_head(request, answer)
+    response = await _send_head(request, answer, length=len(answer.body))
     with contextlib.suppress(ConnectionError):
         await response.write(answer.body[: len(answer.body) // 2])
     response.force_close()
     return response
 
 
-async def _send_head(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
+async def _misannounce(request: web.BaseRequest, answer: Answer, by: int) -> web.StreamResponse:
+    response = await _send_head(request, answer, length=max(0, len(answer.body) + by))
+    transport = request.transport
+    with contextlib.suppress(ConnectionError):
+        await response.write(answer.body)
+        if by < 0 and transport is not None:
+            transport.write(answer.body[by:])  # aiohttp itself sends no more than it has announced
+    response.force_close()
+    return response
+
+
+async def _flood(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
+    response = await _send_head(request, answer, length=None)
+    piece = answer.body * (1 + PIECE_BYTES // len(answer.body))
+    with contextlib.suppress(ConnectionError):
+        while True:
+            await response.write(piece)
+            await asyncio.sleep(0)  # a client that reads as fast shares the loop
+    return response
+
+
+def _without_ranges(answer: Answer) -> Answer:
+    headers = tuple(pair for pair in answer.headers if pair[0] != "Accept-Ranges")
+    return msgspec.structs.replace(answer, headers=headers)
+
+
+async def _send_head(request: web.BaseRequest, answer: Answer, length: int | None) -> web.StreamResponse:
     response = web.StreamResponse(status=answer.status, headers=answer.multi_headers())
     response.content_type = answer.content_type
-    response.content_length = len(answer.body)
+    response.content_length = length
     await response.prepare(request)
     return response

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import msgspec
+from multidict import CIMultiDict
+
 from runflow_async.emulator.answers import send
 from runflow_async.emulator.faults import take_fault
 from runflow_async.emulator.received import Request, record
@@ -44,11 +47,19 @@ async def handle(
     received_at, call = now(), call_of(request.raw_path)
     received = Request(request.method, request.raw_path, request.headers, await request.content.read())
     fault = take_fault(faults, call)
-    answer = (fault and fault.instead) or answer_to(received)
-    if fault is not None:
-        answer = fault.rewrite(answer)
+    if fault is None:
+        answer = answer_to(received)
+    else:
+        answer = fault.rewrite(fault.instead or answer_to(_without(received, fault.ignores)))
     status = None if fault and fault.silent else answer.status
     records.append(record(received, received_at, status, call.batch_id if call else None))
     if latency:
         await asyncio.sleep(latency)
     return await (fault.deliver if fault else send)(request, answer)
+
+
+def _without(request: Request, names: tuple[str, ...]) -> Request:
+    headers = CIMultiDict(request.headers)
+    for name in names:
+        headers.popall(name, None)
+    return msgspec.structs.replace(request, headers=headers)
