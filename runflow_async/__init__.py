@@ -4,6 +4,7 @@ from runflow_async import _startup as _startup  # first: it hears signals during
 from runflow_async._version import __version__
 from runflow_async._waits.fleet import BatchesWait
 from runflow_async._waits.one import BatchWait
+from runflow_async._waits.options import WaitKeywords
 from runflow_async._waits.outages import OngoingOutage
 from runflow_async._waits.retries import RetryPolicy
 from runflow_async.errors import (
@@ -14,14 +15,19 @@ from runflow_async.errors import (
     CertificateError,
     CheckpointError,
     ConfigurationError,
+    ConflictError,
     InvalidSignatureError,
     MalformedResponseError,
     NotFoundError,
+    NothingToResubmitError,
     OutageError,
+    PartlyCreatedError,
+    PaymentRequiredError,
     PermissionDeniedError,
     RateLimitError,
     RedirectError,
     ResponseTooLargeError,
+    ResubmitError,
     RunflowError,
     ServerError,
     SessionClosedError,
@@ -60,17 +66,22 @@ __all__ = [
     "CertificateError",
     "CheckpointError",
     "ConfigurationError",
+    "ConflictError",
     "ErrorDetail",
     "InvalidSignatureError",
     "ItemTransition",
     "MalformedResponseError",
     "NotFoundError",
+    "NothingToResubmitError",
     "OngoingOutage",
     "OutageError",
+    "PartlyCreatedError",
+    "PaymentRequiredError",
     "PermissionDeniedError",
     "RateLimitError",
     "RedirectError",
     "ResponseTooLargeError",
+    "ResubmitError",
     "RetryPolicy",
     "RunflowError",
     "RunflowSession",
@@ -81,6 +92,7 @@ __all__ = [
     "TransportError",
     "UnprocessableError",
     "WaitClosedError",
+    "WaitKeywords",
     "WaitStats",
     "WaitTimeoutError",
     "__version__",

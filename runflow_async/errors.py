@@ -2,13 +2,17 @@
 
     RunflowError
     ├── ConfigurationError, InvalidSignatureError, SessionClosedError, CheckpointError, ShardError
+    ├── PartlyCreatedError             create_batches stopped half-way
+    ├── ResubmitError                  a batch that cannot be sent again
+    │   └── NothingToResubmitError
     ├── TransportError                 no HTTP response
     │   └── CertificateError           never retried
     ├── MalformedResponseError         a response that violates the contract
     │   └── ResponseTooLargeError      never retried
-    ├── StatusError                    any status but 200
-    │   ├── BadRequestError 400, AuthenticationError 401, PermissionDeniedError 403, NotFoundError 404
-    │   └── UnprocessableError 422, RateLimitError 429, ServerError 5xx, RedirectError 3xx
+    ├── StatusError                    any status but success
+    │   ├── BadRequestError 400, AuthenticationError 401, PaymentRequiredError 402, PermissionDeniedError 403
+    │   ├── NotFoundError 404, ConflictError 409, UnprocessableError 422, RateLimitError 429
+    │   └── ServerError 5xx, RedirectError 3xx
     ├── BatchWaitError                 a wait that ended before its batch
     │   └── WaitTimeoutError, OutageError, WaitClosedError
     └── BatchFailedError               a batch that did not succeed
@@ -18,8 +22,10 @@ All of them can be pickled and hold plain data. Each carries a `verdict`; the ru
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
+from runflow_async._text import printable
 from runflow_async._verdict import Verdict, verdict_of_status
 
 if TYPE_CHECKING:
@@ -27,6 +33,10 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from runflow_async.models import Batch, WaitStats
+
+
+MOST_DETAILS = 500
+"""How many characters of the server's details an error shows."""
 
 
 class RunflowError(Exception):
@@ -37,6 +47,8 @@ class RunflowError(Exception):
         batch: the last snapshot of that batch, else None.
         stats: the counts of that wait, else None.
         retry_after: seconds that the server asked to wait, else None.
+        idempotency_key: the key under which a batch was to be created: with it and the same arguments, the call can be
+            repeated, and makes no second batch if the first one was created after all. Else None.
         verdict: whether the same request is worth a retry.
     """
 
@@ -44,6 +56,7 @@ class RunflowError(Exception):
     batch: Batch | None = None
     stats: WaitStats | None = None
     retry_after: float | None = None
+    idempotency_key: str | None = None
     verdict: Verdict = Verdict.FINAL
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[type[RunflowError]], dict[str, Any]]:
@@ -126,7 +139,7 @@ class ResponseTooLargeError(MalformedResponseError):
 
 
 class StatusError(RunflowError):
-    """The server answered with a status other than 200.
+    """The server refused a request, or failed.
 
     Attributes:
         status: HTTP status code.
@@ -134,6 +147,7 @@ class StatusError(RunflowError):
         message: the server's own text with control characters escaped, at most 200 characters.
         errors: the envelope's list of field errors, or None.
         request_id: the server's id of the request, to quote to its support, or None.
+        hint: what to do about it, at the end of the text; empty if nothing is known.
     """
 
     hint = ""
@@ -147,6 +161,7 @@ class StatusError(RunflowError):
         errors: Sequence[dict[str, Any]] | None = None,
         request_id: str | None = None,
         retry_after: float | None = None,
+        hint: str | None = None,
     ) -> None:
         self.status = status
         self.code = code
@@ -155,9 +170,12 @@ class StatusError(RunflowError):
         self.request_id = request_id
         self.retry_after = retry_after
         self.verdict = verdict_of_status(status)
+        if hint is not None:
+            self.hint = hint
         code, message = (f" {code}" if code else ""), (f": {message}" if message else "")
+        details = f" {printable(json.dumps(errors, default=str), MOST_DETAILS)}" if errors else ""
         request = f" [request {request_id}]" if request_id else ""
-        super().__init__(f"HTTP {status}{code}{message}{request}" + (f"; {self.hint}" if self.hint else ""))
+        super().__init__(f"HTTP {status}{code}{message}{details}{request}" + (f"; {self.hint}" if self.hint else ""))
 
 
 class BadRequestError(StatusError):
@@ -170,6 +188,12 @@ class AuthenticationError(StatusError):
     hint = "check the API key: the argument api_key or the environment variable RUNFLOW_API_KEY"
 
 
+class PaymentRequiredError(StatusError):
+    """402: the organisation's credit does not cover the request."""
+
+    hint = "add credit to the organisation's account, then call again"
+
+
 class PermissionDeniedError(StatusError):
     """403: the key has no access; `code` says why."""
 
@@ -178,6 +202,10 @@ class NotFoundError(StatusError):
     """404: no such batch for this key and organisation."""
 
     hint = "check the batch id, and that the key belongs to the batch's organisation"
+
+
+class ConflictError(StatusError):
+    """409: the request contradicts an earlier one."""
 
 
 class UnprocessableError(StatusError):
@@ -248,3 +276,31 @@ class BatchFailedError(RunflowError):
         self.batch_id = batch_id
         self.status = status
         super().__init__(f"batch {batch_id} is {status!r}, not 'succeeded'" + (f": {reason}" if reason else ""))
+
+
+class PartlyCreatedError(RunflowError):
+    """`create_batches` could not create all batches; `__cause__` says why.
+
+    Attributes:
+        created: the ids of those that were created, in the order of their inputs.
+        total: the number of batches that all inputs need.
+    """
+
+    def __init__(self, created: Sequence[UUID], total: int, idempotency_key: str, *, reason: object) -> None:
+        self.created = list(created)
+        self.total = total
+        self.idempotency_key = idempotency_key
+        advice = f"call again with idempotency_key={idempotency_key!r} and the same arguments to create the rest"
+        super().__init__(f"{len(created)} of {total} batches were created ({reason}); {advice}, and to wait for all")
+
+
+class ResubmitError(RunflowError):
+    """The items of a batch cannot be sent again: it has not ended, or too many failed, or their inputs are unknown."""
+
+    def __init__(self, batch_id: UUID | None, reason: str) -> None:
+        self.batch_id = batch_id
+        super().__init__(f"batch {batch_id} cannot be resubmitted: {reason}")
+
+
+class NothingToResubmitError(ResubmitError):
+    """No item of the batch failed or was cancelled. Nothing was sent."""

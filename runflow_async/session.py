@@ -28,6 +28,7 @@ from runflow_async._reads import Reads
 from runflow_async._waits.options import WaitOptions
 from runflow_async._waits.retries import Retries, RetryPolicy
 from runflow_async._waits.waits import Waits
+from runflow_async._writes import Writes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -104,6 +105,7 @@ class RunflowSession(ReadsBatches, CreatesBatches, ResubmitsItems, YieldsResults
             max_response_bytes=check_count("max_response_bytes", max_response_bytes),
         )
         self._reads = Reads(self._lifetime, self._transport, self._retries)
+        self._writes = Writes(self._lifetime, self._transport, self._retries)
         self._waits = Waits(self._lifetime, self._transport, self._retries, 2 * max_connections)
 
     def __repr__(self) -> str:

@@ -37,6 +37,8 @@ from runflow_async._text import Secret
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
 
+    from runflow_async._http.posts import Post
+
 __all__ = ["KEEPALIVE_SECONDS", "Lane", "open_lane"]
 
 KEEPALIVE_SECONDS = 75.0
@@ -124,12 +126,13 @@ class Lane:
         """Whether no request can be sent any more."""
         return self._connector.closed
 
-    async def send(self, path: str, deadline: float) -> Line:
-        """Send a GET and return its response as soon as its head is there.
+    async def send(self, path: str, deadline: float, post: Post | None = None) -> Line:
+        """Send a GET, or a POST, and return its response as soon as its head is there.
 
         Args:
             path: below the base URL, and already quoted.
             deadline: instant at which the response must be complete.
+            post: what a POST carries.
 
         Raises:
             DroppedConnectionError: if the connection was closed before a response began.
@@ -140,7 +143,13 @@ class Lane:
         self._watch(line, deadline)
         try:
             # The key is in no variable, because tracebacks may show those.
-            line.wire.write(f"GET {self._prefix}{path} HTTP/1.1\r\n{self._fields}\r\n".encode())
+            if post is None:
+                line.wire.write(f"GET {self._prefix}{path} HTTP/1.1\r\n{self._fields}\r\n".encode())
+            else:
+                head = post.head()
+                line.wire.writelines(
+                    (f"POST {self._prefix}{path} HTTP/1.1\r\n{self._fields}{head}\r\n".encode(), post.body)
+                )
             await line.read_head()
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
             self.close(line)

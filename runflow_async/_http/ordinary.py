@@ -1,8 +1,9 @@
-"""A GET through an aiohttp session: the caller's own, or one of ours where aiohttp is not as the lane expects it."""
+"""A request through an aiohttp session: the caller's, or one of ours where aiohttp is not as the lane expects it."""
 
 from __future__ import annotations
 
 import asyncio
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakSet
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from multidict import CIMultiDictProxy
 
     from runflow_async._http.bodies import Reader
+    from runflow_async._http.posts import Post
 
 __all__ = ["Ordinary"]
 
@@ -55,12 +57,18 @@ class Ordinary:
         """Whether no request can be sent any more."""
         return self._http.closed
 
-    async def send(self, path: str, deadline: float) -> OrdinaryResponse:
-        """Send a GET and return its response as soon as its head is there; see `Lane.send`."""
+    async def send(self, path: str, deadline: float, post: Post | None = None) -> OrdinaryResponse:
+        """Send a request and return its response as soon as its head is there; see `Lane.send`."""
         url = URL(self._base_url + path, encoded=True)
         with UserCode("the aiohttp session"):
             async with asyncio.timeout_at(deadline):
-                return OrdinaryResponse(await self._http.get(url, **self._options), deadline)
+                sending = self._http.get(url, **self._options) if post is None else self._post(url, post)
+                return OrdinaryResponse(await sending, deadline)
+
+    async def _post(self, url: URL, post: Post) -> aiohttp.ClientResponse:
+        headers = {**(self._options["headers"] or {}), **post.headers}
+        # aiohttp warns of large bodies that are bytes.
+        return await self._http.post(url, **self._options | {"headers": headers, "data": BytesIO(post.body)})
 
 
 class OrdinaryResponse:

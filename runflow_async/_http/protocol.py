@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EVERY_REQUEST",
     "batch_path",
+    "batches_path",
     "error_for_status",
     "held_back",
     "items_path",
@@ -48,6 +49,11 @@ def items_path(batch_id: UUID, limit: int, cursor: str | None) -> str:
 def batch_path(batch_id: UUID) -> str:
     """The path of a batch's detail."""
     return f"/v1/batches/{batch_id}"
+
+
+def batches_path(model: str) -> str:
+    """The path under which batches of a model, `owner/slug`, are created."""
+    return f"/v1/models/{model}/batches"
 
 
 def request_headers(api_key: Secret, organization_id: str | None) -> dict[str, str]:
@@ -100,19 +106,24 @@ def _parse_http_date(value: str) -> datetime | None:
 _BY_STATUS: dict[int, type[errors.StatusError]] = {
     400: errors.BadRequestError,
     401: errors.AuthenticationError,
+    402: errors.PaymentRequiredError,
     403: errors.PermissionDeniedError,
     404: errors.NotFoundError,
+    409: errors.ConflictError,
     422: errors.UnprocessableError,
     429: errors.RateLimitError,
 }
 
 
-def error_for_status(status: int, headers: Mapping[str, str], body: bytes, retry_after: float | None) -> RunflowError:
-    """The error for a response with a status other than 200."""
+def error_for_status(
+    status: int, headers: Mapping[str, str], body: bytes, retry_after: float | None, hint: str | None = None
+) -> RunflowError:
+    """The error for a response with another status than the one for success; `hint` replaces that of its class."""
     request_id = headers.get("Runflow-Request-Id") or headers.get("X-Request-Id")
     details: dict[str, Any] = {
         "request_id": printable(request_id, 100) if request_id else None,
         "retry_after": retry_after,
+        "hint": hint,
     }
     match status // 100:
         case 2:  # a success, but none that the contract knows

@@ -16,7 +16,7 @@ __all__ = ["Reply"]
 
 
 class Reply:
-    """The response to one GET, with status 200.
+    """The response to one request, with a status that means success.
 
     A server can push a response onto an idle connection, and the HTTP client hands it to the next request. Therefore
     every response is compared with what was asked for. If it is about something else, its connection is closed.

@@ -1,4 +1,4 @@
-"""One GET, bytes out, over a lane of our own or through an aiohttp session.
+"""One request, bytes out, over a lane of our own or through an aiohttp session.
 
 Decides how long a request may take, how large a body may be and when a request that found its connection closed is
 sent again; not what the bytes mean, nor whether to retry.
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from runflow_async._http.lane import Lane
     from runflow_async._http.line import Line
     from runflow_async._http.ordinary import Ordinary, OrdinaryResponse
+    from runflow_async._http.posts import Post
     from runflow_async._http.throttle import Throttle
     from runflow_async._lifetime import Lifetime
 
@@ -38,7 +39,7 @@ __all__ = ["Transport"]
 
 logger = logging.getLogger("runflow_async")
 
-OK = HTTPStatus.OK.value
+SUCCESS = (HTTPStatus.OK.value,)
 OVERLOADED = {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
 FAILURES = (aiohttp.ClientError, HttpProcessingError, OSError, ValueError)
 ERROR_BODY_BYTES = 65_536
@@ -46,7 +47,7 @@ ERROR_BODY_SECONDS = 1.0
 
 
 class Transport:
-    """Exchanges a GET for a `Reply`, over the connections of one session.
+    """Exchanges a request for a `Reply`, over the connections of one session.
 
     Args:
         lifetime: of the session.
@@ -88,8 +89,9 @@ class Transport:
         longest: float = math.inf,
         deadline: float = math.inf,
         on_hold: Callable[[float], None] | None = None,
+        post: Post | None = None,
     ) -> Reply:
-        """Send one GET and return its response, whose status is 200.
+        """Send one GET, or a POST, and return its response, whose status is 200, or one that the POST expects.
 
         A request that finds its reused connection closed is sent again at once (RFC 9112, section 9.3.1), until the
         pool cannot hold another one like it.
@@ -101,6 +103,7 @@ class Transport:
             longest: seconds; shortens `request_timeout` for this request.
             deadline: instant; a `Retry-After` that holds all requests until later than that is not waited for.
             on_hold: called with the instant until which a `Retry-After` holds this, for whoever decides otherwise.
+            post: what a POST carries.
 
         Raises:
             RateLimitError: at once, if such a `Retry-After` is in force, or arrives while this queues.
@@ -118,7 +121,7 @@ class Transport:
         try:
             if seconds <= 0:
                 raise TransportError("no time was left to send the request")
-            reply = await self._send(way, path, now + seconds, sent)
+            reply = await self._send(way, path, now + seconds, sent, post)
         except RunflowError as error:
             if _is_overload(error, full_time=seconds == self.request_timeout):
                 self._turns.overloaded(now, self._lifetime.now())
@@ -129,15 +132,17 @@ class Transport:
         finally:
             self._turns.give_back()
 
-    async def _send(self, way: Lane | Ordinary, path: str, deadline: float, sent: Callable[[], None]) -> Reply:
+    async def _send(
+        self, way: Lane | Ordinary, path: str, deadline: float, sent: Callable[[], None], post: Post | None
+    ) -> Reply:
         repeats = 0
         while True:
             sent()
             started = self._lifetime.now()
             try:
-                response = await way.send(path, deadline)
-                if response.status != OK:
-                    raise await self._refusal(response, started, deadline)
+                response = await way.send(path, deadline, post)
+                if response.status not in (SUCCESS if post is None else post.successes):
+                    raise await self._refusal(response, started, deadline, post)
                 body = await response.read(read_body, self._max_response_bytes)
             except RuntimeError:
                 # A closing aiohttp session cancels what queues for its connections, though nobody asked for it.
@@ -151,11 +156,12 @@ class Transport:
                 self._throttle.answered(now)
                 asked = retry_after(response.headers, self._lifetime.utc_now)
                 return Reply(body, asked, now - started, response.wire)
-            self._require_repeatable(failure, way, path, deadline, repeats)
+            is_safe = post is None or post.idempotency_key is not None
+            self._require_repeatable(failure, way, path, deadline, repeats if is_safe else math.inf)
             repeats += 1
 
     def _require_repeatable(
-        self, failure: Exception, way: Lane | Ordinary, path: str, deadline: float, repeats: int
+        self, failure: Exception, way: Lane | Ordinary, path: str, deadline: float, repeats: float
     ) -> None:
         """Raise what a failure means, unless the request may be sent again at once."""
         if self._connections.is_borrowed and (own := callers_own(failure)) is not None:
@@ -168,7 +174,9 @@ class Transport:
             raise translate(failure, url) from failure
         logger.debug("%s: the connection had been closed while it was idle; sent again on another one", url)
 
-    async def _refusal(self, response: Line | OrdinaryResponse, started: float, deadline: float) -> RunflowError:
+    async def _refusal(
+        self, response: Line | OrdinaryResponse, started: float, deadline: float, post: Post | None
+    ) -> RunflowError:
         """Return the error that the status stands for, and slow down if the server wants fewer requests."""
         now, status = self._lifetime.now(), response.status
         asked = retry_after(response.headers, self._lifetime.utc_now)
@@ -179,7 +187,8 @@ class Transport:
                 body = await response.read(read_start, ERROR_BODY_BYTES)
         except (aiohttp.ClientError, TimeoutError):
             body = b""  # the status says enough
-        return error_for_status(status, response.headers, body, asked)
+        hint = None if post is None else post.hints.get(status)
+        return error_for_status(status, response.headers, body, asked, hint)
 
     async def close(self) -> None:
         """Close the connections, unless they are the caller's own. A close that was cancelled is finished by the next.

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from runflow_async._reads import Reads
     from runflow_async._waits.retries import Retries
     from runflow_async._waits.waits import Waits
+    from runflow_async._writes import Writes
 
 __all__ = ["HasParts"]
 
@@ -21,4 +22,5 @@ class HasParts:
     _transport: Transport
     _retries: Retries
     _reads: Reads
+    _writes: Writes
     _waits: Waits

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypedDict
 
 from msgspec import Struct
 from tenacity import RetryCallState, wait_random
@@ -21,12 +21,29 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from runflow_async._answers.ledger import Ledger
+    from runflow_async.checkpoints import Checkpoint
 
-__all__ = ["WaitOptions"]
+__all__ = ["OptionKeywords", "WaitKeywords", "WaitOptions"]
 
 DEFAULT_STRATEGY = wait_adaptive()
 CALLBACK_STRATEGY = wait_random(162.0, 180.0)
 """Seconds between polls while a callback is expected."""
+
+
+class OptionKeywords(TypedDict, total=False):
+    """The keywords that become options."""
+
+    timeout: float | timedelta | None
+    interval: float | timedelta | Callable[[RetryCallState], float] | None
+    max_outage: float | timedelta
+    until: Callable[[Batch], bool] | None
+    expect_callback: bool
+
+
+class WaitKeywords(OptionKeywords, total=False):
+    """The keywords of `wait_for_batch`, except `since`, with the same meanings and defaults."""
+
+    checkpoint: Checkpoint | None
 
 
 class WaitOptions(Struct, frozen=True, kw_only=True):
@@ -47,10 +64,10 @@ class WaitOptions(Struct, frozen=True, kw_only=True):
     def check(
         cls,
         *,
-        timeout: float | timedelta | None,
-        interval: float | timedelta | Callable[[RetryCallState], float] | None,
-        max_outage: float | timedelta,
-        until: Callable[[Batch], bool] | None,
+        timeout: float | timedelta | None = 3600.0,
+        interval: float | timedelta | Callable[[RetryCallState], float] | None = None,
+        max_outage: float | timedelta = 300.0,
+        until: Callable[[Batch], bool] | None = None,
         expect_callback: bool = False,
     ) -> Self:
         """Make options of keywords as users pass them.

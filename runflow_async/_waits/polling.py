@@ -115,6 +115,12 @@ class Polling:
         self.agenda.hurry(self._clock())
         return True
 
+    def begin_with(self, reply: Reply, *, is_loaded: bool) -> None:
+        """Have the first poll use a response that came before. Its snapshot is known at once, if nothing is to load."""
+        self.subscription.begin_with(reply, self._utc_now())
+        if is_loaded:
+            self._take(reply)
+
     def offer(self, poll: Poll) -> bool:
         """Have the next step use a poll of another wait. Return False if it is of no use."""
         if self.agenda.started is None or self.ended:

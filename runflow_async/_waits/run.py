@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from runflow_async._http.replies import Reply
     from runflow_async._lifetime import Lifetime
     from runflow_async._waits.polling import Polling
     from runflow_async._waits.polls import Poll
@@ -96,6 +97,10 @@ class Run:
     def next_at(self) -> float:
         """The instant at which the next step has something to do: to use a response, to poll, or to end the wait."""
         return -math.inf if self.polling.subscription.has_offer else self.polling.agenda.next_at
+
+    def begin_with(self, reply: Reply) -> None:
+        """Have the first poll use a response that said how the batch is before this began."""
+        self.polling.begin_with(reply, is_loaded=self.is_loaded)
 
     def offer(self, poll: Poll) -> None:
         """Have the next step use a poll that another wait has made, unless it is of no use."""

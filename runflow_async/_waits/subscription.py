@@ -8,6 +8,7 @@ from runflow_async._waits.alarm import Alarm
 from runflow_async._waits.polls import Poll
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from uuid import UUID
 
     from runflow_async._http.replies import Reply
@@ -87,6 +88,13 @@ class Subscription:
     def hold(self, until: float) -> None:
         """Hold the polls of every wait for the batch."""
         self._sharing.hold(self.batch_id, until)
+
+    def begin_with(self, reply: Reply, observed_at: datetime) -> None:
+        """Use this response, which was no poll, instead of the first poll."""
+        self._offered = poll = Poll(0, self._sharing.clock)
+        poll.ended_at = self._sharing.clock()
+        poll.observed_at = observed_at
+        poll.outcome = reply
 
     def _drop_stale_failure(self) -> None:
         """An attempt that is due is worth more than a failure that nobody was there to use."""

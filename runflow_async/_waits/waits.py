@@ -13,9 +13,10 @@ from runflow_async._waits.run import Run
 from runflow_async._waits.sharing import Sharing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from uuid import UUID
 
+    from runflow_async._http.replies import Reply
     from runflow_async._http.transport import Transport
     from runflow_async._lifetime import Lifetime
     from runflow_async._waits.options import WaitOptions
@@ -54,6 +55,22 @@ class Waits:
         run = self._make_run(batch_id, options, since, checkpoint)
         return BatchWait(run, f"wait_for_batch({batch_id})", self._lifetime.is_closed)
 
+    def for_created(
+        self, batch_id: UUID, reply: Reply, options: WaitOptions, checkpoint: Checkpoint | None
+    ) -> BatchWait:
+        """Make the wait for a batch that was just created. To drop it is no mistake: the batch runs all the same."""
+        return BatchWait(self._make_run(batch_id, options, None, checkpoint, reply))
+
+    def for_all_created(
+        self, replies: Mapping[UUID, Reply], options: WaitOptions, checkpoint: Checkpoint | None
+    ) -> BatchesWait:
+        """Make the wait for many batches that were just created."""
+
+        def make_run(batch_id: UUID) -> Run:
+            return self._make_run(batch_id, options, None, checkpoint, replies.get(batch_id))
+
+        return self._make_many(replies, make_run, None)
+
     def many(
         self,
         batch_ids: Iterable[UUID],
@@ -62,13 +79,15 @@ class Waits:
         checkpoint: Checkpoint | None,
     ) -> BatchesWait:
         """Make the wait for many batches."""
-        waits = BatchesWait(
-            lambda batch_id: self._make_run(batch_id, options, since.get(batch_id), checkpoint),
-            self._lifetime.scope("the wait for batches"),
-            self._max_flights,
-            "wait_for_batches()",
-            self._lifetime.is_closed,
-        )
+
+        def make_run(batch_id: UUID) -> Run:
+            return self._make_run(batch_id, options, since.get(batch_id), checkpoint)
+
+        return self._make_many(batch_ids, make_run, "wait_for_batches()")
+
+    def _make_many(self, batch_ids: Iterable[UUID], make_run: Callable[[UUID], Run], call: str | None) -> BatchesWait:
+        scope = self._lifetime.scope("the wait for batches")
+        waits = BatchesWait(make_run, scope, self._max_flights, call, self._lifetime.is_closed)
         for batch_id in batch_ids:
             waits.add(batch_id)
         return waits
@@ -84,7 +103,12 @@ class Waits:
         return next((batch.items_total for batch in batches if batch is not None), None)
 
     def _make_run(
-        self, batch_id: UUID, options: WaitOptions, since: Batch | None, checkpoint: Checkpoint | None
+        self,
+        batch_id: UUID,
+        options: WaitOptions,
+        since: Batch | None,
+        checkpoint: Checkpoint | None,
+        first: Reply | None = None,
     ) -> Run:
         polling = Polling(
             self._sharing,
@@ -100,5 +124,7 @@ class Waits:
         # A timeout of 0 is one poll, which may take as long as a request may. So may loading.
         load_timeout = self._transport.request_timeout if options.timeout == 0 else options.timeout
         run = Run(self._lifetime, polling, checkpoint, load_timeout)
+        if first is not None:
+            run.begin_with(first)
         self._sharing.registry.add(run)
         return run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ __all__ = ["Script", "ScriptedServer"]
 Script = Reply | bytes | Iterable[Reply | bytes] | Callable[[int], Reply | bytes]
 
 HEAD_END = b"\r\n\r\n"
+CONTENT_LENGTH = re.compile(rb"\r\nContent-Length: *(\d+)\r\n", re.IGNORECASE)
 
 
 class ScriptedServer(Listener):
@@ -34,13 +36,15 @@ class ScriptedServer(Listener):
         host: the name in the URL, such as localhost; it listens on 127.0.0.1 in any case.
 
     Attributes:
-        requests: the raw heads that were received, in order; bodies are not expected.
+        requests: the raw heads that were received, in order.
+        bodies: the bodies of the same requests, by their Content-Length; empty for most.
         requests_per_connection: how many came on each connection, in the order in which these were accepted.
     """
 
     def __init__(self, script: Script, ssl: ssl.SSLContext | None = None, *, host: str = LOOPBACK) -> None:
         super().__init__(host=host, scheme="http" if ssl is None else "https")
         self.requests: list[bytes] = []
+        self.bodies: list[bytes] = []
         self.requests_per_connection: list[int] = []
         self._prompter = _Prompter(script)
         self._context = ssl
@@ -81,10 +85,11 @@ class ScriptedServer(Listener):
         while not connection.ended:
             self._idle.add(connection)
             try:
-                head = await connection.read_head()
+                head, body = await connection.read_request()
             finally:
                 self._idle.discard(connection)
             self.requests.append(head)
+            self.bodies.append(body)
             self.requests_per_connection[number] += 1
             await connection.play(self._prompter.take(len(self.requests)))
 
@@ -138,18 +143,26 @@ class _Connection:
                 return
             await step.play(self)
 
-    async def read_head(self) -> bytes:
-        """The next request's head; ConnectionError if the client goes instead."""
-        reading = self._start_reading()
+    async def read_request(self) -> tuple[bytes, bytes]:
+        """The next request's head and body; ConnectionError if the client goes instead."""
         while HEAD_END not in self._received:
-            if reading.done():
-                raise ConnectionAbortedError
-            self._news.clear()
-            await self._news.wait()
-        end = self._received.index(HEAD_END) + len(HEAD_END)
-        head = bytes(self._received[:end])
-        del self._received[:end]
-        return head
+            await self._receive_more()
+        head = self._take(self._received.index(HEAD_END) + len(HEAD_END))
+        length = CONTENT_LENGTH.search(head)
+        while length is not None and len(self._received) < int(length[1]):
+            await self._receive_more()
+        return head, self._take(0 if length is None else int(length[1]))
+
+    def _take(self, length: int) -> bytes:
+        taken = bytes(self._received[:length])
+        del self._received[:length]
+        return taken
+
+    async def _receive_more(self) -> None:
+        if self._start_reading().done():
+            raise ConnectionAbortedError
+        self._news.clear()
+        await self._news.wait()
 
     async def send(self, data: bytes) -> None:
         await self._wire.send(data)
