@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, TypeVar
 
 from msgspec.structs import replace
 
-from runflow_async._answers.decoding import decode_batch, decode_items
+from runflow_async._answers.decoding import decode_batch, decode_deliveries, decode_items
 from runflow_async._answers.lenient import WarnOnce
 from runflow_async._http.paging import iter_pages
-from runflow_async._http.protocol import batch_path, items_path
+from runflow_async._http.protocol import batch_path, deliveries_path, items_path
 from runflow_async.errors import RunflowError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
     from uuid import UUID
 
-    from runflow_async._answers.decoding import ItemsPage
+    from runflow_async._answers.decoding import DeliveriesPage, ItemsPage
     from runflow_async._http.transport import Transport
     from runflow_async._lifetime import Lifetime
     from runflow_async._waits.retries import Retries
-    from runflow_async.models import Batch, BatchItem
+    from runflow_async.models import Batch, BatchItem, CallbackDelivery
 
 __all__ = ["Reads"]
 
@@ -83,6 +83,25 @@ class Reads:
             return await self._retrying("iter_batch_items", batch_id, partial(fetch, cursor))
 
         return iter_pages(fetch_retrying, known_total, warn)
+
+    async def deliveries(self, batch_id: UUID) -> list[CallbackDelivery]:
+        """Fetch the deliveries of a batch's callback.
+
+        Raises:
+            RunflowError: the last error of a page, if it is final or the attempts are used up.
+        """
+        warn = WarnOnce("callbacks of batch", batch_id)
+
+        async def fetch(cursor: str | None) -> DeliveriesPage:
+            reply = await self._transport.get(deliveries_path(batch_id, cursor), sent=_uncounted)
+            page = decode_deliveries(reply.body, warn)
+            reply.require_items(batch_id, [delivery.batch_id for delivery in page.items])
+            return page
+
+        async def fetch_retrying(cursor: str | None) -> DeliveriesPage:
+            return await self._retrying("callback_deliveries", batch_id, partial(fetch, cursor))
+
+        return [delivery async for delivery in iter_pages(fetch_retrying, lambda: None, warn)]
 
     async def _retrying(self, purpose: str, batch_id: UUID, fetch: Callable[[], Awaitable[T]]) -> T:
         engine = self._retries.engine(f"batch {batch_id}")

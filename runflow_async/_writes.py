@@ -5,10 +5,10 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from runflow_async._answers.decoding import decode_batch
+from runflow_async._answers.decoding import decode_batch, decode_delivery
 from runflow_async._answers.lenient import WarnOnce
 from runflow_async._http.posts import Post
-from runflow_async._http.protocol import batches_path
+from runflow_async._http.protocol import batches_path, redeliveries_path
 from runflow_async._verdict import Verdict
 from runflow_async.errors import ConflictError, MalformedResponseError, RunflowError
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from runflow_async._http.transport import Transport
     from runflow_async._lifetime import Lifetime
     from runflow_async._waits.retries import Retries
+    from runflow_async.models import CallbackDelivery
 
 __all__ = ["Writes"]
 
@@ -28,6 +29,13 @@ CREATION_HINTS: dict[int, str] = {
     404: "check the model's name, 'owner/slug'",
     409: "this idempotency_key was used for other arguments: pass those again, or another key",
     422: "check the inputs against the model's template; only a model with a template takes batches",
+}
+
+REDELIVERED = (HTTPStatus.OK.value, HTTPStatus.CREATED.value, HTTPStatus.ACCEPTED.value)
+REDELIVERY_HINTS: dict[int, str] = {
+    403: "check that the key may execute runs, and that it belongs to the right organisation",
+    422: "only the callback of a batch that has ended and has a callback_url can be sent again, and not while a "
+    "delivery is in flight; callback_deliveries shows them",
 }
 
 
@@ -89,6 +97,22 @@ class Writes:
                 return await engine(send)
         except RunflowError as error:
             error.idempotency_key = idempotency_key
+            raise
+
+    async def redeliver(self, batch_id: UUID) -> CallbackDelivery:
+        """Have a batch's callback sent again. Without a key for it, a lost response is not retried.
+
+        Raises:
+            RunflowError: the first error, unless it says that nothing was done.
+        """
+        post = Post(b"", None, REDELIVERED, REDELIVERY_HINTS)
+        warn = WarnOnce("callback of batch", batch_id)
+        try:
+            with self._lifetime.scope("redeliver_callback"):
+                reply = await self._transport.get(redeliveries_path(batch_id), sent=_uncounted, post=post)
+                return decode_delivery(reply.body, warn)
+        except RunflowError as error:
+            error.batch_id = batch_id
             raise
 
 

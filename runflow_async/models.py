@@ -18,6 +18,8 @@ __all__ = [
     "BatchItem",
     "BatchItemHandle",
     "BatchStatus",
+    "CallbackAttempt",
+    "CallbackDelivery",
     "ErrorDetail",
     "ItemTransition",
     "Phase",
@@ -209,6 +211,33 @@ class BatchItem(Struct, frozen=True, kw_only=True):
     def is_terminal(self) -> bool:
         """Whether the item has ended, successfully or not."""
         return self.status_code in TERMINAL_STATUSES
+
+
+class CallbackAttempt(Struct, frozen=True, kw_only=True):
+    """One attempt to deliver a callback."""
+
+    attempt_number: Whole | None = None
+    status_code: Whole | None = None
+    response_time_ms: Whole | None = None
+    error_message: str | None = None
+    created_at: Instant | None = None
+
+
+class CallbackDelivery(Struct, frozen=True, kw_only=True):
+    """The delivery of a batch's callback, from `GET /v1/batches/{id}/callback`."""
+
+    id: UUID
+    batch_id: UUID | None = None
+    callback_url: str | None = None
+    status_code: str | None = None
+    failure_reason_code: str | None = None
+    failure_detail: str | None = None
+    attempt_count: Whole | None = None
+    max_attempts: Whole | None = None
+    next_attempt_at: Instant | None = None
+    created_at: Instant | None = None
+    completed_at: Instant | None = None
+    attempts: list[CallbackAttempt] | None = None
 
 
 class ErrorDetail(Struct, frozen=True):

@@ -17,9 +17,7 @@ from runflow_async._arguments.values import check_count, check_rate, check_secon
 from runflow_async._http.protocol import request_headers
 from runflow_async._http.throttle import Throttle
 from runflow_async._http.transport import Transport
-from runflow_async._jobs.creating import CreatesBatches
 from runflow_async._jobs.deliveries import RedeliversCallbacks
-from runflow_async._jobs.reading import ReadsBatches
 from runflow_async._jobs.resubmitting import ResubmitsItems
 from runflow_async._jobs.results import YieldsResults
 from runflow_async._jobs.saving import SavesOutputs
@@ -48,7 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["RunflowSession"]
 
 
-class RunflowSession(ReadsBatches, CreatesBatches, ResubmitsItems, YieldsResults, SavesOutputs, RedeliversCallbacks):
+class RunflowSession(ResubmitsItems, YieldsResults, SavesOutputs, RedeliversCallbacks):
     """A connection pool, a key and a request rate, shared by all batches that are followed through it.
 
     Use it as `async with RunflowSession() as session`, or call `close()`. It belongs to one event loop.

@@ -5,7 +5,8 @@ An unusable value that no wait depends on becomes None, with a warning, instead 
 
 from __future__ import annotations
 
-from typing import Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Generic, TypeVar
 from uuid import UUID
 
 from msgspec import Meta, Struct, ValidationError
@@ -17,19 +18,30 @@ from runflow_async.models import (
     Batch,
     BatchItem,
     BatchItemHandle,
+    CallbackDelivery,
     Count,
     ErrorDetail,
     Instant,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = [
+    "DeliveriesPage",
     "ItemsPage",
+    "Page",
     "PollAnswer",
     "decode_batch",
+    "decode_deliveries",
+    "decode_delivery",
     "decode_error",
     "decode_items",
     "decode_poll",
 ]
+
+
+T = TypeVar("T")
 
 
 class PollAnswer(Struct, frozen=True, gc=False):
@@ -60,44 +72,63 @@ class PollAnswer(Struct, frozen=True, gc=False):
         return (self.items_succeeded or 0) + (self.items_failed or 0) + (self.items_cancelled or 0)
 
 
-class ItemsPage(Struct, frozen=True, gc=False):
-    """One page of a batch's items, and where the next one is.
+class Page(Struct, Generic[T], frozen=True, gc=False):
+    """One page of a list, and where the next one is.
 
     Attributes:
-        items: the items.
+        items: the entries.
         next_pq: the cursor of the next page, by the API's guide.
         next: the next page by the API's reference: a cursor, a query or a URL.
         items_total: the number of items on all pages.
         total: another name for it.
     """
 
-    items: list[BatchItem]
+    items: list[T]
     next_pq: Annotated[str, Meta(max_length=2048)] | None = None
     next: Annotated[str, Meta(max_length=4096)] | None = None
     items_total: Count | None = None
     total: Count | None = None
 
 
+class ItemsPage(Page[BatchItem], frozen=True, gc=False):
+    """One page of a batch's items."""
+
+
+class DeliveriesPage(Page[CallbackDelivery], frozen=True, gc=False):
+    """One page of the deliveries of a batch's callback."""
+
+
 # These decide when a wait ends and what it delivers. Counts only help the schedule.
 _decisive = ("id", "status_code", "items")
 _handles = Lenient(BatchItemHandle, essential=BatchItemHandle.__struct_fields__, readers={"sequence_index": read_index})
 _items = Lenient(BatchItem, essential=("id",))
+_deliveries = Lenient(CallbackDelivery, essential=("id",))
 _errors = Lenient(ErrorDetail, essential=("code", "message"))
 
 
-def _read_page_items(text: bytes, where: str, warn: Warn) -> list[BatchItem]:
-    items = _items.read_list(text, where, warn)
-    if items is None:
+def _require_list(read: Callable[[bytes, str, Warn], list[T] | None], text: bytes, where: str, warn: Warn) -> list[T]:
+    values = read(text, where, warn)
+    if values is None:
         raise ValidationError("Expected `array`, got `null`")
-    return items
+    return values
+
+
+_PAGE = ("items", "next_pq", "next")
 
 
 decode_poll = Lenient(PollAnswer, essential=_decisive, readers={"items": _handles.read_list}).decode
 """Decode what a poll needs."""
 decode_batch = Lenient(Batch, essential=_decisive, readers={"items": _handles.read_list}).decode
 """Decode a whole batch. Accepts every body that `decode_poll` accepts."""
-decode_items = Lenient(ItemsPage, essential=("items", "next_pq", "next"), readers={"items": _read_page_items}).decode
+decode_items = Lenient(ItemsPage, essential=_PAGE, readers={"items": partial(_require_list, _items.read_list)}).decode
 """Decode one page of items. Only their ids and the next page are essential."""
+
+decode_deliveries = Lenient(
+    DeliveriesPage, essential=_PAGE, readers={"items": partial(_require_list, _deliveries.read_list)}
+).decode
+"""Decode one page of deliveries. Only their ids and the next page are essential."""
+decode_delivery = _deliveries.decode
+"""Decode one delivery."""
 
 
 def decode_error(body: bytes) -> ErrorDetail | None:

@@ -21,7 +21,7 @@ __all__ = ["check_checkpoint", "parse_batch_id", "parse_batch_ids", "parse_since
 _uuid_text = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}", re.IGNORECASE | re.ASCII)
 
 
-def parse_batch_id(value: UUID | str) -> UUID:
+def parse_batch_id(value: UUID | str | None) -> UUID:
     """Return the batch id as a UUID, so that it cannot alter the path of a request.
 
     White space around the text is ignored, because ids are often read from files.

@@ -1,4 +1,4 @@
-"""Page after page of a batch's items, each item once.
+"""Page after page of a list, each entry once.
 
 Decides where the next page is, when a listing has ended and when it makes no progress. The caller fetches the pages.
 """
@@ -6,7 +6,7 @@ Decides where the next page is, when a listing has ended and when it makes no pr
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote
 
 from runflow_async.errors import MalformedResponseError
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
     from uuid import UUID
 
-    from runflow_async._answers.decoding import ItemsPage
+    from runflow_async._answers.decoding import Page
     from runflow_async._answers.lenient import Warn
-    from runflow_async.models import BatchItem
+    from runflow_async.models import BatchItem, CallbackDelivery
 
 __all__ = ["iter_pages"]
 
@@ -28,9 +28,12 @@ _pq = re.compile(r"(?:^|[?&])pq=([^&#]*)")
 _address = re.compile(r"://|\?|^/v\d")
 
 
+T = TypeVar("T", "BatchItem", "CallbackDelivery")
+
+
 async def iter_pages(
-    fetch: Callable[[str | None], Awaitable[ItemsPage]], known_total: Callable[[], int | None], warn: Warn
-) -> AsyncGenerator[BatchItem]:
+    fetch: Callable[[str | None], Awaitable[Page[T]]], known_total: Callable[[], int | None], warn: Warn
+) -> AsyncGenerator[T]:
     """Yield every item of every page, in the order of the pages, none twice.
 
     Args:

@@ -27,10 +27,12 @@ __all__ = [
     "EVERY_REQUEST",
     "batch_path",
     "batches_path",
+    "deliveries_path",
     "error_for_status",
     "held_back",
     "items_path",
     "parse_retry_after",
+    "redeliveries_path",
     "request_headers",
 ]
 
@@ -49,6 +51,17 @@ def items_path(batch_id: UUID, limit: int, cursor: str | None) -> str:
 def batch_path(batch_id: UUID) -> str:
     """The path of a batch's detail."""
     return f"/v1/batches/{batch_id}"
+
+
+def deliveries_path(batch_id: UUID, cursor: str | None) -> str:
+    """The path of one page of the deliveries of a batch's callback."""
+    after = "" if cursor is None else f"?pq={quote(cursor, safe='')}"
+    return f"{batch_path(batch_id)}/callback{after}"
+
+
+def redeliveries_path(batch_id: UUID) -> str:
+    """The path under which a batch's callback is sent again."""
+    return f"{batch_path(batch_id)}/callback-redeliveries"
 
 
 def batches_path(model: str) -> str:

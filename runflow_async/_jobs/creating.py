@@ -48,8 +48,8 @@ class CreatesBatches(HasParts):
         that to administrators only.
 
         The response is the first snapshot: `batch_id` and, without a checkpoint, `batch` are known at once, its
-        transitions are pending, and the next poll follows when the schedule says so. The wait may be dropped; the
-        batch runs all the same.
+        transitions are pending, and the next poll follows when the schedule says so. `timeout` counts from it. The wait
+        may be dropped; the batch runs all the same.
 
         Args:
             model: `owner/slug`; it must have a template.

@@ -116,8 +116,8 @@ class Polling:
         return True
 
     def begin_with(self, reply: Reply, *, is_loaded: bool) -> None:
-        """Have the first poll use a response that came before. Its snapshot is known at once, if nothing is to load."""
-        self.subscription.begin_with(reply, self._utc_now())
+        """Start, and have the first poll use this response. Its snapshot is known at once, if nothing is to load."""
+        self.subscription.begin_with(reply, self.start(), self._utc_now())
         if is_loaded:
             self._take(reply)
 

@@ -89,10 +89,10 @@ class Subscription:
         """Hold the polls of every wait for the batch."""
         self._sharing.hold(self.batch_id, until)
 
-    def begin_with(self, reply: Reply, observed_at: datetime) -> None:
+    def begin_with(self, reply: Reply, ended_at: float, observed_at: datetime) -> None:
         """Use this response, which was no poll, instead of the first poll."""
         self._offered = poll = Poll(0, self._sharing.clock)
-        poll.ended_at = self._sharing.clock()
+        poll.ended_at = ended_at
         poll.observed_at = observed_at
         poll.outcome = reply
 
