@@ -32,6 +32,9 @@ SPECIAL = {
         "reason", where="$.x", verdict=Verdict.TRANSIENT
     ),
     errors.BatchFailedError: lambda: errors.BatchFailedError(BATCH_ID, "failed", "why"),
+    errors.PartlyCreatedError: lambda: errors.PartlyCreatedError([BATCH_ID], 2, "key", reason="why"),
+    errors.ResubmitError: lambda: errors.ResubmitError(BATCH_ID, "why"),
+    errors.NothingToResubmitError: lambda: errors.NothingToResubmitError(BATCH_ID, "why"),
     errors.ShardError: lambda: errors.ShardError(3, "tcp://10.0.0.1:1", "why"),
 }
 

@@ -94,10 +94,19 @@ BatchesWait < ManyWaits
     as_completed() -> Completions[Wait]
     batched() -> AsyncIterator[list[ItemTransition]]
     waits -> Mapping[UUID, Wait]
+CallbackAttempt(*, attempt_number: Whole | None = None, status_code: Whole | None = None,
+        response_time_ms: Whole | None = None, error_message: str | None = None, created_at: Instant | None = None)
+        < Struct
+CallbackDelivery(*, id: UUID, batch_id: UUID | None = None, callback_url: str | None = None,
+        status_code: str | None = None, failure_reason_code: str | None = None, failure_detail: str | None = None,
+        attempt_count: Whole | None = None, max_attempts: Whole | None = None, next_attempt_at: Instant | None = None,
+        created_at: Instant | None = None, completed_at: Instant | None = None,
+        attempts: list[CallbackAttempt] | None = None) < Struct
 CertificateError < TransportError
     verdict = 'final'
 CheckpointError < RunflowError
 ConfigurationError < RunflowError, ValueError
+ConflictError < StatusError
 ErrorDetail(code: str, message: str, errors: list[dict[str, Any]] | None = None) < Struct
 InvalidSignatureError < RunflowError
 ItemTransition(batch_id: UUID, item: BatchItemHandle, previous: str | None, observed_at: datetime) < Struct
@@ -107,21 +116,27 @@ MalformedResponseError(reason: str, *, where: str = '$', verdict: Verdict | None
     verdict = 'suspect'
 NotFoundError < StatusError
     hint: str
+NothingToResubmitError < ResubmitError
 OngoingOutage < tuple
     error: RunflowError
     since: float
     until: float
 OutageError(batch_id: UUID, max_outage: float, *, reason: object) < BatchWaitError
+PartlyCreatedError(created: Sequence[UUID], total: int, idempotency_key: str, *, reason: object) < RunflowError
+PaymentRequiredError < StatusError
+    hint: str
 PermissionDeniedError < StatusError
 RateLimitError < StatusError
 RedirectError(status: int, *, location: str | None = None, **details: Any) < StatusError
     hint: str
 ResponseTooLargeError(limit: int) < MalformedResponseError
     verdict = 'final'
+ResubmitError(batch_id: UUID | None, reason: str) < RunflowError
 RetryPolicy(*, attempts: int = 5, wait_initial: float | timedelta = 1.0, wait_max: float | timedelta = 32.0) < Struct
 RunflowError < Exception
     batch: Batch | None
     batch_id: UUID | None
+    idempotency_key: str | None
     retry_after: float | None
     stats: WaitStats | None
     verdict: Verdict
@@ -130,11 +145,24 @@ RunflowSession(api_key: str | None = None, *, base_url: str | None = None, organ
         max_connections: int = 100,
         max_rate: float | None = None, max_response_bytes: int = 33554432, max_retry_after: float | timedelta = 120.0,
         retry: RetryPolicy = RetryPolicy())
-        < ReadsBatches, CreatesBatches, ResubmitsItems, YieldsResults, SavesOutputs, RedeliversCallbacks
+        < ResubmitsItems, YieldsResults, SavesOutputs, RedeliversCallbacks
+    async callback_deliveries(batch_id: UUID | str) -> list[CallbackDelivery]
     async close() -> None
+    async create_batch(model: str, inputs: Sequence[Mapping[str, Any]], *,
+        client_refs: Sequence[str | None] | None = None, metadata: Mapping[str, Any] | None = None,
+        callback_url: str | None = None, idempotency_key: str | None = None, **waiting: Unpack[WaitKeywords])
+        -> BatchWait
+    async create_batches(model: str, inputs: Iterable[Mapping[str, Any]], *,
+        client_refs: Iterable[str | None] | None = None, metadata: Mapping[str, Any] | None = None,
+        callback_url: str | None = None, idempotency_key: str | None = None, **waiting: Unpack[WaitKeywords])
+        -> BatchesWait
     async get_batch(batch_id: UUID | str) -> Batch
     iter_batch_items(batch_id: UUID | str, *, page_size: int = 500) -> AsyncIterator[BatchItem]
     nudge(batch_id: UUID | str) -> bool
+    async redeliver_callback(batch_id: UUID | str) -> CallbackDelivery
+    async resubmit(model: str, batch: Batch | UUID | str, *, metadata: Mapping[str, Any] | None = None,
+        callback_url: str | None = None, idempotency_key: str | None = None, **waiting: Unpack[WaitKeywords])
+        -> BatchWait
     wait_for_batch(batch_id: UUID | str, *, timeout: float | timedelta | None = 3600.0,
         interval: float | timedelta | wait_base | Callable[[RetryCallState], float] | None = None,
         max_outage: float | timedelta = 300.0,
@@ -149,12 +177,19 @@ ServerError < StatusError
 SessionClosedError() < RunflowError
 ShardError(shard: int, worker: str | None, reason: object) < RunflowError
 StatusError(status: int, *, code: str | None = None, message: str = '', errors: Sequence[dict[str, Any]] | None = None,
-        request_id: str | None = None, retry_after: float | None = None) < RunflowError
+        request_id: str | None = None, retry_after: float | None = None, hint: str | None = None) < RunflowError
     hint: str
 TransportError(message: str, *, verdict: Verdict | None = None) < RunflowError
     verdict = 'transient'
 UnprocessableError < StatusError
 WaitClosedError(batch_id: UUID | None = None) < BatchWaitError
+WaitKeywords < dict
+    checkpoint: Checkpoint | None
+    expect_callback: bool
+    interval: float | timedelta | Callable[[RetryCallState], float] | None
+    max_outage: float | timedelta
+    timeout: float | timedelta | None
+    until: Callable[[Batch], bool] | None
 WaitStats(*, polls: int = 0, requests: int = 0, retries: int = 0, failures: int = 0, repeats: int = 0, cut: int = 0,
         shared: int = 0, transitions: int = 0, elapsed: float = 0.0) < Struct
 WaitTimeoutError(batch_id: UUID, timeout: float, *, reason: object, batch: Batch | None = None)
