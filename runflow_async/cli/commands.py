@@ -13,12 +13,13 @@ from rich.console import Console
 
 from runflow_async._version import __version__
 from runflow_async.cli.connecting import connection_options, debug_option, open_session
+from runflow_async.cli.creating import resubmit, run
 from runflow_async.cli.exits import Exit
 from runflow_async.cli.following import follow
 from runflow_async.cli.live import LiveView
 from runflow_async.cli.messages import say_hint
 from runflow_async.cli.signals import run_async
-from runflow_async.cli.tables import batch_table, items_table
+from runflow_async.cli.tables import batch_table, deliveries_table, items_table
 from runflow_async.cli.texts import to_utf8
 from runflow_async.cli.watching import wait, watch
 from runflow_async.demo import DEMO_INTERVAL, demo_batches, run_demo
@@ -31,7 +32,7 @@ __all__ = ["program"]
 
 EPILOG = """\b
 Exit status: 0 all succeeded, 1 an item failed or was cancelled, 2 usage,
-3 timed out, 4 key or permission, 5 not found, 6 outage, 7 another error.
+3 timed out, 4 key, permission or credit, 5 not found, 6 outage, 7 another error.
 With several batches, the highest status counts."""
 
 
@@ -95,6 +96,31 @@ def items(batch_id: str, as_json: bool) -> int:
     return run_async(show())
 
 
+@program.command()
+@click.argument("batch_id", metavar="ID")
+@click.option("--redeliver", is_flag=True, help="Have the callback sent again first.")
+@as_json
+@connection_options
+def callbacks(batch_id: str, *, redeliver: bool, as_json: bool) -> int:
+    """Show the deliveries of a batch's callback: a table on a terminal, otherwise JSON, one delivery per line."""
+
+    async def show() -> int:
+        async with open_session() as session:
+            if redeliver:
+                delivery = await session.redeliver_callback(batch_id)
+                say_hint(f"delivery {delivery.id} was started")
+            found = await session.callback_deliveries(batch_id)
+        if as_json or not sys.stdout.isatty():
+            sys.stdout.buffer.writelines(msgspec.json.encode(delivery) + b"\n" for delivery in found)
+        else:
+            Console().print(deliveries_table(found))
+        return Exit.SUCCEEDED
+
+    return run_async(show())
+
+
+program.add_command(run)
+program.add_command(resubmit)
 program.add_command(watch)
 program.add_command(wait)
 

@@ -12,6 +12,8 @@ from runflow_async.errors import (
     ConfigurationError,
     NotFoundError,
     OutageError,
+    PartlyCreatedError,
+    PaymentRequiredError,
     PermissionDeniedError,
     RunflowError,
     WaitTimeoutError,
@@ -69,9 +71,11 @@ def status_of_batch(batch: Batch) -> Exit:
 def status_of_error(error: BaseException) -> Exit:
     """Return the exit status for an error."""
     match error:
+        case PartlyCreatedError():
+            return Exit.OTHER if error.__cause__ is None else status_of_error(error.__cause__)
         case WaitTimeoutError():
             return Exit.TIMED_OUT
-        case AuthenticationError() | PermissionDeniedError():
+        case AuthenticationError() | PaymentRequiredError() | PermissionDeniedError():
             return Exit.REFUSED
         case NotFoundError():
             return Exit.NOT_FOUND

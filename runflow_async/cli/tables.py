@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from runflow_async.models import Batch, BatchItem
+    from runflow_async.models import Batch, BatchItem, CallbackAttempt, CallbackDelivery
 
-__all__ = ["batch_table", "items_table"]
+__all__ = ["batch_table", "deliveries_table", "items_table"]
 
 LONGEST = 300
 
@@ -51,6 +51,32 @@ def items_table(items: Iterable[BatchItem]) -> Table:
             _value(item.output or item.error),
         )
     return table
+
+
+def deliveries_table(deliveries: Iterable[CallbackDelivery]) -> Table:
+    """Show one row per delivery, with its attempts in the last column."""
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
+    for heading in ("created", "status", "attempts", "next"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("responses", ratio=1, overflow="fold")
+    for delivery in deliveries:
+        table.add_row(
+            _value(delivery.created_at),
+            _status(delivery.status_code),
+            f"{_count(delivery.attempt_count)}/{_count(delivery.max_attempts)}",
+            _value(delivery.next_attempt_at),
+            Text(", ".join(map(_attempt, delivery.attempts or []))),
+        )
+    return table
+
+
+def _attempt(attempt: CallbackAttempt) -> str:
+    took = "" if attempt.response_time_ms is None else f" in {attempt.response_time_ms} ms"
+    return f"{attempt.status_code or printable(attempt.error_message or 'no response', 80)}{took}"
+
+
+def _count(number: int | None) -> str:
+    return "?" if number is None else str(number)
 
 
 def _status(status: str | None) -> Text:

@@ -27,12 +27,13 @@ from runflow_async.cli.words import outcome_text
 from runflow_async.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from uuid import UUID
 
-    from runflow_async import BatchesWait, BatchWait
+    from runflow_async import BatchesWait, BatchItemHandle, BatchWait
     from runflow_async.cli.following import View
 
-__all__ = ["wait", "watch"]
+__all__ = ["choose_view", "json_option", "report", "run_until_interrupted", "wait", "waiting_options", "watch"]
 
 MOST_ERRORS = 10
 """How many kinds of errors are shown."""
@@ -48,8 +49,8 @@ def _read_timeout(context: click.Context, parameter: click.Parameter, value: str
         raise click.BadParameter(text, context, parameter) from error
 
 
-following_options = combined(
-    click.argument("batch_ids", metavar="ID...", nargs=-1),
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one transition per line, as JSON.")
+waiting_options = combined(
     click.option(
         "--timeout",
         callback=_read_timeout,
@@ -74,11 +75,12 @@ following_options = combined(
     ),
     connection_options,
 )
-"""The arguments and options shared by `watch` and `wait`."""
+"""The options of every command that waits."""
+following_options = combined(click.argument("batch_ids", metavar="ID...", nargs=-1), waiting_options)
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one transition per line, as JSON.")
+@json_option
 @click.option(
     "--since",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -121,12 +123,12 @@ def watch(
                 ids, timeout=timeout, interval=interval, max_outage=max_outage, checkpoint=state
             )
             try:
-                await follow(waits, _choose_view(as_json, waits, state))
+                await follow(waits, choose_view(waits, state.items, as_json=as_json))
             finally:
                 state.write()
-        return _report(waits)
+        return report(waits)
 
-    return _run_until_interrupted(show, _go_on(since, save))
+    return run_until_interrupted(show, _go_on(since, save))
 
 
 @click.command()
@@ -148,9 +150,9 @@ def wait(batch_ids: tuple[str, ...], timeout: float | None, interval: float | No
         for one in waits.waits.values():
             if one.exception() is None:
                 click.echo(f"{one.batch_id}  {outcome_text(one)}")
-        return _report(waits)
+        return report(waits)
 
-    return _run_until_interrupted(wait_silently, "run the same command again to continue waiting")
+    return run_until_interrupted(wait_silently, "run the same command again to continue waiting")
 
 
 def read_ids(given: Sequence[str]) -> list[str]:
@@ -174,16 +176,24 @@ def _read_words() -> list[str]:
     return split_words(decode_text(content, "standard input"))
 
 
-def _choose_view(as_json: bool, waits: BatchesWait, state: StateFile) -> View:
+def choose_view(waits: BatchesWait, earlier: Mapping[UUID, Mapping[UUID, BatchItemHandle]], *, as_json: bool) -> View:
+    """Return JSON lines, the live view on a terminal, or plain lines elsewhere.
+
+    Args:
+        waits: the batches.
+        earlier: items with statuses known from before, by batch.
+        as_json: whether JSON was asked for.
+    """
     if as_json:
         return JsonLines(waits)
     console = Console()
     if not sys.stdout.isatty() or console.is_dumb_terminal or is_debugging():
         return PlainLines(waits)
-    return LiveView(console, waits, earlier=state.items, names={})
+    return LiveView(console, waits, earlier=earlier, names={})
 
 
-def _run_until_interrupted(main: Callable[[], Coroutine[Any, Any, int]], how_to_go_on: str) -> int:
+def run_until_interrupted(main: Callable[[], Coroutine[Any, Any, int]], how_to_go_on: str) -> int:
+    """Run a command that waits. If a signal ends it, say how to go on."""
     status = run_async(main())
     if status in (Exit.INTERRUPTED, Exit.TERMINATED, Exit.HUNG_UP):
         say_hint(f"interrupted; the batches keep running: {how_to_go_on}")
@@ -198,7 +208,7 @@ def _go_on(since: Path | None, save: Path | None) -> str:
     return f"to resume, run the same command again with --since {shlex.quote(str(save))}"
 
 
-def _report(waits: BatchesWait) -> int:
+def report(waits: BatchesWait) -> int:
     """Print the errors of the waits, each distinct error once; return the exit status."""
     failed_by_text: dict[str, list[BatchWait]] = {}
     for one in waits.waits.values():

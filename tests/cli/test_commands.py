@@ -106,7 +106,7 @@ class TestExitStatus:
         assert (await run("wait", batch_id)).status == 1
 
     @pytest.mark.parametrize(
-        ("status", "expected"), [(401, 4), (403, 4), (503, 6), (429, 6), (400, 7), (402, 7), (302, 7)]
+        ("status", "expected"), [(401, 4), (403, 4), (503, 6), (429, 6), (400, 7), (402, 4), (302, 7)]
     )
     async def test_follows_from_what_went_wrong(self, emulator, run, status, expected):
         emulator.faults.append(faults.status(status, times=math.inf))

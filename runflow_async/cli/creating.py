@@ -1,0 +1,135 @@
+"""`run` and `resubmit`: create batches, then follow them as `watch` does."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from runflow_async.cli.connecting import open_session
+from runflow_async.cli.exits import Exit
+from runflow_async.cli.following import follow
+from runflow_async.cli.messages import say_hint
+from runflow_async.cli.texts import decode_text
+from runflow_async.cli.watching import choose_view, json_option, report, run_until_interrupted, waiting_options
+from runflow_async.errors import NothingToResubmitError
+
+if TYPE_CHECKING:
+    from runflow_async import BatchesWait
+
+__all__ = ["resubmit", "run"]
+
+HOW_TO_GO_ON = "to follow them again, use 'watch' with the ids above"
+
+key_option = click.option(
+    "--idempotency-key",
+    metavar="KEY",
+    help="Create nothing twice: the same command with the same key continues with the same batches.",
+)
+
+
+@click.command()
+@click.argument("model", metavar="MODEL")
+@click.argument("inputs", metavar="INPUTS.jsonl", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
+@json_option
+@key_option
+@waiting_options
+def run(
+    *,
+    model: str,
+    inputs: Path,
+    as_json: bool,
+    idempotency_key: str | None,
+    timeout: float | None,
+    interval: float | None,
+    max_outage: float,
+) -> int:
+    """Create a batch of the inputs, and show what happens to every item.
+
+    MODEL is owner/slug. INPUTS.jsonl has one JSON object per line, or is - for standard input; an object may name its
+    item by client_ref. More than 100 inputs make several batches.
+    """
+    objects = read_inputs(inputs)
+
+    async def create_and_follow() -> int:
+        async with open_session() as session:
+            waits = await session.create_batches(
+                model,
+                objects,
+                idempotency_key=idempotency_key,
+                timeout=timeout,
+                interval=interval,
+                max_outage=max_outage,
+            )
+            return await _follow(waits, as_json=as_json)
+
+    return run_until_interrupted(create_and_follow, HOW_TO_GO_ON)
+
+
+@click.command()
+@click.argument("model", metavar="MODEL")
+@click.argument("batch_id", metavar="ID")
+@json_option
+@key_option
+@waiting_options
+def resubmit(
+    *,
+    model: str,
+    batch_id: str,
+    as_json: bool,
+    idempotency_key: str | None,
+    timeout: float | None,
+    interval: float | None,
+    max_outage: float,
+) -> int:
+    """Send the items that failed or were cancelled again, in a new batch, and show what happens to them.
+
+    MODEL is the owner/slug of the batch ID, which must have ended.
+    """
+
+    async def create_and_follow() -> int:
+        async with open_session() as session:
+            try:
+                wait = await session.resubmit(model, batch_id, idempotency_key=idempotency_key)
+            except NothingToResubmitError as error:
+                say_hint(f"{error}; nothing was sent")
+                return Exit.SUCCEEDED
+            waits = session.wait_for_batches([wait.batch_id], timeout=timeout, interval=interval, max_outage=max_outage)
+            return await _follow(waits, as_json=as_json)
+
+    return run_until_interrupted(create_and_follow, HOW_TO_GO_ON)
+
+
+async def _follow(waits: BatchesWait, *, as_json: bool) -> int:
+    for batch_id in waits.waits:
+        say_hint(f"created batch {batch_id}")
+    await follow(waits, choose_view(waits, {}, as_json=as_json))
+    return report(waits)
+
+
+def read_inputs(file: Path) -> list[dict[str, Any]]:
+    """Read a JSON object from each line of a file; `-` is standard input.
+
+    Raises:
+        ConfigurationError: if the file is not text.
+        click.UsageError: if it cannot be read, or a line is no object; names the line.
+    """
+    try:
+        content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as error:
+        raise click.UsageError(f"cannot read {file}: {error.strerror}") from error
+    lines = decode_text(content, "standard input" if str(file) == "-" else str(file)).split("\n")
+    inputs = [_read_input(line, f"{file}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
+    if not inputs:
+        raise click.UsageError(f"no inputs in {file}: it needs one JSON object per line")
+    return inputs
+
+
+def _read_input(line: str, where: str) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(line, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise click.UsageError(f"{where} is no JSON object: {error}") from None
