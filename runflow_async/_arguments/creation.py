@@ -119,7 +119,9 @@ def _check_ref(name: str, ref: object) -> None:
 def _encode(name: str, value: object) -> bytes:
     """Make JSON of a value, and of nothing that would arrive as something else, as NaN or a lone surrogate would."""
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        _check_keys(value)  # json would make text of numbers, and two keys could become one
+        return text.encode()
     except UnicodeEncodeError:
         problem = "a text in it has a lone surrogate"
     except RecursionError:
@@ -127,6 +129,17 @@ def _encode(name: str, value: object) -> bytes:
     except (TypeError, ValueError) as error:
         problem = printable(str(error))
     raise ConfigurationError(f"{name} cannot be sent as JSON: {problem}")
+
+
+def _check_keys(value: object) -> None:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise TypeError(f"keys must be texts, not {describe(key)}")
+            _check_keys(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            _check_keys(inner)
 
 
 def _check_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any] | None:
