@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from runflow_async._arguments.batches import parse_batch_id
 from runflow_async._arguments.creation import MOST_INPUTS, check_creation
 from runflow_async._jobs.creating import CreatesBatches
+from runflow_async._jobs.keywords import check_keywords
 from runflow_async._jobs.reading import ReadsBatches
 from runflow_async.errors import NothingToResubmitError, ResubmitError
 from runflow_async.models import Batch, Phase, phase_of
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["ResubmitsItems"]
 
 UNSUCCESSFUL = {Phase.FAILED, Phase.CANCELLED}
+NOT_ENDED = {Phase.WAITING, Phase.RUNNING}
 ORIGIN = "resubmitted_from"
 """The field of the metadata that names the first batch."""
 
@@ -63,13 +65,13 @@ class ResubmitsItems(CreatesBatches, ReadsBatches):
             RunflowError: as for `create_batch`, or of reading the batch and its items.
         """
         rest: dict[str, Any] = {"callback_url": callback_url, "idempotency_key": idempotency_key}
+        check_keywords(**waiting)
         check_creation(model, [{}], client_refs=None, metadata=metadata, **rest)
         first = await self._read_ended(batch)
         items = await self._read_unsuccessful(first)
         return await self.create_batch(
             model,
             [_input_of(item, first) for item in items],
-            client_refs=[item.client_ref for item in items],
             metadata={**(first.metadata or {}), **(metadata or {}), ORIGIN: str(first.id)},
             **rest,
             **waiting,
@@ -90,7 +92,11 @@ class ResubmitsItems(CreatesBatches, ReadsBatches):
         asked = parse_batch_id(batch.id)
         if batch.items is not None and not any(_unsuccessful(batch.items)):
             raise NothingToResubmitError(asked, "none of its items failed or was cancelled")
-        found = list(_unsuccessful([item async for item in self.iter_batch_items(asked)]))
+        items = [item async for item in self.iter_batch_items(asked)]
+        running = sum(phase_of(item.status_code) in NOT_ENDED for item in items)
+        if running:
+            raise ResubmitError(asked, f"it has ended, but {running} of its items not yet; try again in a few seconds")
+        found = list(_unsuccessful(items))
         missing = {item.id for item in _unsuccessful(batch.items or [])} - {item.id for item in found}
         if missing:
             raise ResubmitError(asked, f"the list of items lacks {len(missing)} of those that failed; try again later")
@@ -109,4 +115,4 @@ def _unsuccessful(items: Iterable[Item]) -> Iterator[Item]:
 def _input_of(item: BatchItem, batch: Batch) -> dict[str, Any]:
     if item.input is None:
         raise ResubmitError(batch.id, f"the server does not show the input of item {item.id}")
-    return item.input
+    return item.input if item.client_ref is None else item.input | {"client_ref": item.client_ref}
