@@ -110,7 +110,9 @@ class Writes:
         try:
             with self._lifetime.scope("redeliver_callback"):
                 reply = await self._transport.get(redeliveries_path(batch_id), sent=_uncounted, post=post)
-                return decode_delivery(reply.body, warn)
+                delivery = decode_delivery(reply.body, warn)
+                reply.require_delivery(batch_id, delivery.batch_id)
+                return delivery
         except RunflowError as error:
             error.batch_id = batch_id
             raise

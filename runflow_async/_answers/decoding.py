@@ -18,6 +18,7 @@ from runflow_async.models import (
     Batch,
     BatchItem,
     BatchItemHandle,
+    CallbackAttempt,
     CallbackDelivery,
     Count,
     ErrorDetail,
@@ -102,7 +103,8 @@ class DeliveriesPage(Page[CallbackDelivery], frozen=True, gc=False):
 _decisive = ("id", "status_code", "items")
 _handles = Lenient(BatchItemHandle, essential=BatchItemHandle.__struct_fields__, readers={"sequence_index": read_index})
 _items = Lenient(BatchItem, essential=("id",))
-_deliveries = Lenient(CallbackDelivery, essential=("id",))
+_attempts = Lenient(CallbackAttempt)
+_deliveries = Lenient(CallbackDelivery, essential=("id",), readers={"attempts": _attempts.read_list})
 _errors = Lenient(ErrorDetail, essential=("code", "message"))
 
 
@@ -123,12 +125,20 @@ decode_batch = Lenient(Batch, essential=_decisive, readers={"items": _handles.re
 decode_items = Lenient(ItemsPage, essential=_PAGE, readers={"items": partial(_require_list, _items.read_list)}).decode
 """Decode one page of items. Only their ids and the next page are essential."""
 
-decode_deliveries = Lenient(
+_delivery_pages = Lenient(
     DeliveriesPage, essential=_PAGE, readers={"items": partial(_require_list, _deliveries.read_list)}
-).decode
-"""Decode one page of deliveries. Only their ids and the next page are essential."""
+)
 decode_delivery = _deliveries.decode
 """Decode one delivery."""
+
+
+def decode_deliveries(body: bytes, warn: Warn) -> DeliveriesPage:
+    """Decode one page of deliveries, or a bare array of all: the API's reference only says that it is a list.
+
+    Only their ids and the next page are essential.
+    """
+    is_bare = body.lstrip()[:1] == b"["
+    return _delivery_pages.decode(b'{"items": ' + body + b"}" if is_bare else body, warn)
 
 
 def decode_error(body: bytes) -> ErrorDetail | None:

@@ -63,6 +63,15 @@ class Reply:
             if batch_id not in (None, asked):
                 raise self._refusal("an item of another batch", f"$.items[{number}].batch_id")
 
+    def require_delivery(self, asked: UUID, answered: UUID | None) -> None:
+        """Refuse the response if it is about the callback of another batch.
+
+        Raises:
+            MalformedResponseError: if it names another batch.
+        """
+        if answered not in (None, asked):
+            raise self._refusal(f"about batch {answered}, not about batch {asked}", "$.batch_id")
+
     def _refusal(self, problem: str, where: str = "$") -> MalformedResponseError:
         """The error for a response that cannot be ours. Nobody can trust what else its connection holds."""
         if self._wire is not None:
