@@ -280,7 +280,8 @@ Emulator(*, seed: int = 0, host: str = '127.0.0.1', port: int = 0, api_key: str 
     async start() -> None
     url -> str
 Fault(*, name: str, times: float = 1, batch_id: UUID | None = None, route: Route | None = None, silent: bool = False,
-        instead: Answer | None = None, rewrite: Callable[[Answer], Answer] = _unchanged,
+        instead: Answer | None = None, ignores: tuple[str, ...] = (),
+        rewrite: Callable[[Answer], Answer] = _unchanged,
         deliver: Callable[[web.BaseRequest, Answer], Awaitable[web.StreamResponse]] = send) < Struct
 Outputs
     content_of(url: str) -> bytes
@@ -294,7 +295,8 @@ faults: module
 """,
     "runflow_async.emulator.faults": """
 Fault(*, name: str, times: float = 1, batch_id: UUID | None = None, route: Route | None = None, silent: bool = False,
-        instead: Answer | None = None, rewrite: Callable[[Answer], Answer] = _unchanged,
+        instead: Answer | None = None, ignores: tuple[str, ...] = (),
+        rewrite: Callable[[Answer], Answer] = _unchanged,
         deliver: Callable[[web.BaseRequest, Answer], Awaitable[web.StreamResponse]] = send) < Struct
 Target < dict
     batch_id: UUID | None
@@ -302,8 +304,10 @@ Target < dict
     times: float
 body(content: bytes, *, status: int = 200, content_type: str = 'application/json',
         headers: Mapping[str, str] | None = None, **target: Unpack[Target]) -> Fault
+endless_body(**target: Unpack[Target]) -> Fault
 hang(**target: Unpack[Target]) -> Fault
 html(*, status: int = 200, **target: Unpack[Target]) -> Fault
+no_ranges(**target: Unpack[Target]) -> Fault
 other_batch(snapshot: dict[str, Any] | None = None, **target: Unpack[Target]) -> Fault
 reset(**target: Unpack[Target]) -> Fault
 slow_body(seconds: float, *, pieces: int = 10, **target: Unpack[Target]) -> Fault
@@ -311,6 +315,7 @@ status(status: int, *, code: str = 'INJECTED_FAULT', message: str = 'injected by
         errors: list[dict[str, Any]] | None = None, headers: Mapping[str, str] | None = None,
         **target: Unpack[Target]) -> Fault
 truncated_body(**target: Unpack[Target]) -> Fault
+wrong_length(by: int, **target: Unpack[Target]) -> Fault
 """,
 }
 MADE_BY_OTHERS = {"BatchWait", "BatchesWait", "DistributedWait", "Outputs", "RemoteWait"}

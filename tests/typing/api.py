@@ -368,6 +368,9 @@ async def emulators(details: BatchDetails) -> None:
             faults.reset(batch_id=batch_id),
             faults.slow_body(0.1),
             faults.truncated_body(),
+            faults.wrong_length(-5),
+            faults.endless_body(),
+            faults.no_ranges(times=2),
         ]
         received: Sequence[ReceivedRequest] = list(emulator.requests)
         assert_type(received[0].status, int | None)
