@@ -1,6 +1,7 @@
 """Follow every item of every Runflow batch in flight, from asyncio."""
 
 from runflow_async import _startup as _startup  # first: it hears signals during the imports below
+from runflow_async._downloads.records import SavedFile, SavedOutputs
 from runflow_async._version import __version__
 from runflow_async._waits.fleet import BatchesWait
 from runflow_async._waits.one import BatchWait
@@ -14,6 +15,7 @@ from runflow_async.errors import (
     CertificateError,
     CheckpointError,
     ConfigurationError,
+    DownloadError,
     InvalidSignatureError,
     MalformedResponseError,
     NotFoundError,
@@ -23,6 +25,7 @@ from runflow_async.errors import (
     RedirectError,
     ResponseTooLargeError,
     RunflowError,
+    SaveError,
     ServerError,
     SessionClosedError,
     ShardError,
@@ -60,6 +63,7 @@ __all__ = [
     "CertificateError",
     "CheckpointError",
     "ConfigurationError",
+    "DownloadError",
     "ErrorDetail",
     "InvalidSignatureError",
     "ItemTransition",
@@ -74,6 +78,9 @@ __all__ = [
     "RetryPolicy",
     "RunflowError",
     "RunflowSession",
+    "SaveError",
+    "SavedFile",
+    "SavedOutputs",
     "ServerError",
     "SessionClosedError",
     "ShardError",

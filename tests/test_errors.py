@@ -32,6 +32,7 @@ SPECIAL = {
         "reason", where="$.x", verdict=Verdict.TRANSIENT
     ),
     errors.BatchFailedError: lambda: errors.BatchFailedError(BATCH_ID, "failed", "why"),
+    errors.DownloadError: lambda: errors.DownloadError("https://h/a", "why", status=403, verdict=Verdict.TRANSIENT),
     errors.ShardError: lambda: errors.ShardError(3, "tcp://10.0.0.1:1", "why"),
 }
 
