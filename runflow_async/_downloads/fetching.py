@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runflow_async._downloads.disk import in_thread
-from runflow_async._downloads.judging import Begin, Note, Plan, Refuse, Restart, Resume, Whole, judge, range_headers
+from runflow_async._downloads.judging import Begin, Note, Refuse, Restart, Resume, Whole, judge, range_headers
 from runflow_async._verdict import Verdict
 
 if TYPE_CHECKING:
@@ -37,9 +37,10 @@ async def fetch(exchange: Exchange, wanted: Wanted, part: Part) -> str | None:
             if isinstance(plan, Restart):
                 await in_thread(part.empty)  # nothing is held the next time, so there is none after it
                 continue
+            if isinstance(plan, Whole):
+                return part.note.media_type if part.note is not None else None
             length = await _begin(plan, wanted, part, response)
-            if not isinstance(plan, Whole):
-                await _receive(response, wanted, part)
+            await _receive(response, wanted, part)
         finally:
             response.close()
         if length is not None and part.size != length:
@@ -47,21 +48,16 @@ async def fetch(exchange: Exchange, wanted: Wanted, part: Part) -> str | None:
         return response.headers.get("Content-Type")
 
 
-async def _begin(plan: Plan, wanted: Wanted, part: Part, response: FileResponse) -> int | None:
+async def _begin(plan: Begin | Resume | Refuse, wanted: Wanted, part: Part, response: FileResponse) -> int | None:
     """Prepare the part for the body; return the size of the whole file, if it is known."""
-    match plan:
-        case Begin(etag, length, can_resume):
-            note = Note(wanted.shown_url, etag, length)
-            await in_thread(part.begin, note if can_resume else None)
-        case Resume(length):
-            pass
-        case Refuse(reason, status, verdict):
-            raise wanted.error(reason, status=status, verdict=verdict, retry_after=response.retry_after)
-        case _:
-            return None
-    if length is not None and length > MOST_FILE_BYTES:
+    if isinstance(plan, Refuse):
+        raise wanted.error(plan.reason, status=plan.status, verdict=plan.verdict, retry_after=response.retry_after)
+    if isinstance(plan, Begin):
+        note = Note(wanted.shown_url, plan.etag, plan.length, response.headers.get("Content-Type"))
+        await in_thread(part.begin, note if plan.can_resume else None)
+    if plan.length is not None and plan.length > MOST_FILE_BYTES:
         await _drop(wanted, part)
-    return length
+    return plan.length
 
 
 async def _receive(response: FileResponse, wanted: Wanted, part: Part) -> None:

@@ -29,11 +29,13 @@ class Note(Struct, frozen=True):
         url: the file's, without its query.
         etag: the version of the file, or None.
         length: bytes of the whole file; None if that is not known.
+        media_type: what the server calls its type, or None.
     """
 
     url: str
     etag: str | None = None
     length: int | None = None
+    media_type: str | None = None
 
 
 @dataclass(frozen=True)
