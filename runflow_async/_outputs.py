@@ -25,11 +25,8 @@ def files_of(output: dict[str, Any] | None) -> list[OutputFile]:
     Anything else in it is ignored.
     """
     files: dict[str, OutputFile] = {}
-    fields = output or {}
-    for url, media_type in (
-        *map(_described, _list(fields.get("outputs"))),
-        *map(_bare, _list(fields.get("image_urls"))),
-    ):
+    described, bare = (_list((output or {}).get(name)) for name in ("outputs", "image_urls"))
+    for url, media_type in (*map(_described, described), *map(_bare, bare)):
         if isinstance(url, str) and url:
             files.setdefault(url, OutputFile(url, media_type if isinstance(media_type, str) else None))
     return list(files.values())

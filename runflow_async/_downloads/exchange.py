@@ -142,7 +142,7 @@ class FileResponse:
         except FAILURES as failure:
             error = _error(self._wanted, self._wanted.url, failure)
         # aiohttp raises the error of a lost connection even if bytes are left that came before it.
-        drain = getattr(self._response.content, DRAIN, None)
+        drain: Callable[[int], bytes] | None = getattr(self._response.content, DRAIN, None)
         if drain is not None and (left := drain(-1)):
             return left
         raise error
