@@ -26,7 +26,7 @@ from runflow_async import (
     SaveError,
     SessionClosedError,
 )
-from runflow_async._downloads import disk, fetching, saving
+from runflow_async._downloads import disk, fetching, index, saving
 from tests.faults.tables import BATCH_ID, connect
 from tests.faults.test_security import CANARY, traces_of
 from tests.rig import (
@@ -193,6 +193,34 @@ class TestFiles:
             assert sorted(map(path_of, there.files.requests[3:])) == ["/1.png?sig=1", "/2.png?sig=1"]
             assert (there.folder / "0" / "0.png").stat().st_ino == inode
             assert there.tree()["2/2.png"] == BODY
+
+    async def test_are_in_the_index_while_others_are_still_downloaded(self, ground, monkeypatch):
+        """So that hardly anything is downloaded again after a process was killed."""
+        monkeypatch.setattr(index, "SHORTEST_PAUSE_SECONDS", 0.01)
+        items = lambda url: [item(n, f"{url}/{n}.png") for n in range(2)]  # noqa: E731
+        answer = lambda request, _: hang() if b"/1.png" in request else served(request)  # noqa: E731
+        async with ground(items, answer, request_timeout=60) as there:
+            task = asyncio.create_task(there.save())
+            await eventually((there.folder / "outputs.jsonl").exists)
+            assert [file.path for file in there.index()] == ["0/0.png"]
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def test_are_listed_with_what_is_known_of_their_item_now(self, ground):
+        status = "running"
+        async with ground(lambda url: [item(0, f"{url}/a.png", status_code=status)]) as there:
+            await there.save()
+            status = "succeeded"
+            saved = await there.save()
+            assert (saved.files, len(there.files.requests)) == (there.index(), 1)
+            assert saved.files[0].status_code == "succeeded"
+
+    async def test_of_items_named_like_the_index_do_not_replace_it(self, ground):
+        refs = ("outputs.jsonl", "OUTPUTS.JSONL.part", "a", "a.part")
+        async with ground(lambda url: [item(n, f"{url}/x.png", client_ref=ref) for n, ref in enumerate(refs)]) as there:
+            await there.save()
+            paths = [file.path for file in there.index()]
+        assert paths == ["outputs-2.jsonl/x.png", "OUTPUTS.JSONL-2.part/x.png", "a/x.png", "a.part/x.png"]
 
     async def test_at_another_url_are_downloaded_again(self, ground):
         name = "old"

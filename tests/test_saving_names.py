@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies
 
 from runflow_async import BatchItem
-from runflow_async._downloads.names import Names, extension_of, name_from_url, safe_name
+from runflow_async._downloads.names import NOTE, PART, Names, extension_of, name_from_url, safe_name
 
 WINDOWS_FORBIDS = set('<>:"/\\|?*')
 
@@ -109,9 +109,9 @@ def test_names_that_a_file_system_takes_for_one_are_told_apart():
 
 @pytest.mark.parametrize("order", [["x.png", "x.png.part"], ["x.png.part", "x.png"], ["x", "x.part.json"]])
 def test_no_name_is_that_of_another_files_part(order):
-    names = Names()
+    names = Names(beside=(PART, NOTE))
     taken = [names.take(name) for name in order]
-    files = {name + end for name in taken for end in ("", ".part", ".part.json")}
+    files = {name + end for name in taken for end in ("", PART, NOTE)}
     assert len(files) == 6
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from runflow_async._downloads.disk import in_thread
-from runflow_async._downloads.names import Names, safe_name
+from runflow_async._downloads.names import PART, Names, safe_name
 from runflow_async._downloads.records import SavedFile
 from runflow_async.errors import SaveError
 
@@ -39,10 +39,7 @@ class Index:
         self._folder = folder
         self._files = {(file.item_id, file.position): file for file in files}
         self._folders = {file.item_id: file.path.partition("/")[0] for file in self._files.values()}
-        self._names = Names([INDEX, *self._folders.values()])
-        self._writing = asyncio.Lock()
-        self._written_at = asyncio.get_running_loop().time()
-        self._pause = SHORTEST_PAUSE_SECONDS
+        self._names = Names([INDEX, INDEX + PART, *self._folders.values()])
         self._is_changed = False
 
     def folder_of(self, item: BatchItem) -> str:
@@ -60,12 +57,24 @@ class Index:
         """Return what was saved for a URL of an item."""
         return self._files.get((item_id, position))
 
-    async def add(self, file: SavedFile) -> None:
-        """Add a file; write the index if that was not done lately."""
+    def add(self, file: SavedFile) -> None:
+        """Add a file, or replace what was saved for its URL before."""
+        self._is_changed |= self.find(file.item_id, file.position) != file
         self._files[file.item_id, file.position] = file
-        self._is_changed = True
-        if asyncio.get_running_loop().time() >= self._written_at + self._pause and not self._writing.locked():
+
+    async def keep_written(self) -> None:
+        """Write the index about once a second while it changes, until this is cancelled.
+
+        Raises:
+            SaveError: if that fails.
+        """
+        loop = asyncio.get_running_loop()
+        pause = SHORTEST_PAUSE_SECONDS
+        while True:
+            await asyncio.sleep(pause)
+            began = loop.time()
             await self.write()
+            pause = max(SHORTEST_PAUSE_SECONDS, PAUSE_PER_WRITE * (loop.time() - began))
 
     async def write(self) -> None:
         """Write the index if it has changed.
@@ -73,16 +82,12 @@ class Index:
         Raises:
             SaveError: if that fails.
         """
-        async with self._writing:
-            if not self._is_changed:
-                return
+        if self._is_changed:
             self._is_changed = False
-            files = sorted(self._files.values(), key=_place)
-            loop = asyncio.get_running_loop()
-            began = loop.time()
-            await in_thread(lambda: self._folder.replace(INDEX, b"".join(map(_line, files))))
-            self._written_at = loop.time()
-            self._pause = max(SHORTEST_PAUSE_SECONDS, PAUSE_PER_WRITE * (self._written_at - began))
+            await in_thread(self._write, list(self._files.values()))
+
+    def _write(self, files: list[SavedFile]) -> None:
+        self._folder.replace(INDEX, b"".join(map(_line, sorted(files, key=_place))))
 
 
 def _line(file: SavedFile) -> bytes:

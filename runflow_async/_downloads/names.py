@@ -107,10 +107,12 @@ class Names:
 
     Args:
         taken: names that are not given out.
+        beside: endings; the names with them are taken, too.
     """
 
-    def __init__(self, taken: Iterable[str] = ()) -> None:
+    def __init__(self, taken: Iterable[str] = (), beside: Iterable[str] = ()) -> None:
         self._taken = set(map(_folded, taken))
+        self._endings = ("", *beside)
         self._latest: dict[str, int] = {}
 
     def take(self, name: str) -> str:
@@ -119,9 +121,9 @@ class Names:
         stem = name.removesuffix(suffix)
         for number in count(self._latest.get(_folded(name), 0) + 1):
             candidate = name if number == 1 else f"{stem}-{number}{suffix}"
-            beside = {_folded(candidate + end) for end in ("", PART, NOTE)}
-            if not beside & self._taken:
-                self._taken |= beside
+            names = {_folded(candidate + ending) for ending in self._endings}
+            if not names & self._taken:
+                self._taken |= names
                 self._latest[_folded(name)] = number
                 return candidate
         raise AssertionError  # there is no end of numbers

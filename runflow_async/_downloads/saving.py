@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from runflow_async._downloads.disk import in_thread, is_for_all, open_in_thread
 from runflow_async._downloads.fetching import fetch
-from runflow_async._downloads.names import Names, extension_of, has_extension, name_from_url
+from runflow_async._downloads.names import NOTE, PART, Names, extension_of, has_extension, name_from_url
 from runflow_async._downloads.parts import Part
 from runflow_async._downloads.records import SavedFile, SavedOutputs
 from runflow_async._downloads.wanted import Wanted
@@ -77,7 +77,7 @@ class Saving:
         try:
             await self._run(items)
         except ExceptionGroup as failed:
-            first = failed.exceptions[0]
+            first = _first_of(failed)
         else:
             files = [outcome for outcome in self._outcomes if isinstance(outcome, SavedFile)]
             return SavedOutputs(files, [outcome for outcome in self._outcomes if isinstance(outcome, DownloadError)])
@@ -85,13 +85,16 @@ class Saving:
         raise first.with_traceback(None) if isinstance(first, RunflowError) else first
 
     async def _run(self, items: AsyncGenerator[BatchItem]) -> None:
-        async with asyncio.TaskGroup() as group, aclosing(items) as listed:
-            async for item in listed:
-                await self._begin(item, group)
+        async with asyncio.TaskGroup() as writers:
+            writer = writers.create_task(self._index.keep_written())
+            async with asyncio.TaskGroup() as group, aclosing(items) as listed:
+                async for item in listed:
+                    await self._begin(item, group)
+            writer.cancel()
 
     async def _begin(self, item: BatchItem, group: asyncio.TaskGroup) -> None:
         """Begin with the files of an item that are not whole yet, each as soon as there is a slot."""
-        names = Names()
+        names = Names(beside=(PART, NOTE))
         for position, (url, media_type) in enumerate(files_of(item.output)):
             number = len(self._outcomes)
             if number == MOST_FILES:
@@ -99,8 +102,9 @@ class Saving:
             name = names.take(name_from_url(url, media_type))
             folder = self._index.folder_of(item)
             wanted = Wanted.of(self._batch_id, item, url, position=position, folder=folder, name=name)
-            self._outcomes.append(await self._find_whole(wanted))
-            if self._outcomes[number] is None:
+            whole = await self._find_whole(wanted)
+            self._outcomes.append(whole)
+            if whole is None:
                 await self._slots.acquire()
                 group.create_task(self._save(wanted, names, number))
 
@@ -109,8 +113,12 @@ class Saving:
         known = self._index.find(wanted.item_id, wanted.position)
         if known is None or known.url != wanted.shown_url:
             return None
-        size = await in_thread(self._folder.size_of, *known.path.split("/", 1))
-        return known if size == known.bytes else None
+        folder, name = known.path.split("/", 1)
+        if await in_thread(self._folder.size_of, folder, name) != known.bytes:
+            return None
+        file = wanted.saved(name, known.bytes)  # what is known of the item may have changed
+        self._index.add(file)
+        return file
 
     async def _save(self, wanted: Wanted, names: Names, number: int) -> None:
         try:
@@ -123,7 +131,7 @@ class Saving:
             self._fail(number, wanted.error(error))
         else:
             self._outcomes[number] = file
-            await self._index.add(file)
+            self._index.add(file)
         finally:
             self._slots.release()
 
@@ -166,3 +174,8 @@ class Saving:
                 if error.verdict == "final" or part.size <= furthest:
                     raise
                 furthest = part.size
+
+
+def _first_of(failed: BaseExceptionGroup[BaseException]) -> BaseException:
+    first = failed.exceptions[0]
+    return _first_of(first) if isinstance(first, BaseExceptionGroup) else first

@@ -32,7 +32,8 @@ async def save_outputs(session: RunflowSession, batch_id: str, folder: Path, *, 
     for file in saved.files:
         sys.stdout.buffer.write(_line(file, folder, as_json=as_json) + b"\n")
     sys.stdout.buffer.flush()
-    say_hint(f"{len(saved.files)} files, {size_text(saved.bytes)}, in {printable(str(folder))}")
+    number = "1 file" if len(saved.files) == 1 else f"{len(saved.files):,} files"
+    say_hint(f"{number}, {size_text(saved.bytes)}, in {printable(str(folder))}")
     if saved.failures:
         total = len(saved.files) + len(saved.failures)
         say_error(f"{len(saved.failures)} of {total} files were not saved: run the command again to save the rest")

@@ -11,9 +11,10 @@ import pytest
 
 from runflow_async import SavedFile
 from runflow_async.cli.words import size_text
+from tests.cli.test_pipes import start
 from tests.faults.tables import BATCH_ID
-from tests.rig import Reply, ScriptedServer, http
-from tests.test_saving import BODY, SIGNATURE, item, path_of
+from tests.rig import Reply, ScriptedServer, eventually, hang, http
+from tests.test_saving import BODY, SIGNATURE, item, path_of, served
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,6 +31,7 @@ async def serving(**answers: Reply) -> AsyncIterator[list[str]]:
             yield ["--base-url", api.url, "items", str(BATCH_ID)]
 
 
+END = b"\r\n\r\n"
 IMAGE = http(200, BODY, content_type="image/png")
 
 
@@ -55,6 +57,31 @@ async def test_says_what_was_not_saved_and_saves_the_rest(run, tmp_path):
     assert "/a: HTTP 400\n" in ran.err
     assert "error: 1 of 2 files were not saved: run the command again to save the rest\n" in ran.err
     assert SIGNATURE not in ran.err
+
+
+@pytest.mark.slow
+async def test_goes_on_after_it_was_killed_again_and_again(run, tmp_path):
+    body, kills = BODY * 100, 3
+
+    def answer(number: int) -> Reply:
+        reply = served(files.requests[number - 1], body)
+        head = reply.data.partition(END)[0]
+        return reply if number > kills else reply.cut(len(head) + len(END) + 300_000) + hang()
+
+    async with ScriptedServer(answer) as files:
+        async with ScriptedServer(http(200, json.dumps({"items": [item(0, f"{files.url}/a.png")]}))) as api:
+            command = ["--base-url", api.url, "items", str(BATCH_ID), "--save", str(tmp_path)]
+            part, size = tmp_path / "0" / "a.png.part", 0
+            for _ in range(kills):
+                process = await start(*command)
+                await eventually(lambda size=size: part.exists() and part.stat().st_size > size)
+                process.kill()
+                await process.communicate()
+                size = part.stat().st_size
+            assert (await run(*command)).status == 0
+    assert f"Range: bytes={size}-".encode() in files.requests[-1]
+    assert len(files.requests) == kills + 1
+    assert (tmp_path / "0" / "a.png").read_bytes() == body
 
 
 async def test_says_that_the_folder_cannot_be_used(run, tmp_path):
