@@ -85,14 +85,8 @@ class Part:
         self._folder.rename(self._name + PART, name)
         self._folder.remove(self._name + NOTE)
 
-    def discard(self) -> None:
-        """Remove it."""
-        with explained("write", self._path):
-            self._folder.remove(self._name + PART)
-            self._folder.remove(self._name + NOTE)
-
     def close(self) -> None:
-        """Close it. It stays on disk, unless it was finished or discarded."""
+        """Close it. It stays on disk, unless it was finished."""
         os.close(self._handle)
         self._folder.close()
 
