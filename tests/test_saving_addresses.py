@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import aiohttp
 import pytest
 
 from runflow_async._downloads.addresses import Addresses, UnsafeAddressError, shown_url
@@ -128,6 +129,14 @@ async def test_a_name_is_judged_by_the_addresses_it_is_resolved_to():
     with pytest.raises(UnsafeAddressError):
         await _Resolver(FAR).resolve("localhost", 443)
     assert await _Resolver(HERE).resolve("localhost", 443)
+
+
+async def test_a_name_is_connected_to_at_its_public_addresses_alone(monkeypatch):
+    async def resolve(*_: object) -> list[dict[str, object]]:
+        return [{"host": host} for host in ("127.0.0.1", "8.8.8.8", "10.0.0.1")]
+
+    monkeypatch.setattr(aiohttp.ThreadedResolver, "resolve", resolve)
+    assert await _Resolver(FAR).resolve("files.example", 443) == [{"host": "8.8.8.8"}]
 
 
 def test_of_several_addresses_only_those_that_may_be_are_connected_to():
