@@ -784,6 +784,17 @@ class TestFolder:
             assert not (there.folder / "file" / "a.png").is_symlink()
             assert len(there.index()) == 3
 
+    async def test_with_a_link_in_place_of_a_file_that_was_saved_gets_the_file_again(self, ground, tmp_path):
+        async with ground(one) as there:
+            await there.save()
+            file, other = there.folder / "0" / "a.png", tmp_path / "other"
+            other.write_bytes(BODY[::-1])
+            file.unlink()
+            file.symlink_to(other)
+            await there.save()
+            assert not file.is_symlink()
+            assert (file.read_bytes(), other.read_bytes()) == (BODY, BODY[::-1])
+
     async def test_with_a_pipe_in_place_of_a_part_does_not_block(self, ground):
         async with ground(one) as there:
             (there.folder / "0").mkdir(parents=True)

@@ -43,10 +43,10 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 FOR_ALL = FULL | {errno.EROFS, errno.EIO}
 """Errors after which no other file can be written either."""
 NOT_OURS = frozenset({errno.ENOENT, errno.ELOOP, errno.ENXIO})
-"""Errors of opening what is not there, a link, or a pipe or socket."""
+"""Errors of opening what is not there, a link, or a socket."""
 AS_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
-NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
-"""A link is an error, and a pipe does not block."""
+NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+"""A link is an error."""
 
 
 async def in_thread(function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
