@@ -541,11 +541,11 @@ class TestFailures:
 
 
 class TestBounds:
-    async def test_of_a_files_size_hold_for_its_length(self, ground, monkeypatch):
-        monkeypatch.setattr(fetching, "MOST_FILE_BYTES", len(BODY) - 1)
-        async with ground(one) as there:
+    async def test_of_a_files_size_hold_for_its_length_before_anything_is_read(self, ground):
+        announced = http(200, b"x", length=fetching.MOST_FILE_BYTES + 1) + hang()
+        async with ground(one, announced, request_timeout=60) as there:
             (error,) = (await there.save()).failures
-            assert f"larger than {len(BODY) - 1} bytes" in str(error)
+            assert f"larger than {fetching.MOST_FILE_BYTES} bytes" in str(error)
             assert there.tree()["0/a.png.part"] == b""
             assert len(there.files.requests) == 1
 
