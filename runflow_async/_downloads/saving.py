@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from runflow_async._downloads.disk import in_thread, is_for_all, open_in_thread
 from runflow_async._downloads.fetching import fetch
@@ -176,6 +176,6 @@ class Saving:
                 furthest = part.size
 
 
-def _first_of(failed: BaseExceptionGroup[BaseException]) -> BaseException:
+def _first_of(failed: ExceptionGroup[Exception]) -> Exception:
     first = failed.exceptions[0]
-    return _first_of(first) if isinstance(first, BaseExceptionGroup) else first
+    return _first_of(cast("ExceptionGroup[Exception]", first)) if isinstance(first, ExceptionGroup) else first
