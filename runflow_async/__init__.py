@@ -1,6 +1,7 @@
 """Follow every item of every Runflow batch in flight, from asyncio."""
 
 from runflow_async import _startup as _startup  # first: it hears signals during the imports below
+from runflow_async._downloads.records import SavedFile, SavedOutputs
 from runflow_async._version import __version__
 from runflow_async._waits.fleet import BatchesWait
 from runflow_async._waits.one import BatchWait
@@ -16,6 +17,7 @@ from runflow_async.errors import (
     CheckpointError,
     ConfigurationError,
     ConflictError,
+    DownloadError,
     InvalidSignatureError,
     MalformedResponseError,
     NotFoundError,
@@ -29,6 +31,7 @@ from runflow_async.errors import (
     ResponseTooLargeError,
     ResubmitError,
     RunflowError,
+    SaveError,
     ServerError,
     SessionClosedError,
     ShardError,
@@ -71,6 +74,7 @@ __all__ = [
     "CheckpointError",
     "ConfigurationError",
     "ConflictError",
+    "DownloadError",
     "ErrorDetail",
     "InvalidSignatureError",
     "ItemTransition",
@@ -89,6 +93,9 @@ __all__ = [
     "RetryPolicy",
     "RunflowError",
     "RunflowSession",
+    "SaveError",
+    "SavedFile",
+    "SavedOutputs",
     "ServerError",
     "SessionClosedError",
     "ShardError",

@@ -5,6 +5,7 @@
     ├── PartlyCreatedError             create_batches stopped half-way
     ├── ResubmitError                  a batch that cannot be sent again
     │   └── NothingToResubmitError
+    ├── SaveError, DownloadError       files of outputs
     ├── TransportError                 no HTTP response
     │   └── CertificateError           never retried
     ├── MalformedResponseError         a response that violates the contract
@@ -76,6 +77,41 @@ class InvalidSignatureError(RunflowError):
 
 class CheckpointError(RunflowError):
     """A checkpoint file cannot be read or written."""
+
+
+class SaveError(RunflowError):
+    """`save_outputs` cannot use its folder or disk. What was downloaded before is kept."""
+
+
+class DownloadError(RunflowError):
+    """One file of an output was not saved.
+
+    Attributes:
+        url: its URL without the query, which is the signature.
+        status: HTTP status of the response that refused it, or None.
+        item_id: the item that it belongs to, or None.
+        sequence_index: of that item, or None.
+        client_ref: of that item, or None.
+    """
+
+    item_id: UUID | None = None
+    sequence_index: int | None = None
+    client_ref: str | None = None
+
+    def __init__(
+        self,
+        url: str,
+        reason: object,
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+        verdict: Verdict | None = None,
+    ) -> None:
+        self.url = url
+        self.status = status
+        self.retry_after = retry_after
+        self.verdict = verdict or self.verdict
+        super().__init__(f"{url}: {reason}")
 
 
 class ShardError(RunflowError):

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
+from runflow_async._outputs import files_of
 from runflow_async.errors import BatchFailedError
 
 __all__ = [
@@ -206,6 +207,11 @@ class BatchItem(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         _check_finite(self.cost)
+
+    @property
+    def urls(self) -> list[str]:
+        """The URLs of the files in `output`, each once; empty without any. They are signed, and expire."""
+        return [file.url for file in files_of(self.output)]
 
     @property
     def is_terminal(self) -> bool:

@@ -35,6 +35,7 @@ SPECIAL = {
     errors.PartlyCreatedError: lambda: errors.PartlyCreatedError([BATCH_ID], 2, "key", reason="why"),
     errors.ResubmitError: lambda: errors.ResubmitError(BATCH_ID, "why"),
     errors.NothingToResubmitError: lambda: errors.NothingToResubmitError(BATCH_ID, "why"),
+    errors.DownloadError: lambda: errors.DownloadError("https://h/a", "why", status=403, verdict=Verdict.TRANSIENT),
     errors.ShardError: lambda: errors.ShardError(3, "tcp://10.0.0.1:1", "why"),
 }
 

@@ -20,6 +20,7 @@ import pytest
 
 from runflow_async import (
     BatchFailedError,
+    DownloadError,
     MalformedResponseError,
     OutageError,
     RedirectError,
@@ -58,6 +59,7 @@ BatchItem(*, id: UUID, batch_id: UUID | None = None, sequence_index: Whole | Non
         created_at: Instant | None = None, started_at: Instant | None = None, completed_at: Instant | None = None,
         run: dict[str, Any] | None = None) < Struct
     is_terminal -> bool
+    urls -> list[str]
 BatchItemHandle(id: UUID, sequence_index: Whole, run_id: UUID, status_code: str, client_ref: str | None = None)
         < Struct
     is_terminal -> bool
@@ -107,6 +109,11 @@ CertificateError < TransportError
 CheckpointError < RunflowError
 ConfigurationError < RunflowError, ValueError
 ConflictError < StatusError
+DownloadError(url: str, reason: object, *, status: int | None = None, retry_after: float | None = None,
+        verdict: Verdict | None = None) < RunflowError
+    client_ref: str | None
+    item_id: UUID | None
+    sequence_index: int | None
 ErrorDetail(code: str, message: str, errors: list[dict[str, Any]] | None = None) < Struct
 InvalidSignatureError < RunflowError
 ItemTransition(batch_id: UUID, item: BatchItemHandle, previous: str | None, observed_at: datetime) < Struct
@@ -163,6 +170,7 @@ RunflowSession(api_key: str | None = None, *, base_url: str | None = None, organ
     async resubmit(model: str, batch: Batch | UUID | str, *, metadata: Mapping[str, Any] | None = None,
         callback_url: str | None = None, idempotency_key: str | None = None, **waiting: Unpack[WaitKeywords])
         -> BatchWait
+    async save_outputs(batch_id: UUID | str, folder: str | os.PathLike[str], *, concurrency: int = 8) -> SavedOutputs
     wait_for_batch(batch_id: UUID | str, *, timeout: float | timedelta | None = 3600.0,
         interval: float | timedelta | wait_base | Callable[[RetryCallState], float] | None = None,
         max_outage: float | timedelta = 300.0,
@@ -173,6 +181,12 @@ RunflowSession(api_key: str | None = None, *, base_url: str | None = None, organ
         max_outage: float | timedelta = 300.0,
         until: Callable[[Batch], bool] | None = None, since: Iterable[Batch] = (), expect_callback: bool = False,
         checkpoint: Checkpoint | None = None) -> BatchesWait
+SaveError < RunflowError
+SavedFile(*, batch_id: UUID, item_id: UUID, sequence_index: int | None = None, client_ref: str | None = None,
+        status_code: str | None = None, position: int, url: str, path: str, bytes: int) < Struct
+SavedOutputs(files: list[SavedFile], failures: list[DownloadError]) < Struct
+    bytes -> int
+    raise_for_failures() -> None
 ServerError < StatusError
 SessionClosedError() < RunflowError
 ShardError(shard: int, worker: str | None, reason: object) < RunflowError
@@ -459,6 +473,7 @@ async def test_objects_hold_nothing_else_that_is_public():
         (MalformedResponseError("no JSON"), ["reason", "verdict", "where"]),
         (ResponseTooLargeError(1), ["limit", "reason", "verdict", "where"]),
         (ShardError(0, None, "no key"), ["shard", "worker"]),
+        (DownloadError("https://h/a", "gone", status=410), ["retry_after", "status", "url", "verdict"]),
         (OutageError(UUID(int=1), 300.0, reason="down"), ["batch_id", "max_outage"]),
         (WaitTimeoutError(UUID(int=1), 5.0, reason="down"), ["batch", "batch_id", "timeout"]),
         (WaitClosedError(UUID(int=1)), ["batch_id"]),

@@ -37,6 +37,7 @@ __all__ = [
     "decode_deliveries",
     "decode_delivery",
     "decode_error",
+    "decode_item",
     "decode_items",
     "decode_poll",
 ]
@@ -139,6 +140,10 @@ def decode_deliveries(body: bytes, warn: Warn) -> DeliveriesPage:
     """
     is_bare = body.lstrip()[:1] == b"["
     return _delivery_pages.decode(b'{"items": ' + body + b"}" if is_bare else body, warn)
+
+
+decode_item = _items.decode
+"""Decode one item. Only its id is essential."""
 
 
 def decode_error(body: bytes) -> ErrorDetail | None:

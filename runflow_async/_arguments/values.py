@@ -22,6 +22,7 @@ __all__ = [
     "check_seconds",
     "check_type",
     "describe",
+    "parse_folder",
     "parse_path",
 ]
 
@@ -130,12 +131,26 @@ def parse_path(path: str | os.PathLike[str]) -> str:
         raise ConfigurationError(f"path must be the path of a file, not {describe(path)}")
     if not text or text.startswith((":memory:", "file:")):
         raise ConfigurationError(f"path must be the path of a file, not {text!r}: only a file survives the process")
+    return _check_characters("path", text)
+
+
+def parse_folder(path: str | os.PathLike[str]) -> str:
+    """Return the path of a folder as text."""
+    text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else path
+    if not isinstance(text, str) or not text:
+        raise ConfigurationError(
+            f"folder must be the path of a folder, not {repr(text) if text == '' else describe(path)}"
+        )
+    return _check_characters("folder", text)
+
+
+def _check_characters(name: str, text: str) -> str:
     try:
         is_possible = b"\0" not in os.fsencode(text)
     except UnicodeEncodeError:
         is_possible = False
     if not is_possible:
-        raise ConfigurationError(f"path {text!r} contains a character that no file name can have")
+        raise ConfigurationError(f"{name} {text!r} contains a character that no file name can have")
     return text
 
 

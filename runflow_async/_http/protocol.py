@@ -30,6 +30,7 @@ __all__ = [
     "deliveries_path",
     "error_for_status",
     "held_back",
+    "item_path",
     "items_path",
     "parse_retry_after",
     "redeliveries_path",
@@ -46,6 +47,11 @@ def items_path(batch_id: UUID, limit: int, cursor: str | None) -> str:
     """The path of one page of a batch's items."""
     after = "" if cursor is None else f"&pq={quote(cursor, safe='')}"
     return f"{batch_path(batch_id)}/items?limit={limit}{after}"
+
+
+def item_path(batch_id: UUID, item_id: UUID) -> str:
+    """The path of one item of a batch."""
+    return f"{batch_path(batch_id)}/items/{item_id}"
 
 
 def batch_path(batch_id: UUID) -> str:

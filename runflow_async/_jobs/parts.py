@@ -18,6 +18,7 @@ __all__ = ["HasParts"]
 class HasParts:
     """Base of the classes that make up `RunflowSession`, which sets these attributes."""
 
+    _base_url: str
     _lifetime: Lifetime
     _transport: Transport
     _retries: Retries

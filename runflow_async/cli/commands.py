@@ -18,6 +18,7 @@ from runflow_async.cli.exits import Exit
 from runflow_async.cli.following import follow
 from runflow_async.cli.live import LiveView
 from runflow_async.cli.messages import say_hint
+from runflow_async.cli.saving import save_outputs
 from runflow_async.cli.signals import run_async
 from runflow_async.cli.tables import batch_table, deliveries_table, items_table
 from runflow_async.cli.texts import to_utf8
@@ -76,12 +77,21 @@ def get(batch_id: str, as_json: bool) -> int:
 @program.command()
 @click.argument("batch_id", metavar="ID")
 @as_json
+@click.option(
+    "--save",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Save the files of all outputs in DIR, and show their paths instead, or JSON lines with --json.",
+)
 @connection_options
-def items(batch_id: str, as_json: bool) -> int:
+def items(batch_id: str, as_json: bool, folder: Path | None) -> int:
     """Show a batch's items with their results: a table on a terminal, otherwise a JSON array, one item per line."""
 
     async def show() -> int:
         async with open_session() as session:
+            if folder is not None:
+                return await save_outputs(session, batch_id, folder, as_json=as_json)
             found = session.iter_batch_items(batch_id)
             if as_json or not sys.stdout.isatty():
                 separator = b"[\n"

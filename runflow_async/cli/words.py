@@ -12,11 +12,12 @@ if TYPE_CHECKING:
 
     from runflow_async import BatchWait, ItemTransition
 
-__all__ = ["batch_name", "duration_text", "item_name", "outcome_text"]
+__all__ = ["batch_name", "duration_text", "item_name", "outcome_text", "size_text"]
 
 LONGEST_NAME = 36
 SHORT_ID = 8
 TENTHS_BELOW_SECONDS = 10
+KILO = 1000
 
 
 def item_name(transition: ItemTransition) -> str:
@@ -36,6 +37,18 @@ def outcome_text(wait: BatchWait) -> str:
     succeeded = "?" if batch.items_succeeded is None else batch.items_succeeded
     total = "?" if batch.items_total is None else batch.items_total
     return f"{printable(str(batch.status_code), 40)}, {succeeded} of {total} succeeded"
+
+
+def size_text(size: int) -> str:
+    """Format a number of bytes for people."""
+    if size < KILO:
+        return f"{size} bytes"
+    shown, unit = size / KILO, "kB"
+    for larger in ("MB", "GB", "TB"):
+        if shown < KILO:
+            break
+        shown, unit = shown / KILO, larger
+    return f"{shown:.1f} {unit}"
 
 
 def duration_text(seconds: float) -> str:

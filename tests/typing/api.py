@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_type
 from uuid import UUID
 
@@ -32,6 +33,7 @@ from runflow_async import (
     CertificateError,
     CheckpointError,
     ConfigurationError,
+    DownloadError,
     ErrorDetail,
     InvalidSignatureError,
     ItemTransition,
@@ -45,6 +47,9 @@ from runflow_async import (
     RetryPolicy,
     RunflowError,
     RunflowSession,
+    SavedFile,
+    SavedOutputs,
+    SaveError,
     ServerError,
     SessionClosedError,
     ShardError,
@@ -102,6 +107,25 @@ async def single_calls(session: RunflowSession, batch_id: UUID) -> None:
         assert_type(item, BatchItem)
     await session.get_batch(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await session.iter_batch_items("id")  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues]
+
+
+async def saved_outputs(session: RunflowSession, batch_id: UUID, item: BatchItem) -> None:
+    """Files, and why some are missing."""
+    saved = await session.save_outputs(batch_id, "outputs", concurrency=4)
+    assert_type(saved, SavedOutputs)
+    assert_type(saved.files, list[SavedFile])
+    assert_type(saved.files[0].path, str)
+    assert_type(saved.files[0].bytes, int)
+    assert_type(saved.files[0].client_ref, str | None)
+    assert_type(saved.bytes, int)
+    assert_type(saved.failures, list[DownloadError])
+    assert_type(saved.failures[0].status, int | None)
+    assert_type(saved.failures[0].item_id, UUID | None)
+    assert_type(saved.raise_for_failures(), None)
+    assert_type(item.urls, list[str])
+    await session.save_outputs("id", Path("outputs"))
+    await session.save_outputs("id", "outputs", 4)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await session.save_outputs("id", 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 async def one_wait(session: RunflowSession, batch_id: UUID, seen: Batch) -> None:
@@ -265,6 +289,7 @@ OTHER_ERRORS: tuple[type[RunflowError], ...] = (
     CheckpointError,
     InvalidSignatureError,
     ResponseTooLargeError,
+    SaveError,
     SessionClosedError,
     TransportError,
 )

@@ -1,0 +1,1 @@
+"""Files of outputs, from URLs that a server wrote to a folder on disk."""

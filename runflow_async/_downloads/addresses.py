@@ -1,0 +1,132 @@
+"""Which addresses a URL that a server wrote may lead to. Pure.
+
+A file may be on a public host, or in a network as near to us as the API itself: on loopback only if the API is.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import IntEnum
+from ipaddress import IPv6Address, ip_address
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from yarl import URL
+
+from runflow_async._text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Addresses", "UnsafeAddressError", "shown_url"]
+
+LONGEST_URL = 16_384
+LONGEST_SHOWN = 2_000
+
+_visible_ascii = re.compile(r"[\x21-\x7e]+")
+
+
+class UnsafeAddressError(OSError):
+    """A URL that is not requested. Its message does not contain the URL.
+
+    An OSError, because aiohttp passes those of a resolver on.
+    """
+
+
+class Reach(IntEnum):
+    """How near an address is."""
+
+    PUBLIC = 0
+    PRIVATE = 1
+    LOOPBACK = 2
+
+
+def shown_url(url: str) -> str:
+    """Return a URL without what may be secret in it: user, password, query and fragment."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "a malformed URL"
+    if not parts.netloc:
+        return printable(f"{parts.scheme}:...", 40)
+    return printable(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}", LONGEST_SHOWN)
+
+
+class Addresses:
+    """The addresses from which files may be downloaded.
+
+    Args:
+        base_url: of the API.
+    """
+
+    def __init__(self, base_url: str) -> None:
+        self._nearest = _reach_of_host(urlsplit(base_url).hostname or "")
+
+    def parse(self, text: str, came_from: str | None = None) -> URL:
+        """Return a URL that may be requested.
+
+        Args:
+            text: the URL, absolute, or relative to `came_from`.
+            came_from: the URL that redirects to it.
+
+        Raises:
+            UnsafeAddressError: if it may not, and why.
+        """
+        if len(text) > LONGEST_URL:
+            raise UnsafeAddressError(f"the URL has more than {LONGEST_URL} characters")
+        try:
+            # A signature covers the URL as it stands, so it is sent so.
+            url = URL(text, encoded=_visible_ascii.fullmatch(text) is not None)
+            source = None if came_from is None else URL(came_from, encoded=True)
+            url = url if source is None else source.join(url)
+            scheme, host, _ = url.scheme, url.host, url.port
+        except ValueError:
+            raise UnsafeAddressError("the URL is malformed") from None
+        if scheme not in ("https", "http") or not host:
+            raise UnsafeAddressError("the URL is not one of https")
+        if url.raw_user is not None or url.raw_password is not None:
+            raise UnsafeAddressError("the URL contains a user or password")
+        reach = _reach_of_host(host)
+        if scheme == "http" and reach is not Reach.LOOPBACK:
+            raise UnsafeAddressError("the URL is one of plain http, which anybody on the way can read and change")
+        if scheme == "http" and source is not None and source.scheme == "https":
+            raise UnsafeAddressError("an https URL redirects to plain http")
+        if reach > self._nearest:
+            raise UnsafeAddressError(_too_near(host))
+        return url.with_fragment(None)
+
+    def choose(self, host: str, found: Iterable[str]) -> frozenset[str]:
+        """Return those of a host's IP addresses that may be connected to.
+
+        Raises:
+            UnsafeAddressError: if there is none.
+        """
+        allowed = frozenset(address for address in found if _reach_of_address(address) <= self._nearest)
+        if not allowed:
+            raise UnsafeAddressError(_too_near(host))
+        return allowed
+
+
+def _too_near(host: str) -> str:
+    return f"{printable(host, 100)} is in a private network or on this machine, and the API is not"
+
+
+def _reach_of_host(host: str) -> Reach:
+    """The reach that a host's text shows. What a name stands for is known once it is resolved."""
+    name = host.rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return Reach.LOOPBACK
+    try:
+        ip_address(host)
+    except ValueError:
+        return Reach.PUBLIC
+    return _reach_of_address(host)
+
+
+def _reach_of_address(text: str) -> Reach:
+    address = ip_address(text)
+    if isinstance(address, IPv6Address):
+        address = address.ipv4_mapped or address
+    if address.is_loopback or address.is_unspecified:
+        return Reach.LOOPBACK
+    return Reach.PUBLIC if address.is_global and not address.is_multicast else Reach.PRIVATE
