@@ -12,8 +12,10 @@ import pytest
 from runflow_async import (
     AuthenticationError,
     BadRequestError,
+    ConflictError,
     MalformedResponseError,
     NotFoundError,
+    PaymentRequiredError,
     PermissionDeniedError,
     RateLimitError,
     RedirectError,
@@ -52,7 +54,7 @@ REASONS = (
 ROWS = [
     Row(29, "400", refusal(400), "N", BadRequestError, "HTTP 400 SOME_CODE: some text"),
     Row(30, "401", refusal(401), "N", AuthenticationError, "RUNFLOW_API_KEY", "rf_test_key"),
-    Row(33, "402", refusal(402), "N", StatusError, "HTTP 402"),
+    Row(33, "402", refusal(402), "N", PaymentRequiredError, "HTTP 402"),
     *(
         Row(34 + n, f"403 {code}", refusal(403, code), "N", PermissionDeniedError, code)
         for n, code in enumerate(REASONS)
@@ -62,7 +64,7 @@ ROWS = [
     Row(39, "403 without a body", http(403), "N", PermissionDeniedError, "HTTP 403"),
     Row(39, "403 of a WAF", http(403, **HTML), "N", PermissionDeniedError, "text/html", "the whole page"),
     Row(42, "408", refusal(408), "R", StatusError, "HTTP 408"),
-    Row(43, "409", refusal(409), "R", StatusError, "HTTP 409"),
+    Row(43, "409", refusal(409), "R", ConflictError, "HTTP 409"),
     Row(44, "410", refusal(410), "N", StatusError, "HTTP 410"),
     Row(45, "422", refusal(422), "N", UnprocessableError, "HTTP 422"),
     Row(48, "429 without Retry-After", refusal(429), "R", RateLimitError, "HTTP 429"),
