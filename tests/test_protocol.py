@@ -62,11 +62,11 @@ def test_of_two_retry_after_the_larger_counts():
         (308, errors.RedirectError, "final"),
         (400, errors.BadRequestError, "final"),
         (401, errors.AuthenticationError, "final"),
-        (402, errors.StatusError, "final"),
+        (402, errors.PaymentRequiredError, "final"),
         (403, errors.PermissionDeniedError, "final"),
         (404, errors.NotFoundError, "final"),
         (408, errors.StatusError, "transient"),
-        (409, errors.StatusError, "transient"),
+        (409, errors.ConflictError, "transient"),
         (410, errors.StatusError, "final"),
         (422, errors.UnprocessableError, "final"),
         (429, errors.RateLimitError, "transient"),
@@ -88,7 +88,8 @@ def test_the_envelope_is_kept():
     error = error_for_status(422, {"Runflow-Request-Id": "req-1"}, ENVELOPE, 3.0)
     assert (error.code, error.message, error.errors) == ("SOME_CODE", "some text", [{"loc": ["path", "id"]}])
     assert (error.request_id, error.retry_after) == ("req-1", 3.0)
-    assert str(error) == "HTTP 422 SOME_CODE: some text [request req-1]"
+    details = '[{"loc": ["path", "id"]}]'
+    assert str(error) == f"HTTP 422 SOME_CODE: some text {details} [request req-1]"
 
 
 @pytest.mark.parametrize(
