@@ -6,7 +6,7 @@ import json
 import re
 import uuid
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard, cast
 from urllib.parse import urlsplit
 
 from runflow_async._arguments.values import check_type, describe
@@ -89,7 +89,7 @@ def _with_refs(
     if len(refs) != len(items):
         raise ConfigurationError(f"client_refs must be as many as inputs, {len(items)}, not {len(refs)}")
     for number, (given, ref) in enumerate(zip(items, refs, strict=True)):
-        if not isinstance(given, Mapping):
+        if not _is_mapping(given):
             raise ConfigurationError(f"inputs[{number}] must be a mapping, not {describe(given)}")
         item = dict(given)
         if ref is not None and "client_ref" in item:
@@ -101,11 +101,17 @@ def _with_refs(
         yield item if ref is None else item | {"client_ref": ref}
 
 
+def _is_mapping(value: object) -> TypeGuard[Mapping[str, Any]]:
+    return isinstance(value, Mapping)
+
+
 def _listed(name: str, values: Iterable[Any], what: str) -> list[Any]:
     if isinstance(values, AsyncIterable):
         raise ConfigurationError(f"{name} must be an iterable of {what}, not an async one: pass [x async for x in it]")
     if not isinstance(values, Iterable) or isinstance(values, (str, bytes, bytearray, Mapping)):
-        raise ConfigurationError(f"{name} must be several {what}, such as a list, not {describe(values)}")
+        raise ConfigurationError(
+            f"{name} must be several {what}, such as a list, not {describe(cast('object', values))}"
+        )
     return list(values)
 
 
@@ -133,12 +139,12 @@ def _encode(name: str, value: object) -> bytes:
 
 def _check_keys(value: object) -> None:
     if isinstance(value, dict):
-        for key, inner in value.items():
+        for key, inner in cast("dict[object, object]", value).items():
             if not isinstance(key, str):
                 raise TypeError(f"keys must be texts, not {describe(key)}")
             _check_keys(inner)
     elif isinstance(value, (list, tuple)):
-        for inner in value:
+        for inner in cast("Iterable[object]", value):
             _check_keys(inner)
 
 

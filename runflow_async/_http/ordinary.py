@@ -66,9 +66,10 @@ class Ordinary:
                 return OrdinaryResponse(await sending, deadline)
 
     async def _post(self, url: URL, post: Post) -> aiohttp.ClientResponse:
-        headers = {**(self._options["headers"] or {}), **post.headers}
+        headers: dict[str, str] = {**(self._options["headers"] or {}), **post.headers}
         # aiohttp warns of large bodies that are bytes.
-        return await self._http.post(url, **self._options | {"headers": headers, "data": BytesIO(post.body)})
+        options: dict[str, Any] = {**self._options, "headers": headers, "data": BytesIO(post.body)}
+        return await self._http.post(url, **options)
 
 
 class OrdinaryResponse:

@@ -5,7 +5,7 @@ Decides the response to the request. How the batch then runs is up to whoever ma
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import msgspec
 from msgspec import Struct
@@ -80,14 +80,15 @@ def _read(model: str, body: bytes) -> Creation:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise InvalidValueError("not valid JSON") from None
-    _require(isinstance(document, dict), "not an object")
+    if not _is_object(document):
+        raise InvalidValueError("not an object")
     if model.endswith(NO_TEMPLATE):
         raise InvalidValueError("the model has no template, so it has no batches")
     inputs = document.get("input")
-    is_list = isinstance(inputs, list) and 1 <= len(inputs) <= MOST_INPUTS
-    _require(is_list, f"not a list of 1 to {MOST_INPUTS} objects", "input")
+    if not _is_list(inputs) or not 1 <= len(inputs) <= MOST_INPUTS:
+        raise InvalidValueError(f"not a list of 1 to {MOST_INPUTS} objects", "input")
     metadata, url = document.get("metadata"), document.get("callback_url")
-    _require(metadata is None or isinstance(metadata, dict), "not an object", "metadata")
+    _require(metadata is None or _is_object(metadata), "not an object", "metadata")
     _require_url(url)
     for index, value in enumerate(inputs):
         _require_input(value, index)
@@ -99,8 +100,16 @@ def _read(model: str, body: bytes) -> Creation:
     )
 
 
+def _is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
+
+
+def _is_list(value: object) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
+
+
 def _require_input(value: object, index: int) -> None:
-    if not isinstance(value, dict):
+    if not _is_object(value):
         raise InvalidValueError("not an object", "input", index)
     ref = value.get("client_ref")
     is_ref = ref is None or (isinstance(ref, str) and len(ref) <= LONGEST_REF)

@@ -41,7 +41,7 @@ class Delivery(Struct, kw_only=True):
     most_attempts: int
     created: float
     id: UUID = field(default_factory=uuid4)
-    attempts: list[Attempt] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list[Attempt])
     next_attempt: float | None
 
     @property

@@ -34,7 +34,9 @@ _patterns: dict[Route, str] = {
     "redelivery": rf"{_batch}/callback-redeliveries",
     "output": rf"/outputs/(?P<batch>{_segment})/{_segment}/{_segment}",
 }
-_routes = {route: re.compile(rf"{pattern}(?:\?.*)?") for route, pattern in _patterns.items()}
+_routes: dict[Route, re.Pattern[str]] = {
+    route: re.compile(rf"{pattern}(?:\?.*)?") for route, pattern in _patterns.items()
+}
 _uuid = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}", re.IGNORECASE)
 
 
