@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from msgspec.structs import replace
 
-from runflow_async._answers.decoding import decode_batch, decode_items
+from runflow_async._answers.decoding import decode_batch, decode_item, decode_items
 from runflow_async._answers.lenient import WarnOnce
 from runflow_async._http.paging import iter_pages
-from runflow_async._http.protocol import batch_path, items_path
+from runflow_async._http.protocol import batch_path, item_path, items_path
 from runflow_async.errors import RunflowError
 
 if TYPE_CHECKING:
@@ -83,6 +83,22 @@ class Reads:
             return await self._retrying("iter_batch_items", batch_id, partial(fetch, cursor))
 
         return iter_pages(fetch_retrying, known_total, warn)
+
+    async def item(self, batch_id: UUID, item_id: UUID) -> BatchItem:
+        """Fetch one item of a batch.
+
+        Raises:
+            RunflowError: the last error, if it is final or the attempts are used up.
+        """
+        warn = WarnOnce(f"item {item_id} of batch {batch_id}")
+
+        async def fetch() -> BatchItem:
+            reply = await self._transport.get(item_path(batch_id, item_id), sent=_uncounted)
+            item = decode_item(reply.body, warn)
+            reply.require_item(batch_id, item_id, item)
+            return item
+
+        return await self._retrying("get_batch_item", batch_id, fetch)
 
     async def _retrying(self, purpose: str, batch_id: UUID, fetch: Callable[[], Awaitable[T]]) -> T:
         engine = self._retries.engine(f"batch {batch_id}")

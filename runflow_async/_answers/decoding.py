@@ -27,6 +27,7 @@ __all__ = [
     "PollAnswer",
     "decode_batch",
     "decode_error",
+    "decode_item",
     "decode_items",
     "decode_poll",
 ]
@@ -98,6 +99,9 @@ decode_batch = Lenient(Batch, essential=_decisive, readers={"items": _handles.re
 """Decode a whole batch. Accepts every body that `decode_poll` accepts."""
 decode_items = Lenient(ItemsPage, essential=("items", "next_pq", "next"), readers={"items": _read_page_items}).decode
 """Decode one page of items. Only their ids and the next page are essential."""
+
+decode_item = _items.decode
+"""Decode one item. Only its id is essential."""
 
 
 def decode_error(body: bytes) -> ErrorDetail | None:

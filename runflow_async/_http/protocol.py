@@ -28,6 +28,7 @@ __all__ = [
     "batch_path",
     "error_for_status",
     "held_back",
+    "item_path",
     "items_path",
     "parse_retry_after",
     "request_headers",
@@ -43,6 +44,11 @@ def items_path(batch_id: UUID, limit: int, cursor: str | None) -> str:
     """The path of one page of a batch's items."""
     after = "" if cursor is None else f"&pq={quote(cursor, safe='')}"
     return f"{batch_path(batch_id)}/items?limit={limit}{after}"
+
+
+def item_path(batch_id: UUID, item_id: UUID) -> str:
+    """The path of one item of a batch."""
+    return f"{batch_path(batch_id)}/items/{item_id}"
 
 
 def batch_path(batch_id: UUID) -> str:

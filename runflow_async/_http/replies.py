@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from runflow_async._answers.lenient import Warn
+    from runflow_async.models import BatchItem
 
 __all__ = ["Reply"]
 
@@ -62,6 +63,17 @@ class Reply:
         for number, batch_id in enumerate(answered):
             if batch_id not in (None, asked):
                 raise self._refusal("an item of another batch", f"$.items[{number}].batch_id")
+
+    def require_item(self, batch_id: UUID, item_id: UUID, answered: BatchItem) -> None:
+        """Refuse the response if it is about another item, or if the item names another batch.
+
+        Raises:
+            MalformedResponseError: with the place of that id.
+        """
+        if answered.id != item_id:
+            raise self._refusal(f"about item {answered.id}, not about item {item_id}", "$.id")
+        if answered.batch_id not in (None, batch_id):
+            raise self._refusal("an item of another batch", "$.batch_id")
 
     def _refusal(self, problem: str, where: str = "$") -> MalformedResponseError:
         """The error for a response that cannot be ours. Nobody can trust what else its connection holds."""

@@ -9,17 +9,19 @@ from runflow_async._http.protocol import batch_path
 from runflow_async._waits.fleet import BatchesWait
 from runflow_async._waits.one import BatchWait
 from runflow_async._waits.polling import Polling
+from runflow_async._waits.registry import Registry
 from runflow_async._waits.run import Run
 from runflow_async._waits.sharing import Sharing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from uuid import UUID
 
     from runflow_async._http.transport import Transport
     from runflow_async._lifetime import Lifetime
     from runflow_async._waits.options import WaitOptions
     from runflow_async._waits.retries import Retries
+    from runflow_async._waits.sharing import Fetch
     from runflow_async.checkpoints import Checkpoint
     from runflow_async.models import Batch
 
@@ -36,7 +38,17 @@ class Waits:
         max_flights: polls that the waits for many batches may have in flight at the same time, each.
     """
 
-    __slots__ = ("_clock", "_lifetime", "_max_flights", "_retries", "_sharing", "_take_turn", "_transport", "_utc_now")
+    __slots__ = (
+        "_apart",
+        "_clock",
+        "_lifetime",
+        "_max_flights",
+        "_retries",
+        "_sharing",
+        "_take_turn",
+        "_transport",
+        "_utc_now",
+    )
 
     def __init__(self, lifetime: Lifetime, transport: Transport, retries: Retries, max_flights: int) -> None:
         self._lifetime = lifetime
@@ -46,13 +58,18 @@ class Waits:
         self._retries = retries
         self._max_flights = max_flights
         self._sharing = Sharing(lifetime)
+        self._apart = Registry()  # the waits that share their polls with no other
 
     def one(
         self, batch_id: UUID, options: WaitOptions, since: Batch | None, checkpoint: Checkpoint | None
     ) -> BatchWait:
         """Make the wait for one batch."""
-        run = self._make_run(batch_id, options, since, checkpoint)
-        return BatchWait(run, f"wait_for_batch({batch_id})", self._lifetime.is_closed)
+        run = self._share(batch_id, options, since, checkpoint)
+        return self.one_of(run, f"wait_for_batch({batch_id})")
+
+    def one_of(self, run: Run, call: str) -> BatchWait:
+        """Make the wait for one batch that this drives; `call` made it."""
+        return BatchWait(run, call, self._lifetime.is_closed)
 
     def many(
         self,
@@ -62,20 +79,32 @@ class Waits:
         checkpoint: Checkpoint | None,
     ) -> BatchesWait:
         """Make the wait for many batches."""
-        waits = BatchesWait(
-            lambda batch_id: self._make_run(batch_id, options, since.get(batch_id), checkpoint),
-            self._lifetime.scope("the wait for batches"),
-            self._max_flights,
+        return self.many_of(
+            batch_ids,
+            lambda batch_id: self._share(batch_id, options, since.get(batch_id), checkpoint),
             "wait_for_batches()",
-            self._lifetime.is_closed,
         )
+
+    def many_of(self, batch_ids: Iterable[UUID], make_run: Callable[[UUID], Run], call: str) -> BatchesWait:
+        """Make the wait for many batches, given what drives each of them; `call` made it."""
+        scope = self._lifetime.scope("the wait for batches")
+        waits = BatchesWait(make_run, scope, self._max_flights, call, self._lifetime.is_closed)
         for batch_id in batch_ids:
             waits.add(batch_id)
         return waits
 
+    def apart(
+        self, batch_id: UUID, options: WaitOptions, since: Batch | None, checkpoint: Checkpoint | None, fetch: Fetch
+    ) -> Run:
+        """Make what drives a wait with polls of its own, which no other wait could use."""
+        run = self._make_run(batch_id, options, since, checkpoint, sharing=Sharing(self._lifetime), fetch=fetch)
+        self._apart.add(run)
+        return run
+
     def nudge(self, batch_id: UUID) -> bool:
         """Nudge every wait for a batch. Return whether one of them still waits."""
-        nudged = [run.nudge() for run in self._sharing.registry.runs(batch_id)]
+        runs = [*self._sharing.registry.runs(batch_id), *self._apart.runs(batch_id)]
+        nudged = [run.nudge() for run in runs]
         return any(nudged)
 
     def items_total(self, batch_id: UUID) -> int | None:
@@ -83,12 +112,23 @@ class Waits:
         batches = (run.polling.ledger.batch for run in self._sharing.registry.runs(batch_id))
         return next((batch.items_total for batch in batches if batch is not None), None)
 
+    def _share(self, batch_id: UUID, options: WaitOptions, since: Batch | None, checkpoint: Checkpoint | None) -> Run:
+        fetch = partial(self._transport.get, batch_path(batch_id))
+        return self._make_run(batch_id, options, since, checkpoint, sharing=self._sharing, fetch=fetch)
+
     def _make_run(
-        self, batch_id: UUID, options: WaitOptions, since: Batch | None, checkpoint: Checkpoint | None
+        self,
+        batch_id: UUID,
+        options: WaitOptions,
+        since: Batch | None,
+        checkpoint: Checkpoint | None,
+        *,
+        sharing: Sharing,
+        fetch: Fetch,
     ) -> Run:
         polling = Polling(
-            self._sharing,
-            partial(self._transport.get, batch_path(batch_id)),
+            sharing,
+            fetch,
             batch_id,
             options,
             retries=self._retries,
@@ -100,5 +140,5 @@ class Waits:
         # A timeout of 0 is one poll, which may take as long as a request may. So may loading.
         load_timeout = self._transport.request_timeout if options.timeout == 0 else options.timeout
         run = Run(self._lifetime, polling, checkpoint, load_timeout)
-        self._sharing.registry.add(run)
+        sharing.registry.add(run)
         return run
