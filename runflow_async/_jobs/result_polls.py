@@ -21,6 +21,7 @@ import logging
 from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import msgspec
 from msgspec.structs import replace
@@ -35,8 +36,7 @@ from runflow_async.errors import MalformedResponseError, RunflowError
 from runflow_async.models import TERMINAL_STATUSES, Batch, BatchItem, BatchItemHandle, BatchStatus, Phase, phase_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from uuid import UUID
+    from collections.abc import Callable
 
     from runflow_async._answers.ledger import Ledger
     from runflow_async._http.transport import Transport
@@ -173,12 +173,12 @@ class ResultPolls:
             return item
         return replace(item, status_code=self.ledger.statuses.get(item.id.int, BatchStatus.RUNNING))
 
-    def _give_up_after_a_while(self, late: Iterable[int]) -> None:
+    def _give_up_after_a_while(self, late: set[int]) -> None:
         self._late_polls += 1
         self._warn("the batch has ended, and the results of some items have not come yet; asking again")
         if self._late_polls > MOST_LATE_POLLS:
-            late = sorted(late)
-            reason = f"the batch has ended, but not the results of {len(late)} of its items, such as {late[0]}"
+            some = UUID(int=min(late))
+            reason = f"the batch has ended, but {len(late)} of its results never came, such as that of item {some}"
             raise MalformedResponseError(reason, where="$.items", verdict=Verdict.FINAL)
 
     def _as_seen(self, reply: Reply) -> Reply:
