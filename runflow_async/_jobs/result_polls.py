@@ -83,13 +83,21 @@ class ResultPolls:
         """Return, once, the result of an item whose end the wait has delivered."""
         return self._fetched.take(item.id.int)
 
-    async def __call__(self, *, sent: Callable[[], None], limit: float, longest: float, deadline: float) -> Reply:
+    async def __call__(
+        self,
+        *,
+        sent: Callable[[], None],
+        limit: float,
+        longest: float,
+        deadline: float,
+        on_hold: Callable[[float], None] | None = None,
+    ) -> Reply:
         """Poll, with at least one request, and return the batch as the wait is to see it.
 
         Raises:
             RunflowError: of a request, if no result came before it.
         """
-        get = partial(self._transport.get, limit=limit, longest=longest, deadline=deadline)
+        get = partial(self._transport.get, limit=limit, longest=longest, deadline=deadline, on_hold=on_hold)
         first, more = partial(get, sent=sent), partial(get, sent=_uncounted)
         if not self._wants_page:
             return await self._poll_batch(first, more)
