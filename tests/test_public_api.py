@@ -61,6 +61,10 @@ BatchItem(*, id: UUID, batch_id: UUID | None = None, sequence_index: Whole | Non
 BatchItemHandle(id: UUID, sequence_index: Whole, run_id: UUID, status_code: str, client_ref: str | None = None)
         < Struct
     is_terminal -> bool
+BatchResults < AsyncIterator
+    async aclose() -> None
+    delivered -> list[Batch]
+    waits -> Mapping[UUID, BatchWait]
 BatchStatus < StrEnum
     CANCELED = 'canceled'
     DISPATCHING = 'dispatching'
@@ -133,7 +137,13 @@ RunflowSession(api_key: str | None = None, *, base_url: str | None = None, organ
         < ReadsBatches, CreatesBatches, ResubmitsItems, YieldsResults, SavesOutputs, RedeliversCallbacks
     async close() -> None
     async get_batch(batch_id: UUID | str) -> Batch
+    async get_batch_item(batch_id: UUID | str, item_id: UUID | str) -> BatchItem
     iter_batch_items(batch_id: UUID | str, *, page_size: int = 500) -> AsyncIterator[BatchItem]
+    iter_results(batch_ids: UUID | str | Iterable[UUID | str], *, timeout: float | timedelta | None = 3600.0,
+        interval: float | timedelta | wait_base | Callable[[RetryCallState], float] | None = None,
+        max_outage: float | timedelta = 300.0,
+        until: Callable[[Batch], bool] | None = None, since: Batch | Iterable[Batch] = (),
+        expect_callback: bool = False, checkpoint: Checkpoint | None = None) -> BatchResults
     nudge(batch_id: UUID | str) -> bool
     wait_for_batch(batch_id: UUID | str, *, timeout: float | timedelta | None = 3600.0,
         interval: float | timedelta | wait_base | Callable[[RetryCallState], float] | None = None,
@@ -257,7 +267,7 @@ status(status: int, *, code: str = 'INJECTED_FAULT', message: str = 'injected by
 truncated_body(*, times: float = 1, batch_id: UUID | None = None) -> Fault
 """,
 }
-MADE_BY_OTHERS = {"BatchWait", "BatchesWait", "DistributedWait", "RemoteWait"}
+MADE_BY_OTHERS = {"BatchResults", "BatchWait", "BatchesWait", "DistributedWait", "RemoteWait"}
 VALUES = {"__version__", "hint"}
 HOW_ON = "If that is meant, change the table in tests/test_public_api.py, tests/typing/api.py and CHANGELOG.md."
 

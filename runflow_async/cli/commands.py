@@ -20,7 +20,7 @@ from runflow_async.cli.messages import say_hint
 from runflow_async.cli.signals import run_async
 from runflow_async.cli.tables import batch_table, items_table
 from runflow_async.cli.texts import to_utf8
-from runflow_async.cli.watching import wait, watch
+from runflow_async.cli.watching import results, wait, watch
 from runflow_async.demo import DEMO_INTERVAL, demo_batches, run_demo
 from runflow_async.emulator.serve import serve
 
@@ -96,6 +96,7 @@ def items(batch_id: str, as_json: bool) -> int:
 
 
 program.add_command(watch)
+program.add_command(results)
 program.add_command(wait)
 
 
