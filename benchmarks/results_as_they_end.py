@@ -68,12 +68,12 @@ async def follow(way: str, kind: str, seed: int) -> Cost:
     """Get all results of one batch."""
     received = 0
 
-    async def count(_: object, __: object, params: aiohttp.TraceResponseChunkReceivedParams) -> None:
+    async def count(_: object, __: object, params: aiohttp.TraceRequestEndParams) -> None:
         nonlocal received
-        received += len(params.chunk)
+        received += int(params.response.headers["Content-Length"])
 
     tracing = aiohttp.TraceConfig()
-    tracing.on_response_chunk_received.append(count)
+    tracing.on_request_end.append(count)
     async with (
         Emulator(seed=seed) as emulator,
         aiohttp.ClientSession(trace_configs=[tracing]) as http,
