@@ -26,7 +26,7 @@ from runflow_async import (
 )
 from runflow_async.emulator import faults
 from tests.faults.tables import BATCH_ID, connect
-from tests.rig import Reply, ScriptedServer, assert_no_leaks, hang, http, item, json_batch
+from tests.rig import Reply, ScriptedServer, assert_no_leaks, cancel_at_every_suspension, hang, http, item, json_batch
 from tests.test_checkpointing import Memory
 
 if TYPE_CHECKING:
@@ -372,6 +372,29 @@ class TestFetches:
         async with lists as session:
             with pytest.raises(MalformedResponseError, match=re.escape(where)):
                 await numbers(session)
+
+    @pytest.mark.parametrize("late", [False, True], ids=["", "late"])
+    async def test_cancelled_anywhere_lose_nothing(self, late):
+        """Iterating again gives the rest: after a single fetch, a page that is a poll, and the poll of the end."""
+        lists = Lists([], [])
+        taken: list[int | None] = []
+        results: Any = None
+
+        def begin() -> Any:
+            nonlocal results
+            taken.clear()
+            lists.batches = ["succeeded running running", "!succeeded succeeded succeeded"]
+            lists.pages = [["succeeded", *["running"] * 2], ["succeeded", "succeeded", "running"], ["succeeded"] * 3]
+            results = session.iter_results(BATCH_ID, interval=0.001)
+            return drain(results, taken)
+
+        async def go_on(_: object) -> None:
+            await drain(results, taken)
+            assert taken == [0, 1, 2]
+
+        async with lists as session, assert_no_leaks():
+            cuts = await cancel_at_every_suspension(begin, settle=go_on, late=late)
+        assert len(cuts) > 5
 
     async def test_in_flight_can_be_cancelled_and_begun_again(self):
         lists = Lists(["!succeeded"], [["succeeded"]])
