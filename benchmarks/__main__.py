@@ -19,6 +19,7 @@ COMMANDS = {
     "overload": ["benchmarks.overload"],
     "callbacks": ["benchmarks.callbacks"],
     "restarts": ["benchmarks.restarts"],
+    "results_as_they_end": ["benchmarks.results_as_they_end"],
     "distributed": ["benchmarks.distributed"],
     "imports": ["benchmarks.imports"],
     "schedule": ["benchmarks.schedule", "--plot", str(RESULTS / "schedule.png")],

@@ -2,9 +2,10 @@
 
 Bias first: the server stays up on the same machine, and so does the file's disk. A transition counts as taken when the
 process has written it to its output. Statuses that passed between two polls are not lost: every transition must
-continue from where the one before ended, and every item must reach its last status.
+continue from where the one before ended, and every item must reach its last status. The same process can take the
+results of the items instead, each of which must come.
 
-Run `python -m benchmarks.restarts [--kills 20] [--json]`. It takes about a second and a half for each kill.
+Run `python -m benchmarks.restarts [--kills 20] [--json]`. It takes about two seconds for each kill.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ LIVES = (0.3, 1.5)
 AGAIN = 0.1
 """Seconds before a kill: what was taken during them may be repeated."""
 MUST_BE_ZERO = ("lost", "again though older than 100 ms")
+ZEROS = (*MUST_BE_ZERO, *(f"results: {name}" for name in MUST_BE_ZERO))
 STATUSES = ("queued", "dispatching", "running", "succeeded")
 
 
@@ -101,6 +103,17 @@ async def stream(path: str, batch_ids: Sequence[str]) -> None:
             os.write(1, line.encode())
 
 
+async def take_results(path: str, batch_ids: Sequence[str]) -> None:
+    """The program that gets killed while it takes results; one without its output would be as good as lost."""
+    async with RunflowSession() as session, SQLiteCheckpoints(path) as checkpoints:
+        async for item in session.iter_results(batch_ids, interval=INTERVAL, checkpoint=checkpoints):
+            status = item.status_code if item.output else "without output"
+            os.write(1, f"{time.monotonic()} {item.id} None {status}\n".encode())
+
+
+PROGRAMS = {"transitions": stream, "results": take_results}
+
+
 async def live(command: Sequence[str], environment: Mapping[str, str], seconds: float) -> Life:
     """Run one process; kill it after this many seconds if it has not ended."""
     process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=asyncio.subprocess.PIPE)
@@ -121,24 +134,34 @@ async def live(command: Sequence[str], environment: Mapping[str, str], seconds: 
     return Life([Taken(float(at), *rest) for at, *rest in map(str.split, lines)], killed_at)
 
 
-async def measure(kills: int, seed: int) -> dict[str, int | float]:
-    """Kill the process this many times, let the last one finish, and compare."""
+async def measure(kills: int, seed: int, what: str = "transitions") -> dict[str, int]:
+    """Kill the process that takes transitions or results this many times, let the last one finish, and compare."""
     chance = random.Random(seed)
-    seconds = kills * sum(LIVES) / 2
+    spans = [chance.uniform(*LIVES) for _ in range(kills)]
+    seconds = 1.25 * sum(spans)  # so that no process takes the last one before it is killed
     async with Emulator(seed=seed) as emulator:
         scripts = [draw_script(chance, seconds) for _ in range(BATCHES)]
         batch_ids = [str(emulator.create_scripted_batch(script)) for script in scripts]
         environment = os.environ | {"RUNFLOW_API_KEY": emulator.api_key, "RUNFLOW_BASE_URL": emulator.url}
         with tempfile.TemporaryDirectory() as folder:
             path = str(Path(folder, "taken.db"))
-            command = [sys.executable, "-m", "benchmarks.restarts", "--stream", path, *batch_ids]
-            lives = [await live(command, environment, chance.uniform(*LIVES)) for _ in range(kills)]
+            command = [sys.executable, "-m", "benchmarks.restarts", "--take", what, path, *batch_ids]
+            lives = [await live(command, environment, span) for span in spans]
             lives.append(await live(command, environment, math.inf))
-            costs = await record_many(str(Path(folder, "costs.db")))
         snapshots = [emulator.snapshot(UUID(batch_id)) for batch_id in batch_ids]
     ends = {item["id"]: item["status_code"] for snapshot in snapshots for item in snapshot["items"]}
     killed = sum(life.killed_at < math.inf for life in lives)
-    return dict(judge(lives, ends)) | {"kills": killed, "items": len(ends)} | costs
+    return dict(judge(lives, ends)) | {"kills": killed, "items": len(ends)}
+
+
+async def measure_all(kills: int, seed: int) -> dict[str, int | float]:
+    """Measure transitions, then results, and what it costs to record one."""
+    of_transitions = await measure(kills, seed)
+    of_results = {f"results: {name}": count for name, count in (await measure(kills, seed, "results")).items()}
+    of_results["results: taken"] = of_results.pop("results: transitions")
+    with tempfile.TemporaryDirectory() as folder:
+        costs = await record_many(str(Path(folder, "costs.db")))
+    return {**of_transitions, **of_results, **costs}
 
 
 async def record_many(path: str, count: int = 20_000) -> dict[str, float]:
@@ -167,19 +190,19 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0, help="seed of scripts and kills; timing is not repeatable")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--stream", nargs="+", help=argparse.SUPPRESS)
+    parser.add_argument("--take", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.stream:
-        path, *batch_ids = options.stream
-        asyncio.run(stream(path, batch_ids))
+    if options.take:
+        what, path, *batch_ids = options.take
+        asyncio.run(PROGRAMS[what](path, batch_ids))
         return 0
-    counts = asyncio.run(measure(options.kills, options.seed))
+    counts = asyncio.run(measure_all(options.kills, options.seed))
     if options.json:
         print(json.dumps(counts, indent=2))
     else:
         for name, count in counts.items():
-            print(f"{name:<32} {count:>8,}{'  must be 0' if name in MUST_BE_ZERO else ''}")
-    return int(any(counts[name] for name in MUST_BE_ZERO))
+            print(f"{name:<40} {count:>8,}{'  must be 0' if name in ZEROS else ''}")
+    return int(any(counts[name] for name in ZEROS))
 
 
 if __name__ == "__main__":

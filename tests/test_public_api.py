@@ -63,6 +63,10 @@ BatchItem(*, id: UUID, batch_id: UUID | None = None, sequence_index: Whole | Non
 BatchItemHandle(id: UUID, sequence_index: Whole, run_id: UUID, status_code: str, client_ref: str | None = None)
         < Struct
     is_terminal -> bool
+BatchResults < AsyncIterator
+    async aclose() -> None
+    delivered -> list[Batch]
+    waits -> Mapping[UUID, BatchWait]
 BatchStatus < StrEnum
     CANCELED = 'canceled'
     DISPATCHING = 'dispatching'
@@ -164,7 +168,13 @@ RunflowSession(api_key: str | None = None, *, base_url: str | None = None, organ
         callback_url: str | None = None, idempotency_key: str | None = None, **waiting: Unpack[WaitKeywords])
         -> BatchesWait
     async get_batch(batch_id: UUID | str) -> Batch
+    async get_batch_item(batch_id: UUID | str, item_id: UUID | str) -> BatchItem
     iter_batch_items(batch_id: UUID | str, *, page_size: int = 500) -> AsyncIterator[BatchItem]
+    iter_results(batch_ids: UUID | str | Iterable[UUID | str], *, timeout: float | timedelta | None = 3600.0,
+        interval: float | timedelta | wait_base | Callable[[RetryCallState], float] | None = None,
+        max_outage: float | timedelta = 300.0,
+        until: Callable[[Batch], bool] | None = None, since: Batch | Iterable[Batch] = (),
+        expect_callback: bool = False, checkpoint: Checkpoint | None = None) -> BatchResults
     nudge(batch_id: UUID | str) -> bool
     async redeliver_callback(batch_id: UUID | str) -> CallbackDelivery
     async resubmit(model: str, batch: Batch | UUID | str, *, metadata: Mapping[str, Any] | None = None,
@@ -332,7 +342,7 @@ truncated_body(**target: Unpack[Target]) -> Fault
 wrong_length(by: int, **target: Unpack[Target]) -> Fault
 """,
 }
-MADE_BY_OTHERS = {"BatchWait", "BatchesWait", "DistributedWait", "Outputs", "RemoteWait"}
+MADE_BY_OTHERS = {"BatchResults", "BatchWait", "BatchesWait", "DistributedWait", "Outputs", "RemoteWait"}
 VALUES = {"__version__", "hint"}
 HOW_ON = "If that is meant, change the table in tests/test_public_api.py, tests/typing/api.py and CHANGELOG.md."
 

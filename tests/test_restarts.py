@@ -1,4 +1,4 @@
-"""A process that streams with a checkpoint is killed and started again, and nothing is lost."""
+"""A process that streams, or takes results, with a checkpoint is killed and started again, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from benchmarks.restarts import Life, Taken, judge, measure
 
 @pytest.mark.slow
 @pytest.mark.looptime(False)
-async def test_killed_again_and_again_it_loses_nothing(unmeasured):
-    counts = await measure(kills=3, seed=1)
+@pytest.mark.parametrize(("what", "kills"), [("transitions", 3), ("results", 20)])
+async def test_killed_again_and_again_it_loses_nothing(unmeasured, what, kills):
+    counts = await measure(kills, seed=1, what=what)
     assert counts["lost"] == 0
-    assert counts["kills"] == 3
+    assert counts["kills"] == kills
     assert counts["transitions"] >= counts["items"]
 
 

@@ -158,6 +158,11 @@ class Ledger:
         return changes
 
     @property
+    def statuses(self) -> Mapping[int, str]:
+        """The last status of every item ever listed, by key."""
+        return self._seen
+
+    @property
     def has_pending(self) -> bool:
         """Whether something has changed since the last delivered transition."""
         return self._pending is not None

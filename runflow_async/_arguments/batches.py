@@ -11,12 +11,19 @@ from uuid import UUID
 from runflow_async._arguments.values import check_function, check_only_one, check_type, describe
 from runflow_async._text import printable
 from runflow_async.errors import ConfigurationError
-from runflow_async.models import Batch
+from runflow_async.models import Batch, BatchItem, BatchItemHandle
 
 if TYPE_CHECKING:
     from runflow_async.checkpoints import Checkpoint
 
-__all__ = ["check_checkpoint", "parse_batch_id", "parse_batch_ids", "parse_since", "parse_since_of_many"]
+__all__ = [
+    "check_checkpoint",
+    "parse_batch_id",
+    "parse_batch_ids",
+    "parse_item_id",
+    "parse_since",
+    "parse_since_of_many",
+]
 
 _uuid_text = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}", re.IGNORECASE | re.ASCII)
 
@@ -26,14 +33,12 @@ def parse_batch_id(value: UUID | str | None) -> UUID:
 
     White space around the text is ignored, because ids are often read from files.
     """
-    if isinstance(value, UUID):
-        return value
-    if isinstance(value, str) and _uuid_text.fullmatch(text := value.strip()):
-        return UUID(text)
-    if isinstance(value, Batch):
-        raise ConfigurationError("batch_id must be a UUID or its text, not a Batch: pass its `id`")
-    shown = f"'{printable(value, 60)}'" if isinstance(value, str) else describe(value)
-    raise ConfigurationError(f"batch_id must be a UUID or its text, not {shown}")
+    return _parse_id("batch_id", value)
+
+
+def parse_item_id(value: UUID | str) -> UUID:
+    """Return the id of an item as a UUID."""
+    return _parse_id("item_id", value)
 
 
 def parse_batch_ids(values: Iterable[UUID | str]) -> list[UUID]:
@@ -91,6 +96,18 @@ def check_checkpoint(value: Checkpoint | None, *, has_since: bool) -> Checkpoint
     if check_open is not None:
         check_open()
     return value
+
+
+def _parse_id(name: str, value: UUID | str | None) -> UUID:
+    if isinstance(value, UUID):
+        return value
+    if isinstance(value, str) and _uuid_text.fullmatch(text := value.strip()):
+        return UUID(text)
+    if isinstance(value, (Batch, BatchItem, BatchItemHandle)):
+        kind = type(value).__name__
+        raise ConfigurationError(f"{name} must be a UUID or its text, not a {kind}: pass its `id`")
+    shown = f"'{printable(value, 60)}'" if isinstance(value, str) else describe(value)
+    raise ConfigurationError(f"{name} must be a UUID or its text, not {shown}")
 
 
 def _check_iterable(name: str, values: object, what: str) -> None:

@@ -9,6 +9,7 @@ from runflow_async._http.protocol import batch_path
 from runflow_async._waits.fleet import BatchesWait
 from runflow_async._waits.one import BatchWait
 from runflow_async._waits.polling import Polling
+from runflow_async._waits.registry import Registry
 from runflow_async._waits.run import Run
 from runflow_async._waits.sharing import Sharing
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from runflow_async._lifetime import Lifetime
     from runflow_async._waits.options import WaitOptions
     from runflow_async._waits.retries import Retries
+    from runflow_async._waits.sharing import Fetch
     from runflow_async.checkpoints import Checkpoint
     from runflow_async.models import Batch
 
@@ -37,7 +39,17 @@ class Waits:
         max_flights: polls that the waits for many batches may have in flight at the same time, each.
     """
 
-    __slots__ = ("_clock", "_lifetime", "_max_flights", "_retries", "_sharing", "_take_turn", "_transport", "_utc_now")
+    __slots__ = (
+        "_apart",
+        "_clock",
+        "_lifetime",
+        "_max_flights",
+        "_retries",
+        "_sharing",
+        "_take_turn",
+        "_transport",
+        "_utc_now",
+    )
 
     def __init__(self, lifetime: Lifetime, transport: Transport, retries: Retries, max_flights: int) -> None:
         self._lifetime = lifetime
@@ -47,29 +59,34 @@ class Waits:
         self._retries = retries
         self._max_flights = max_flights
         self._sharing = Sharing(lifetime)
+        self._apart = Registry()  # the waits that share their polls with no other
 
     def one(
         self, batch_id: UUID, options: WaitOptions, since: Batch | None, checkpoint: Checkpoint | None
     ) -> BatchWait:
         """Make the wait for one batch."""
-        run = self._make_run(batch_id, options, since, checkpoint)
-        return BatchWait(run, f"wait_for_batch({batch_id})", self._lifetime.is_closed)
+        run = self._share(batch_id, options, since, checkpoint)
+        return self.one_of(run, f"wait_for_batch({batch_id})")
+
+    def one_of(self, run: Run, call: str) -> BatchWait:
+        """Make the wait for one batch that this drives; `call` made it."""
+        return BatchWait(run, call, self._lifetime.is_closed)
 
     def for_created(
         self, batch_id: UUID, reply: Reply, options: WaitOptions, checkpoint: Checkpoint | None
     ) -> BatchWait:
         """Make the wait for a batch that was just created. To drop it is no mistake: the batch runs all the same."""
-        return BatchWait(self._make_run(batch_id, options, None, checkpoint, reply))
+        return BatchWait(self._share(batch_id, options, None, checkpoint, reply))
 
     def for_all_created(
         self, replies: Mapping[UUID, Reply], options: WaitOptions, checkpoint: Checkpoint | None
     ) -> BatchesWait:
         """Make the wait for many batches that were just created."""
-
-        def make_run(batch_id: UUID) -> Run:
-            return self._make_run(batch_id, options, None, checkpoint, replies.get(batch_id))
-
-        return self._make_many(replies, make_run, None)
+        return self.many_of(
+            replies,
+            lambda batch_id: self._share(batch_id, options, None, checkpoint, replies.get(batch_id)),
+            None,
+        )
 
     def many(
         self,
@@ -79,22 +96,32 @@ class Waits:
         checkpoint: Checkpoint | None,
     ) -> BatchesWait:
         """Make the wait for many batches."""
+        return self.many_of(
+            batch_ids,
+            lambda batch_id: self._share(batch_id, options, since.get(batch_id), checkpoint),
+            "wait_for_batches()",
+        )
 
-        def make_run(batch_id: UUID) -> Run:
-            return self._make_run(batch_id, options, since.get(batch_id), checkpoint)
-
-        return self._make_many(batch_ids, make_run, "wait_for_batches()")
-
-    def _make_many(self, batch_ids: Iterable[UUID], make_run: Callable[[UUID], Run], call: str | None) -> BatchesWait:
+    def many_of(self, batch_ids: Iterable[UUID], make_run: Callable[[UUID], Run], call: str | None) -> BatchesWait:
+        """Make the wait for many batches, given what drives each of them; `call` made it."""
         scope = self._lifetime.scope("the wait for batches")
         waits = BatchesWait(make_run, scope, self._max_flights, call, self._lifetime.is_closed)
         for batch_id in batch_ids:
             waits.add(batch_id)
         return waits
 
+    def apart(
+        self, batch_id: UUID, options: WaitOptions, since: Batch | None, checkpoint: Checkpoint | None, fetch: Fetch
+    ) -> Run:
+        """Make what drives a wait with polls of its own, which no other wait could use."""
+        run = self._make_run(batch_id, options, since, checkpoint, sharing=Sharing(self._lifetime), fetch=fetch)
+        self._apart.add(run)
+        return run
+
     def nudge(self, batch_id: UUID) -> bool:
         """Nudge every wait for a batch. Return whether one of them still waits."""
-        nudged = [run.nudge() for run in self._sharing.registry.runs(batch_id)]
+        runs = [*self._sharing.registry.runs(batch_id), *self._apart.runs(batch_id)]
+        nudged = [run.nudge() for run in runs]
         return any(nudged)
 
     def items_total(self, batch_id: UUID) -> int | None:
@@ -102,7 +129,7 @@ class Waits:
         batches = (run.polling.ledger.batch for run in self._sharing.registry.runs(batch_id))
         return next((batch.items_total for batch in batches if batch is not None), None)
 
-    def _make_run(
+    def _share(
         self,
         batch_id: UUID,
         options: WaitOptions,
@@ -110,9 +137,25 @@ class Waits:
         checkpoint: Checkpoint | None,
         first: Reply | None = None,
     ) -> Run:
+        fetch = partial(self._transport.get, batch_path(batch_id))
+        run = self._make_run(batch_id, options, since, checkpoint, sharing=self._sharing, fetch=fetch)
+        if first is not None:
+            run.begin_with(first)
+        return run
+
+    def _make_run(
+        self,
+        batch_id: UUID,
+        options: WaitOptions,
+        since: Batch | None,
+        checkpoint: Checkpoint | None,
+        *,
+        sharing: Sharing,
+        fetch: Fetch,
+    ) -> Run:
         polling = Polling(
-            self._sharing,
-            partial(self._transport.get, batch_path(batch_id)),
+            sharing,
+            fetch,
             batch_id,
             options,
             retries=self._retries,
@@ -124,7 +167,5 @@ class Waits:
         # A timeout of 0 is one poll, which may take as long as a request may. So may loading.
         load_timeout = self._transport.request_timeout if options.timeout == 0 else options.timeout
         run = Run(self._lifetime, polling, checkpoint, load_timeout)
-        if first is not None:
-            run.begin_with(first)
-        self._sharing.registry.add(run)
+        sharing.registry.add(run)
         return run

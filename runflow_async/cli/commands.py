@@ -22,7 +22,7 @@ from runflow_async.cli.saving import save_outputs
 from runflow_async.cli.signals import run_async
 from runflow_async.cli.tables import batch_table, deliveries_table, items_table
 from runflow_async.cli.texts import to_utf8
-from runflow_async.cli.watching import wait, watch
+from runflow_async.cli.watching import results, wait, watch
 from runflow_async.demo import DEMO_INTERVAL, demo_batches, run_demo
 from runflow_async.emulator.serve import serve
 
@@ -132,6 +132,7 @@ def callbacks(batch_id: str, *, redeliver: bool, as_json: bool) -> int:
 program.add_command(run)
 program.add_command(resubmit)
 program.add_command(watch)
+program.add_command(results)
 program.add_command(wait)
 
 

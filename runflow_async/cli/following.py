@@ -12,16 +12,26 @@ from typing import TYPE_CHECKING, Any, Protocol
 from runflow_async.cli.exits import status_of_batch, status_of_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Mapping
     from contextlib import AbstractContextManager
+    from uuid import UUID
 
     from runflow_async import BatchesWait, BatchWait, ItemTransition
     from runflow_async.cli.exits import Exit
 
-__all__ = ["View", "accompany", "finish", "follow", "outcome", "status_of_wait"]
+__all__ = ["HasWaits", "View", "accompany", "finish", "follow", "outcome", "status_of_wait"]
 
 REFRESH_SECONDS = 0.25
 """Time between two frames."""
+
+
+class HasWaits(Protocol):
+    """Follows batches, each with a wait."""
+
+    @property
+    def waits(self) -> Mapping[UUID, BatchWait]:
+        """The wait of every batch, by its id."""
+        ...
 
 
 class View(Protocol):
@@ -77,6 +87,6 @@ def status_of_wait(wait: BatchWait) -> Exit:
     return status_of_batch(wait.result()) if error is None else status_of_error(error)
 
 
-def outcome(waits: BatchesWait) -> int:
+def outcome(waits: HasWaits) -> int:
     """Return the highest exit status of all waits."""
     return max((status_of_wait(wait) for wait in waits.waits.values()), default=0)

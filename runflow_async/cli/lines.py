@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -18,9 +18,9 @@ from runflow_async.cli.words import item_name, outcome_text
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from runflow_async import BatchesWait, ItemTransition
+    from runflow_async import BatchesWait, BatchItem, BatchResults, ItemTransition
 
-__all__ = ["JsonLines", "PlainLines"]
+__all__ = ["JsonLines", "PlainLines", "print_results"]
 
 
 class JsonLines:
@@ -89,3 +89,22 @@ class PlainLines:
 
     def _write(self, instant: datetime, text: str) -> None:
         print(f"{instant.astimezone():%H:%M:%S}  {text}", flush=True)
+
+
+async def print_results(results: BatchResults, *, as_json: bool) -> None:
+    """Write each item as one line, and flush it. The errors of batches stay with their waits."""
+    with suppress(ExceptionGroup):
+        async for item in results:
+            if as_json:
+                sys.stdout.buffer.write(msgspec.json.encode(item) + b"\n")
+                sys.stdout.buffer.flush()
+            else:
+                print(_result_line(item), flush=True)
+
+
+def _result_line(item: BatchItem) -> str:
+    name = item.client_ref or f"item {'?' if item.sequence_index is None else item.sequence_index}"
+    result = item.output or item.error
+    shown = "" if result is None else msgspec.json.encode(result).decode()
+    cost = "" if item.cost is None else str(item.cost)
+    return f"{printable(name, 24):<24}  {printable(item.status_code or '', 40):<10}  {cost:>8}  {printable(shown, 300)}"

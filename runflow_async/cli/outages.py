@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from logging import LogRecord
     from uuid import UUID
 
-    from runflow_async import BatchesWait, OngoingOutage
+    from runflow_async import OngoingOutage
+    from runflow_async.cli.following import HasWaits
 
     Report = Callable[[Sequence[UUID], str], object]
 
@@ -29,7 +30,7 @@ def is_about_something_else(record: LogRecord) -> bool:
     return record.name != "runflow_async.outages"
 
 
-def find_outages(waits: BatchesWait) -> dict[UUID, OngoingOutage]:
+def find_outages(waits: HasWaits) -> dict[UUID, OngoingOutage]:
     """Return the batches that currently get no valid response, the longest outage first."""
     found = {wait.batch_id: outage for wait in waits.waits.values() if (outage := wait.outage) is not None}
     return dict(sorted(found.items(), key=lambda entry: entry[1].since))
@@ -50,7 +51,7 @@ class OutageWatch:
         over: called with the batches that get valid responses again, and a description.
     """
 
-    def __init__(self, waits: BatchesWait, *, began: Report, over: Report) -> None:
+    def __init__(self, waits: HasWaits, *, began: Report, over: Report) -> None:
         self._waits = waits
         self._began = began
         self._over = over

@@ -1,4 +1,4 @@
-"""`watch` and `wait`: follow batches to their end, with or without output on the way."""
+"""`watch`, `results` and `wait`: follow batches to their end, with or without output on the way."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.console import Console
 from runflow_async.cli.connecting import combined, connection_options, is_debugging, open_session
 from runflow_async.cli.exits import Exit, about, explain
 from runflow_async.cli.following import accompany, finish, follow, outcome
-from runflow_async.cli.lines import JsonLines, PlainLines
+from runflow_async.cli.lines import JsonLines, PlainLines, print_results
 from runflow_async.cli.live import LiveView
 from runflow_async.cli.messages import say_error, say_hint, say_of
 from runflow_async.cli.outages import OutageWatch
@@ -31,9 +31,18 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from runflow_async import BatchesWait, BatchItemHandle, BatchWait
-    from runflow_async.cli.following import View
+    from runflow_async.cli.following import HasWaits, View
 
-__all__ = ["choose_view", "json_option", "report", "run_until_interrupted", "wait", "waiting_options", "watch"]
+__all__ = [
+    "choose_view",
+    "json_option",
+    "report",
+    "results",
+    "run_until_interrupted",
+    "wait",
+    "waiting_options",
+    "watch",
+]
 
 MOST_ERRORS = 10
 """How many kinds of errors are shown."""
@@ -77,22 +86,26 @@ waiting_options = combined(
 )
 """The options of every command that waits."""
 following_options = combined(click.argument("batch_ids", metavar="ID...", nargs=-1), waiting_options)
+resuming_options = combined(
+    click.option(
+        "--since",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Show only what is new since this file was saved.",
+    ),
+    click.option(
+        "--save",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Record here what was shown, for --since.",
+    ),
+)
+"""The options shared by `watch` and `results`."""
 
 
 @click.command()
 @json_option
-@click.option(
-    "--since",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Show only what is new since this file was saved.",
-)
-@click.option(
-    "--save",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Record here what was shown, for --since.",
-)
+@resuming_options
 @following_options
 def watch(
     *,
@@ -110,12 +123,7 @@ def watch(
     it need not exist at first.
     """
     ids = read_ids(batch_ids)
-    first_time = since and save and since.resolve() == save.resolve() and not since.exists()
-    state = StateFile([] if since is None or first_time else read_snapshots(since), save)
-    try:
-        state.write()  # report a file that cannot be written before showing anything
-    except CheckpointError as error:
-        raise click.UsageError(f"{error}; choose another file for --save") from error
+    state = _open_state(since, save)
 
     async def show() -> int:
         async with open_session() as session:
@@ -127,6 +135,45 @@ def watch(
             finally:
                 state.write()
         return report(waits)
+
+    return run_until_interrupted(show, _go_on(since, save))
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one item per line, as JSON with its output.")
+@resuming_options
+@following_options
+def results(
+    *,
+    batch_ids: tuple[str, ...],
+    timeout: float | None,
+    interval: float | None,
+    max_outage: float,
+    as_json: bool,
+    since: Path | None,
+    save: Path | None,
+) -> int:
+    """Print each item with its result as soon as it has ended: one line of a table, or JSON.
+
+    An ID of - reads ids from standard input, where # starts a comment. --since and --save are those of watch, but the
+    files of one command are of no use to the other.
+    """
+    ids = read_ids(batch_ids)
+    state = _open_state(since, save)
+
+    async def show() -> int:
+        async with open_session() as session:
+            found = session.iter_results(
+                ids, timeout=timeout, interval=interval, max_outage=max_outage, checkpoint=state
+            )
+            outages = OutageWatch(found, began=say_of, over=say_of)
+            try:
+                async with found:
+                    work = print_results(found, as_json=as_json)
+                    await accompany(work, lambda: outages.look(asyncio.get_running_loop().time()))
+            finally:
+                state.write()
+        return report(found)
 
     return run_until_interrupted(show, _go_on(since, save))
 
@@ -153,6 +200,16 @@ def wait(batch_ids: tuple[str, ...], timeout: float | None, interval: float | No
         return report(waits)
 
     return run_until_interrupted(wait_silently, "run the same command again to continue waiting")
+
+
+def _open_state(since: Path | None, save: Path | None) -> StateFile:
+    first_time = since and save and since.resolve() == save.resolve() and not since.exists()
+    state = StateFile([] if since is None or first_time else read_snapshots(since), save)
+    try:
+        state.write()  # report a file that cannot be written before showing anything
+    except CheckpointError as error:
+        raise click.UsageError(f"{error}; choose another file for --save") from error
+    return state
 
 
 def read_ids(given: Sequence[str]) -> list[str]:
@@ -208,7 +265,7 @@ def _go_on(since: Path | None, save: Path | None) -> str:
     return f"to resume, run the same command again with --since {shlex.quote(str(save))}"
 
 
-def report(waits: BatchesWait) -> int:
+def report(waits: HasWaits) -> int:
     """Print the errors of the waits, each distinct error once; return the exit status."""
     failed_by_text: dict[str, list[BatchWait]] = {}
     for one in waits.waits.values():

@@ -27,6 +27,7 @@ from runflow_async import (
     BatchFailedError,
     BatchItem,
     BatchItemHandle,
+    BatchResults,
     BatchStatus,
     BatchWait,
     BatchWaitError,
@@ -106,6 +107,7 @@ async def single_calls(session: RunflowSession, batch_id: UUID) -> None:
     async for item in session.iter_batch_items("id"):
         assert_type(item, BatchItem)
     await session.get_batch(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(await session.get_batch_item(batch_id, "item"), BatchItem)
     await session.iter_batch_items("id")  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues]
 
 
@@ -202,6 +204,21 @@ async def many_waits(session: RunflowSession, batch_ids: set[UUID], seen: list[B
         assert_type(entered, BatchesWait)
     session.wait_for_batches(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     waits.waits[UUID(int=1)] = waits.add("id")  # type: ignore[index]  # pyright: ignore[reportIndexIssue]
+
+
+async def results(session: RunflowSession, batch_id: UUID, seen: Batch) -> None:
+    """Of one batch or of many."""
+    found = session.iter_results(batch_id, timeout=60, interval=3, since=seen)
+    assert_type(found, BatchResults)
+    async for item in found:
+        assert_type(item, BatchItem)
+    assert_type(found.delivered, list[Batch])
+    assert_type(found.waits, Mapping[UUID, BatchWait])
+    async with session.iter_results(["id", batch_id], since=found.delivered) as entered:
+        assert_type(entered, BatchResults)
+    assert_type(await found.aclose(), None)
+    await found  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues]
+    session.iter_results(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def models(batch: Batch, item: BatchItem, transition: ItemTransition) -> None:
