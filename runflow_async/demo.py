@@ -1,7 +1,8 @@
-"""Three batches of an emulated server, followed concurrently over real HTTP, with every transition printed."""
+"""Three batches of an emulated server: created, followed concurrently and saved, over real HTTP."""
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -10,34 +11,42 @@ from runflow_async import RunflowSession, wait_adaptive
 from runflow_async.emulator import Emulator
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterable
     from uuid import UUID
 
     from runflow_async import BatchWait
+    from runflow_async.emulator import BatchPlan
 
-__all__ = ["DEMO_INTERVAL", "DEMO_SECONDS", "demo_batches", "run_demo"]
+__all__ = ["DEMO_INTERVAL", "DEMO_SECONDS", "demo_batches", "run_demo", "save_demo"]
 
 DEMO_SECONDS = 8.0
 """Seconds that the longest of the batches takes."""
+ITEMS = 24
+"""Items of each batch."""
 DEMO_INTERVAL = wait_adaptive(max=1.0)
 """A schedule that polls more often than the default."""
 
 
 @asynccontextmanager
 async def demo_batches(duration: float = DEMO_SECONDS) -> AsyncGenerator[tuple[RunflowSession, dict[UUID, str]]]:
-    """Run an emulator with three batches of at most `duration` seconds; yield a session and the names by batch id."""
+    """Create three batches of at most `duration` seconds in an emulator; yield a session and the names by batch id."""
+    plans: dict[str, BatchPlan] = {
+        "portraits": {"duration": duration * 0.6},
+        "products": {"duration": duration * 0.75, "fail": 0.25},
+        "clips": {"duration": duration, "stragglers": 3},
+    }
     async with (
         Emulator(seed=7) as emulator,
         RunflowSession(emulator.api_key, base_url=emulator.url) as session,
     ):
-        yield (
-            session,
-            {
-                emulator.create_batch(items=24, duration=duration * 0.6): "portraits",
-                emulator.create_batch(items=24, duration=duration * 0.75, fail=0.25): "products",
-                emulator.create_batch(items=24, duration=duration, stragglers=3): "clips",
-            },
-        )
+        names: dict[UUID, str] = {}
+        for name, plan in plans.items():
+            emulator.plan_created(**plan)
+            inputs = [{"prompt": f"{name}, number {number}"} for number in range(ITEMS)]
+            refs = [f"{name}-{number}" for number in range(ITEMS)]
+            wait = await session.create_batch("demo/upscale", inputs, client_refs=refs)
+            names[wait.batch_id] = name
+        yield session, names
 
 
 async def run_demo(duration: float = DEMO_SECONDS) -> None:
@@ -55,6 +64,14 @@ async def run_demo(duration: float = DEMO_SECONDS) -> None:
         print()
         for batch_id, name in names.items():
             print(_outcome_text(name, waits.waits[batch_id]), flush=True)
+        print(await save_demo(session, names), flush=True)
+
+
+async def save_demo(session: RunflowSession, names: Iterable[UUID]) -> str:
+    """Save the outputs of the batches in a new folder, and return a line that tells where."""
+    folder = tempfile.mkdtemp(prefix="runflow-demo-")
+    saved = [await session.save_outputs(batch_id, folder) for batch_id in names]
+    return f"saved {sum(len(one.files) for one in saved)} files in {folder}"
 
 
 def _outcome_text(name: str, wait: BatchWait) -> str:

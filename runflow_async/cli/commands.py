@@ -23,7 +23,7 @@ from runflow_async.cli.signals import run_async
 from runflow_async.cli.tables import batch_table, deliveries_table, items_table
 from runflow_async.cli.texts import to_utf8
 from runflow_async.cli.watching import results, wait, watch
-from runflow_async.demo import DEMO_INTERVAL, demo_batches, run_demo
+from runflow_async.demo import DEMO_INTERVAL, demo_batches, run_demo, save_demo
 from runflow_async.emulator.serve import serve
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def emulator(port: int, seed: int, latency: float, rate_limit: float | None) -> 
 @program.command()
 @debug_option
 def demo() -> int:
-    """Follow three emulated batches: live on a terminal, otherwise line by line."""
+    """Create three emulated batches, follow them, live on a terminal, and save their outputs."""
 
     async def show() -> int:
         console = Console()
@@ -206,6 +206,7 @@ def demo() -> int:
         async with demo_batches() as (session, names):
             waits = session.wait_for_batches(names, timeout=60, interval=DEMO_INTERVAL)
             await follow(waits, LiveView(console, waits, earlier={}, names=names))
+            click.echo(await save_demo(session, names))
         return Exit.SUCCEEDED
 
     return run_async(show())

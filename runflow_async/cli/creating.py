@@ -13,6 +13,7 @@ from runflow_async.cli.connecting import open_session
 from runflow_async.cli.exits import Exit
 from runflow_async.cli.following import follow
 from runflow_async.cli.messages import say_hint
+from runflow_async.cli.saving import save_outputs
 from runflow_async.cli.texts import decode_text
 from runflow_async.cli.watching import choose_view, json_option, report, run_until_interrupted, waiting_options
 from runflow_async.errors import NothingToResubmitError
@@ -24,6 +25,13 @@ __all__ = ["resubmit", "run"]
 
 HOW_TO_GO_ON = "to follow them again, use 'watch' with the ids above"
 
+save_option = click.option(
+    "--save",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Save the files of all outputs in DIR at the end, and show their paths.",
+)
 key_option = click.option(
     "--idempotency-key",
     metavar="KEY",
@@ -35,6 +43,7 @@ key_option = click.option(
 @click.argument("model", metavar="MODEL")
 @click.argument("inputs", metavar="INPUTS.jsonl", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
 @json_option
+@save_option
 @key_option
 @waiting_options
 def run(
@@ -42,12 +51,13 @@ def run(
     model: str,
     inputs: Path,
     as_json: bool,
+    folder: Path | None,
     idempotency_key: str | None,
     timeout: float | None,
     interval: float | None,
     max_outage: float,
 ) -> int:
-    """Create a batch of the inputs, and show what happens to every item.
+    """Create a batch of the inputs, show what happens to every item, and save the outputs if a folder is given.
 
     MODEL is owner/slug. INPUTS.jsonl has one JSON object per line, or is - for standard input; an object may name its
     item by client_ref. More than 100 inputs make several batches.
@@ -64,7 +74,11 @@ def run(
                 interval=interval,
                 max_outage=max_outage,
             )
-            return await _follow(waits, as_json=as_json)
+            status = await _follow(waits, as_json=as_json)
+            if folder is not None:
+                for batch_id in waits.waits:
+                    status = max(status, await save_outputs(session, str(batch_id), folder, as_json=as_json))
+            return status
 
     return run_until_interrupted(create_and_follow, HOW_TO_GO_ON)
 

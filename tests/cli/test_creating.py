@@ -49,6 +49,16 @@ class TestRun:
         found = [msgspec.json.decode(line, type=ItemTransition).current for line in ran.out.splitlines()]
         assert sorted(found) == ["queued", "queued", "succeeded", "succeeded"]
 
+    async def test_saves_the_outputs(self, emulator, run, inputs, tmp_path):
+        emulator.script_next([[(0.0, "succeeded")]])
+        ran = await run("run", MODEL, inputs, "--save", tmp_path / "out")
+        files = [path for path in (tmp_path / "out").glob("*/*") if path.is_file()]
+        assert ran.status == 0
+        assert {path.parent.name for path in files} == {"cat", "1"}
+        assert sorted(line for line in ran.out.splitlines() if line.startswith(str(tmp_path))) == sorted(
+            map(str, files)
+        )
+
     async def test_exits_with_1_if_an_item_fails(self, emulator, run, inputs):
         emulator.script_next([[(0.0, "succeeded")], [(0.0, "failed")]])
         assert (await run("run", MODEL, inputs)).status == 1
