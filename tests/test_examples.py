@@ -67,6 +67,17 @@ async def test_awaiting_one_tells_what_became_of_its_items(emulator, capsys):
     assert len(printed) == 3 + 2
 
 
+async def test_from_inputs_to_files_shows_each_result_and_saves_its_files(emulator, capsys, tmp_path):
+    emulator.script_next([[(0.0, "queued"), (0.1, "succeeded")], [(0.0, "failed")]])
+    (tmp_path / "inputs.jsonl").write_text('{"prompt": "a cat", "client_ref": "cat"}\n{"prompt": "a dog"}\n')
+    await example("inputs_to_files").main("acme/upscale", str(tmp_path / "inputs.jsonl"), str(tmp_path / "files"))
+    first, second, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("None failed {")
+    assert second.startswith("cat succeeded ")
+    assert last == f"{second.split()[-1]} files in {tmp_path / 'files'}"
+    assert list((tmp_path / "files" / "cat").iterdir())
+
+
 class TestAQueue:
     async def test_gets_every_item_that_ends_though_a_batch_fails(self, emulator, capsys):
         batch_ids = [str(emulator.create_scripted_batch(SHORT)) for _ in range(4)]
