@@ -6,19 +6,16 @@ which say how many requests it hits, and which ones.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import socket
-import struct
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any, TypedDict, Unpack, cast
+from typing import Any, TypedDict, Unpack
 from uuid import UUID
 
 import msgspec
 from aiohttp import web
 from msgspec import Struct
 
+from runflow_async.emulator import disturbing
 from runflow_async.emulator.answers import Answer, json_answer, refusal, send
 from runflow_async.emulator.routing import METHODS, Call, Route
 
@@ -38,11 +35,8 @@ __all__ = [
     "wrong_length",
 ]
 
-RST_ON_CLOSE = struct.pack("ii", 1, 0)
 STATUSES = range(200, 1000)
 """What a status line can hold, without informational statuses."""
-PIECE_BYTES = 65_536
-"""What an endless body grows by at a time, at least."""
 LOGIN_PAGE = b"<!doctype html>\n<html><title>Sign in</title><body>Please sign in to continue.</body></html>\n"
 
 
@@ -165,37 +159,37 @@ def other_batch(snapshot: dict[str, Any] | None = None, **target: Unpack[Target]
 
 def reset(**target: Unpack[Target]) -> Fault:
     """Reset the connection (RST) instead of responding."""
-    return Fault(name="reset", silent=True, deliver=_reset, **target)
+    return Fault(name="reset", silent=True, deliver=disturbing.reset, **target)
 
 
 def hang(**target: Unpack[Target]) -> Fault:
     """Never respond; the request hangs until the client disconnects or the emulator closes."""
-    return Fault(name="hang", silent=True, deliver=_hang, **target)
+    return Fault(name="hang", silent=True, deliver=disturbing.hang, **target)
 
 
 def slow_body(seconds: float, *, pieces: int = 10, **target: Unpack[Target]) -> Fault:
     """Send the headers at once and the body in `pieces`, the last one after `seconds`."""
     if not (seconds >= 0 and pieces >= 1):
         raise ValueError(f"seconds must be 0 or more and pieces 1 or more, not {seconds!r} and {pieces!r}")
-    deliver = partial(_drip, seconds=seconds, pieces=pieces)
+    deliver = partial(disturbing.drip, seconds=seconds, pieces=pieces)
     return Fault(name="slow_body", deliver=deliver, **target)
 
 
 def truncated_body(**target: Unpack[Target]) -> Fault:
     """Announce the whole body, send half of it, then close the connection."""
-    return Fault(name="truncated_body", deliver=_truncate, **target)
+    return Fault(name="truncated_body", deliver=disturbing.truncate, **target)
 
 
 def wrong_length(by: int, **target: Unpack[Target]) -> Fault:
     """Announce `by` bytes more than the body has, or fewer if it is negative; send the whole body, then disconnect."""
     if by == 0:
         raise ValueError("by must be a number of bytes other than 0")
-    return Fault(name="wrong_length", deliver=partial(_misannounce, by=by), **target)
+    return Fault(name="wrong_length", deliver=partial(disturbing.misannounce, by=by), **target)
 
 
 def endless_body(**target: Unpack[Target]) -> Fault:
     """Send the body over and over again, without a length, until the client disconnects."""
-    return Fault(name="endless_body", deliver=_flood, **target)
+    return Fault(name="endless_body", deliver=disturbing.flood, **target)
 
 
 def no_ranges(**target: Unpack[Target]) -> Fault:
@@ -226,66 +220,6 @@ def _mix_up(answer: Answer, snapshot: dict[str, Any] | None) -> Answer:
     return json_answer(200, {**document, "id": str(neighbour)})
 
 
-async def _reset(request: web.BaseRequest, _: Answer) -> web.StreamResponse:
-    # Not None: a handler that lost its connection was cancelled before it got here.
-    transport = cast("asyncio.Transport", request.transport)
-    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST_ON_CLOSE)
-    transport.abort()
-    return web.Response()  # it is never sent, but aiohttp requires one
-
-
-async def _hang(_: web.BaseRequest, __: Answer) -> web.StreamResponse:
-    never: asyncio.Future[web.StreamResponse] = asyncio.get_running_loop().create_future()
-    return await never
-
-
-async def _drip(request: web.BaseRequest, answer: Answer, seconds: float, pieces: int) -> web.StreamResponse:
-    response = await _send_head(request, answer, length=len(answer.body))
-    size = max(1, -(-len(answer.body) // pieces))
-    with contextlib.suppress(ConnectionError):  # a client that gives up is the purpose of this fault
-        for start in range(0, len(answer.body), size):
-            await asyncio.sleep(seconds / pieces)
-            await response.write(answer.body[start : start + size])
-    return response
-
-
-async def _truncate(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
-    response = await _send_head(request, answer, length=len(answer.body))
-    with contextlib.suppress(ConnectionError):
-        await response.write(answer.body[: len(answer.body) // 2])
-    response.force_close()
-    return response
-
-
-async def _misannounce(request: web.BaseRequest, answer: Answer, by: int) -> web.StreamResponse:
-    response = await _send_head(request, answer, length=max(0, len(answer.body) + by))
-    transport = request.transport
-    with contextlib.suppress(ConnectionError):
-        await response.write(answer.body)
-        if by < 0 and transport is not None:
-            transport.write(answer.body[by:])  # aiohttp itself sends no more than it has announced
-    response.force_close()
-    return response
-
-
-async def _flood(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
-    response = await _send_head(request, answer, length=None)
-    piece = answer.body * (1 + PIECE_BYTES // len(answer.body))
-    with contextlib.suppress(ConnectionError):
-        while True:
-            await response.write(piece)
-            await asyncio.sleep(0)  # a client that reads as fast shares the loop
-    return response
-
-
 def _without_ranges(answer: Answer) -> Answer:
     headers = tuple(pair for pair in answer.headers if pair[0] != "Accept-Ranges")
     return msgspec.structs.replace(answer, headers=headers)
-
-
-async def _send_head(request: web.BaseRequest, answer: Answer, length: int | None) -> web.StreamResponse:
-    response = web.StreamResponse(status=answer.status, headers=answer.multi_headers())
-    response.content_type = answer.content_type
-    response.content_length = length
-    await response.prepare(request)
-    return response

@@ -193,22 +193,15 @@ class Emulator:
     ) -> None:
         """Let the next batch that is created over HTTP follow a script; later calls script later batches.
 
-        Args:
-            timelines: as in `create_scripted_batch`, in seconds after the batch's creation. If the batch has more items
-                than there are timelines, they start over, so a single one is enough for all items.
-            status_timeline: as in `create_scripted_batch`.
-
-        Raises:
-            ValueError: if there are no timelines, or one is empty or out of order.
+        The arguments and errors are those of `create_scripted_batch`. If the batch has more items than there are
+        timelines, they start over, so a single one is enough for all items.
         """
         self._batches.scripts.append(script_of(timelines, status_timeline))
 
     def plan_created(self, **plan: Unpack[BatchPlan]) -> None:
         """Let the batches that are created over HTTP without a script run by this plan instead of the last one.
 
-        Args:
-            **plan: the keywords of `create_batch` from `duration` to `seed`, with the same defaults. If they do not fit
-                a batch, its creation fails with status 500.
+        Its keywords have the defaults of `create_batch`. If they do not fit a batch, its creation gets status 500.
         """
         self._batches.plan = plan
 

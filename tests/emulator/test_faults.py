@@ -176,6 +176,8 @@ async def test_other_batch_leaves_a_refusal_as_it_is(emulator: Emulator, client:
         (lambda: faults.reset(batch_id="text"), "batch_id must be the UUID"),
         (lambda: faults.slow_body(-1.0), "seconds must be 0 or more"),
         (lambda: faults.slow_body(1.0, pieces=0), "pieces 1 or more"),
+        (lambda: faults.wrong_length(0), "by must be a number of bytes other than 0"),
+        (lambda: faults.reset(route="downloads"), "route must be one of batch, items, item, create"),
     ],
 )
 def test_invalid_faults_are_an_error(make: Callable[[], Any], complaint: str) -> None:
