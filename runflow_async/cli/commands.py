@@ -120,6 +120,8 @@ def callbacks(batch_id: str, *, redeliver: bool, as_json: bool) -> int:
                 delivery = await session.redeliver_callback(batch_id)
                 say_hint(f"delivery {delivery.id} was started")
             found = await session.callback_deliveries(batch_id)
+        if not found:
+            say_hint("the callback of this batch was not delivered yet, or it has none")
         if as_json or not sys.stdout.isatty():
             sys.stdout.buffer.writelines(msgspec.json.encode(delivery) + b"\n" for delivery in found)
         else:

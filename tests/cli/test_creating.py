@@ -166,6 +166,11 @@ class TestCallbacks:
         assert len(ids) == 2
         assert UUID(ran.err.split()[1]) == ids[1]
 
+    async def test_that_do_not_exist_are_no_error(self, emulator, run):
+        ran = await run("callbacks", script(emulator, "running"))
+        assert (ran.status, ran.out) == (0, "")
+        assert "or it has none" in ran.err
+
     async def test_of_a_running_batch_cannot_be_sent_again(self, emulator, run):
         ran = await run("callbacks", script(emulator, "running"), "--redeliver")
         assert ran.status == 7
