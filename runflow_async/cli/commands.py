@@ -18,11 +18,12 @@ from runflow_async.cli.exits import Exit
 from runflow_async.cli.following import follow
 from runflow_async.cli.live import LiveView
 from runflow_async.cli.messages import say_hint
+from runflow_async.cli.resulting import results
 from runflow_async.cli.saving import save_outputs
 from runflow_async.cli.signals import run_async
 from runflow_async.cli.tables import batch_table, deliveries_table, items_table
 from runflow_async.cli.texts import to_utf8
-from runflow_async.cli.watching import results, wait, watch
+from runflow_async.cli.watching import wait, watch
 from runflow_async.demo import DEMO_INTERVAL, demo_batches, run_demo, save_demo
 from runflow_async.emulator.serve import serve
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from runflow_async.cli.connecting import combined, connection_options, is_debugging, open_session
 from runflow_async.cli.exits import Exit, about, explain
 from runflow_async.cli.following import accompany, finish, follow, outcome
-from runflow_async.cli.lines import JsonLines, PlainLines, print_results
+from runflow_async.cli.lines import JsonLines, PlainLines
 from runflow_async.cli.live import LiveView
 from runflow_async.cli.messages import say_error, say_hint, say_of
 from runflow_async.cli.outages import OutageWatch
@@ -35,9 +35,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "choose_view",
+    "following_options",
+    "how_to_go_on",
     "json_option",
+    "open_state",
+    "read_ids",
     "report",
-    "results",
+    "resuming_options",
     "run_until_interrupted",
     "wait",
     "waiting_options",
@@ -84,7 +88,6 @@ waiting_options = combined(
     ),
     connection_options,
 )
-"""The options of every command that waits."""
 following_options = combined(click.argument("batch_ids", metavar="ID...", nargs=-1), waiting_options)
 resuming_options = combined(
     click.option(
@@ -123,7 +126,7 @@ def watch(
     it need not exist at first.
     """
     ids = read_ids(batch_ids)
-    state = _open_state(since, save)
+    state = open_state(since, save)
 
     async def show() -> int:
         async with open_session() as session:
@@ -136,46 +139,7 @@ def watch(
                 state.write()
         return report(waits)
 
-    return run_until_interrupted(show, _go_on(since, save))
-
-
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one item per line, as JSON with its output.")
-@resuming_options
-@following_options
-def results(
-    *,
-    batch_ids: tuple[str, ...],
-    timeout: float | None,
-    interval: float | None,
-    max_outage: float,
-    as_json: bool,
-    since: Path | None,
-    save: Path | None,
-) -> int:
-    """Print each item with its result as soon as it has ended: one line of a table, or JSON.
-
-    An ID of - reads ids from standard input, where # starts a comment. --since and --save are those of watch, but the
-    files of one command are of no use to the other.
-    """
-    ids = read_ids(batch_ids)
-    state = _open_state(since, save)
-
-    async def show() -> int:
-        async with open_session() as session:
-            found = session.iter_results(
-                ids, timeout=timeout, interval=interval, max_outage=max_outage, checkpoint=state
-            )
-            outages = OutageWatch(found, began=say_of, over=say_of)
-            try:
-                async with found:
-                    work = print_results(found, as_json=as_json)
-                    await accompany(work, lambda: outages.look(asyncio.get_running_loop().time()))
-            finally:
-                state.write()
-        return report(found)
-
-    return run_until_interrupted(show, _go_on(since, save))
+    return run_until_interrupted(show, how_to_go_on(since, save))
 
 
 @click.command()
@@ -202,7 +166,12 @@ def wait(batch_ids: tuple[str, ...], timeout: float | None, interval: float | No
     return run_until_interrupted(wait_silently, "run the same command again to continue waiting")
 
 
-def _open_state(since: Path | None, save: Path | None) -> StateFile:
+def open_state(since: Path | None, save: Path | None) -> StateFile:
+    """Read what was shown earlier, and make sure that what is shown now can be saved.
+
+    Raises:
+        click.UsageError: if a file cannot be used.
+    """
     first_time = since and save and since.resolve() == save.resolve() and not since.exists()
     state = StateFile([] if since is None or first_time else read_snapshots(since), save)
     try:
@@ -249,15 +218,16 @@ def choose_view(waits: BatchesWait, earlier: Mapping[UUID, Mapping[UUID, BatchIt
     return LiveView(console, waits, earlier=earlier, names={})
 
 
-def run_until_interrupted(main: Callable[[], Coroutine[Any, Any, int]], how_to_go_on: str) -> int:
+def run_until_interrupted(main: Callable[[], Coroutine[Any, Any, int]], advice: str) -> int:
     """Run a command that waits. If a signal ends it, say how to go on."""
     status = run_async(main())
     if status in (Exit.INTERRUPTED, Exit.TERMINATED, Exit.HUNG_UP):
-        say_hint(f"interrupted; the batches keep running: {how_to_go_on}")
+        say_hint(f"interrupted; the batches keep running: {advice}")
     return status
 
 
-def _go_on(since: Path | None, save: Path | None) -> str:
+def how_to_go_on(since: Path | None, save: Path | None) -> str:
+    """Say how to resume after an interruption."""
     if save is None:
         return "run the same command again; with --save FILE you could resume where you interrupt it"
     if since is not None and since.resolve() == save.resolve():
