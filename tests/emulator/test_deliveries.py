@@ -9,6 +9,7 @@ import pytest
 
 from runflow_async.callbacks import parse_callback
 from runflow_async.emulator import Emulator
+from tests.emulator.conftest import until
 from tests.emulator.test_callbacks import ENDED, SOON, receiving, settle
 
 OTHER = UUID("00000000-0000-4000-8000-000000000002")
@@ -118,16 +119,17 @@ async def test_a_delivery_in_flight_is_not_doubled(client, emulator, clock):
 
 
 async def test_a_redelivery_that_closing_interrupts_starts_afresh():
-    async with receiving(200, 503) as receiver, Emulator() as emulator:
+    """Its attempts are counted anew."""
+    async with receiving(200, 503, 502) as receiver, Emulator() as emulator:
         batch_id = emulator.create_scripted_batch([ENDED], callback_url=receiver.url)
         await settle(emulator)
-        emulator._deliveries.redeliver(emulator._batches.by_id[batch_id])
+        second = emulator._deliveries.redeliver(emulator._batches.by_id[batch_id])
+        await until(lambda: len(second.attempts) == 1)
         await emulator.close()
         async with emulator:
             await settle(emulator)
-        first, second = emulator._deliveries.of(batch_id)
-        assert [attempt.status for attempt in second.attempts] == [503, 200]
-        assert first.is_accepted
+        assert emulator._deliveries.of(batch_id)[1:] == [second]
+        assert [attempt.status for attempt in second.attempts] == [502, 200]
 
 
 async def test_refusals_are_those_of_the_batch(emulator, client):
