@@ -164,11 +164,11 @@ class ForgetfulEmulator(Emulator):
 
     def item_ids(self, batch_id: UUID) -> list[UUID]:
         """Return the items of a batch in the order of their timelines, including those that are not visible yet."""
-        return [UUID(item.id) for item in self._batches[batch_id].items]
+        return [UUID(item.id) for item in self._batches.by_id[batch_id].items]
 
     def forget(self, batch_id: UUID) -> None:
         """Forget a batch; requests for it get 404 from now on."""
-        del self._batches[batch_id]
+        del self._batches.by_id[batch_id]
 
 
 class Soak:
