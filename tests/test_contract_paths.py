@@ -11,13 +11,14 @@ from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, ValidationError
 
 from runflow_async import RetryPolicy, RunflowSession, UnprocessableError
-from runflow_async._answers.decoding import decode_deliveries, decode_delivery, decode_item, decode_items
+from runflow_async._answers.decoding import decode_batch, decode_deliveries, decode_delivery, decode_item, decode_items
 from runflow_async.emulator import Emulator, faults
 from runflow_async.models import BatchItem, CallbackAttempt, CallbackDelivery
-from tests.test_contract import DOCUMENT, SCHEMAS, Clock, client_of, documents, expanded, lower, quiet, shown, written
+from tests.rig.schemas import DOCUMENT, SCHEMAS, UUID_TEXTS, documents, expanded, lower, shown, written
+from tests.test_contract import OURS, Clock, client_of, quiet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,6 +54,11 @@ class Operation:
             schema = self.parameters("query")[name]
             (value,) = values
             Draft202012Validator(schema).validate(int(value) if schema["type"] == "integer" else value)
+        assert headers["Authorization"].startswith("Bearer ")
+        known = self.parameters("header")
+        assert ("Idempotency-Key" in headers) == ("Idempotency-Key" in known)
+        for name in known.keys() & headers.keys():
+            Draft202012Validator(known[name]).validate(headers[name])
         if "requestBody" in self.details:
             assert headers["Content-Type"].partition(";")[0] == "application/json"
             check(self.details["requestBody"]["content"]["application/json"]["schema"], body)
@@ -90,8 +96,9 @@ async def ask(http: aiohttp.ClientSession, method: str, path: str, body: bytes |
     return response.status, json.loads(answer)
 
 
-def creation(**details: Any) -> bytes:
-    return json.dumps({"input": [{"prompt": "a cat", "client_ref": "cat"}, {"prompt": "a dog"}], **details}).encode()
+def creation(items: int = 2, **details: Any) -> bytes:
+    inputs = [{"prompt": "a cat", "client_ref": "cat"}, *[{"prompt": "a dog"}] * (items - 1)]
+    return json.dumps({"input": inputs, **details}).encode()
 
 
 @pytest.mark.parametrize(
@@ -116,16 +123,17 @@ async def test_the_emulator_has_every_path_of_the_contract() -> None:
 async def test_everything_about_a_batch_follows_the_contract_from_its_creation_to_its_end(listing: Any) -> None:
     clock = Clock()
     async with Emulator(clock=clock, listing=listing) as emulator, client_of(emulator) as http:
-        emulator.script_next([LIFE, DYING])
-        status, created = await ask(http, "POST", CREATE, creation(metadata={"order": 1}))
+        emulator.script_next([LIFE, LIFE, DYING])
+        status, created = await ask(http, "POST", CREATE, creation(3, metadata={"order": 1}))
         assert status == 201
         batch = f"/v1/batches/{created['id']}"
         for clock.now in (0.0, 1.0, 2.0):
-            _, page = await ask(http, "GET", f"{batch}/items?limit=1")
-            (shown_item,) = page["items"]
-            assert set(shown_item) == set(SCHEMAS["BatchItem"]["properties"])
-            assert (await ask(http, "GET", f"{batch}/items/{shown_item['id']}"))[1] == shown_item
-            assert set(page) - {"items"} <= set(SCHEMAS["ItemsPage"]["properties"])
+            _, page = await ask(http, "GET", f"{batch}/items?limit=2")
+            for item in page["items"]:
+                assert set(item) == set(SCHEMAS["BatchItem"]["properties"])
+                assert (await ask(http, "GET", f"{batch}/items/{item['id']}"))[1] == item
+            assert {"items"} < set(page) <= set(SCHEMAS["ItemsPage"]["properties"])
+        assert [set(item["output"]) for item in page["items"]] == [{"outputs"}, {"image_urls"}]
 
 
 async def test_the_deliveries_of_a_callback_follow_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +172,10 @@ async def test_every_refusal_follows_the_contract() -> None:
 async def test_every_request_of_a_session_follows_the_contract() -> None:
     """Each operation is used, once with a response that is lost."""
     retry = RetryPolicy(wait_initial=0.001)
-    async with Emulator() as emulator, RunflowSession(emulator.api_key, base_url=emulator.url, retry=retry) as session:
+    async with (
+        Emulator(organization_id=OURS) as emulator,
+        RunflowSession(emulator.api_key, base_url=emulator.url, retry=retry, organization_id=OURS) as session,
+    ):
         for _ in range(2):
             emulator.script_next([ENDED, [(0.0, "failed")]])
         emulator.faults.append(faults.reset(route="create"))
@@ -184,6 +195,7 @@ async def test_every_request_of_a_session_follows_the_contract() -> None:
     for received in emulator.requests:
         operation = operation_of(received.method, received.path)
         operation.check_request(received.path, received.headers, received.body)
+        assert received.headers["X-Organization-Id"] == str(OURS)
         used.add(operation.details["operationId"])
     assert used == set(OPERATIONS)
     keys = [received.headers["Idempotency-Key"] for received in emulator.requests if received.path == CREATE]
@@ -195,13 +207,29 @@ def warn(*_: object) -> None:
     """Odd values are expected here."""
 
 
+def urls_in(output: dict[str, Any]) -> list[str]:
+    """The URLs in both shapes of an output, each once and none empty."""
+    described = [file.get("url") for file in output.get("outputs") or ()]
+    return [*dict.fromkeys(text for url in [*described, *(output.get("image_urls") or ())] if (text := shown(url)))]
+
+
+@given(document=documents(expanded(SCHEMAS["Batch"])), batch_id=UUID_TEXTS)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+def test_every_new_batch_that_the_contract_allows_has_an_id(document: dict[str, Any], batch_id: str) -> None:
+    body = written(document | {"id": batch_id})
+    OPERATIONS["createBatch"].check_response(201, body)
+    assert str(decode_batch(body, warn).id) == batch_id.lower()
+    with pytest.raises(ValidationError):
+        OPERATIONS["createBatch"].check_response(201, written(document | {"id": None}))
+
+
 @given(document=documents(expanded(SCHEMAS["BatchItem"])))
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 def test_every_item_that_the_contract_allows_is_decoded(document: dict[str, Any]) -> None:
     item = decode_item(written(document), warn)
     assert str(item.id) == lower(document["id"])
     assert (item.status_code, item.client_ref) == tuple(shown(document.get(it)) for it in ("status_code", "client_ref"))
-    assert all(isinstance(url, str) for url in item.urls)
+    assert list(item.urls) == urls_in(document.get("output") or {})
 
 
 @given(document=documents(expanded(SCHEMAS["ItemsPage"])))
@@ -209,6 +237,7 @@ def test_every_item_that_the_contract_allows_is_decoded(document: dict[str, Any]
 def test_every_page_of_items_that_the_contract_allows_is_decoded(document: dict[str, Any]) -> None:
     page = decode_items(written(document), warn)
     assert [str(item.id) for item in page.items] == [lower(item["id"]) for item in document["items"]]
+    assert (page.next_pq, page.next) == tuple(shown(document.get(name)) for name in ("next_pq", "next"))
 
 
 @given(document=documents(expanded(SCHEMAS["DeliveriesPage"])))
