@@ -68,12 +68,13 @@ class TestABatch:
         assert [(await anext(wait)).item.client_ref for _ in INPUTS] == ["cat", "dog"]
         assert len(emulator.requests) == 1
 
+    @pytest.mark.looptime
     async def test_is_polled_when_the_schedule_says_so(self, emulator, session):
-        emulator.script_next([[(0.0, "queued"), (0.01, "succeeded")]])
-        wait = await session.create_batch(MODEL, INPUTS, interval=0.1)
+        emulator.script_next([[(0.0, "queued"), (50.0, "succeeded")]])
+        wait = await session.create_batch(MODEL, INPUTS, interval=100)
         assert (await wait).status_code == "succeeded"
-        first, *_, last = emulator.requests
-        assert last.received_at - first.received_at >= 0.1
+        created, polled, *_ = emulator.requests
+        assert polled.received_at - created.received_at == pytest.approx(100, abs=1)
 
     async def test_may_have_ended_at_once(self, emulator, session):
         emulator.script_next(DONE)
