@@ -19,7 +19,7 @@ PICTURE, PAGE = ROOT / "docs/floors.svg", ROOT / "CONTRIBUTING.md"
 BLOCK = re.compile(r"(?<=<!-- drawn by docs/draw_floors\.py -->\n\n).*?(?=\n\n<!-- end -->)", re.DOTALL)
 PACKAGE = "runflow_async"
 WIDTH, LINE, GAP, LEFT = 640, 17, 6, 18
-CORE = frozenset({"_answers", "models", "errors", "_text", "_version", "_startup", "_progress"})
+CORE = frozenset({"_answers", "models", "errors", "_errors", "_statuses", "_text", "_version", "_startup", "_progress"})
 EDGE = frozenset({"__main__", "cli", "demo", "pytest_plugin", "emulator", "callbacks", "distributed"})
 STYLE = """\
     text { fill: #1a202c; }

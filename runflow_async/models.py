@@ -1,16 +1,16 @@
-"""The API's objects as frozen msgspec structs, with the fields of the contract, and what their statuses mean."""
+"""The API's objects as frozen msgspec structs, with the fields of the contract."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from enum import Enum, StrEnum, auto
 from typing import Annotated, Any
 from uuid import UUID
 
 from msgspec import Meta, Struct
 
 from runflow_async._outputs import files_of
+from runflow_async._statuses import TERMINAL_STATUSES, BatchStatus, Phase, phase_of
 from runflow_async.errors import BatchFailedError
 
 __all__ = [
@@ -32,53 +32,6 @@ Instant = Annotated[datetime, Meta(tz=True)]
 Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 # JSON numbers beyond 2**53 are not portable (RFC 8259, section 6), and no batch has that many items.
 Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
-
-
-class BatchStatus(StrEnum):
-    """The statuses known today. The server may send others, which are kept as received."""
-
-    QUEUED = "queued"
-    DISPATCHING = "dispatching"
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELED = "canceled"
-    PARTIAL_SUCCEEDED = "partial_succeeded"
-
-
-class Phase(Enum):
-    """What the status of an item or a batch means, apart from its spelling."""
-
-    WAITING = auto()
-    RUNNING = auto()
-    SUCCEEDED = auto()
-    PARTLY_SUCCEEDED = auto()
-    FAILED = auto()
-    CANCELLED = auto()
-    UNKNOWN = auto()
-
-
-_phases: dict[str | None, Phase] = {
-    "queued": Phase.WAITING,
-    "dispatching": Phase.WAITING,
-    "running": Phase.RUNNING,
-    "succeeded": Phase.SUCCEEDED,
-    "partial_succeeded": Phase.PARTLY_SUCCEEDED,
-    "failed": Phase.FAILED,
-    "canceled": Phase.CANCELLED,
-    "cancelled": Phase.CANCELLED,
-}
-
-
-def phase_of(status: str | None) -> Phase:
-    """Return the phase of a status, in any spelling of the server."""
-    return _phases.get(status, Phase.UNKNOWN)
-
-
-TERMINAL_STATUSES: frozenset[str] = frozenset(
-    {status for status, phase in _phases.items() if status and phase not in {Phase.WAITING, Phase.RUNNING}}
-)
-"""Final statuses, including both of the server's spellings of cancelled."""
 
 
 def _check_finite(cost: Decimal | None) -> None:

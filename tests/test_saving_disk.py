@@ -11,8 +11,9 @@ import pytest
 
 from runflow_async import SaveError
 from runflow_async._downloads import disk
-from runflow_async._downloads.disk import Folder, in_thread, open_in_thread
+from runflow_async._downloads.disk import Folder
 from runflow_async._downloads.parts import Part
+from runflow_async._downloads.threads import in_thread, open_in_thread
 from tests.rig import eventually
 
 

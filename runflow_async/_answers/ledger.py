@@ -24,12 +24,13 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from runflow_async._answers.contradictions import report_contradictions
 from runflow_async._answers.decoding import PollAnswer, decode_poll
 from runflow_async._answers.lenient import WarnOnce
 from runflow_async._answers.pending import Pending
 from runflow_async._answers.snapshots import at_statuses, decode_snapshot, name_batch
 from runflow_async._answers.tally import Tally, adjust_tally, count_statuses, read_counts
-from runflow_async._answers.transitions import by_key, diff_items, is_second_end
+from runflow_async._answers.transitions import by_key, diff_items
 from runflow_async._answers.updates import Layout, Update, is_few, read_layout, read_update
 from runflow_async.models import TERMINAL_STATUSES, Batch, BatchItemHandle, ItemTransition, Phase, phase_of
 
@@ -147,7 +148,7 @@ class Ledger:
 
     def _note(self, items: Mapping[int, BatchItemHandle], observed_at: datetime) -> list[ItemTransition]:
         changes, contradictions = diff_items(self._seen, items, batch_id=self.batch_id, observed_at=observed_at)
-        self._report(contradictions)
+        report_contradictions(contradictions, self.warn)
         if changes:
             if self._pending is None:
                 self._pending = Pending(self._seen, observed_at, deque(changes))
@@ -239,14 +240,6 @@ class Ledger:
 
     def _items(self) -> dict[int, BatchItemHandle]:
         return by_key(self._snapshot().items or ())
-
-    def _report(self, contradictions: list[ItemTransition]) -> None:
-        for one in contradictions:
-            details = one.item.id, one.previous, one.current
-            if is_second_end(one):
-                self.warn("item %s ended as %r and is now reported as %r; the first end stays", *details)
-            else:
-                logger.debug("item %s ended as %r; a stale answer says %r", *details)
 
     def _check_counts(self, answer: PollAnswer, listed: int) -> None:
         total, ended = answer.items_total, answer.items_ended

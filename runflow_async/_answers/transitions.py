@@ -8,7 +8,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from runflow_async.models import TERMINAL_STATUSES, ItemTransition, phase_of
+from runflow_async.models import TERMINAL_STATUSES, ItemTransition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from runflow_async.models import BatchItemHandle
 
-__all__ = ["ItemDiff", "by_key", "diff_items", "is_second_end"]
+__all__ = ["ItemDiff", "by_key", "diff_items"]
 
 _sequence_index = attrgetter("item.sequence_index")
 
@@ -63,9 +63,3 @@ def diff_items(
     contradictions = [one for one in differing if one.previous in TERMINAL_STATUSES]
     changes = [one for one in differing if one.previous not in TERMINAL_STATUSES] if contradictions else differing
     return ItemDiff(changes, contradictions)
-
-
-def is_second_end(transition: ItemTransition) -> bool:
-    """Whether an item that had ended now has a different end, and not just a different spelling."""
-    ends = {transition.previous, transition.current}
-    return ends <= TERMINAL_STATUSES and len({phase_of(end) for end in ends}) > 1

@@ -6,14 +6,13 @@ from the event loop.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import os
 import stat
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
 from runflow_async._downloads.names import PART
 from runflow_async.errors import SaveError
@@ -22,22 +21,9 @@ if sys.platform != "win32":
     import fcntl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
 
-__all__ = ["Folder", "explained", "in_thread", "is_for_all", "open_in_thread"]
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-class Closable(Protocol):
-    """Something that is open until it is closed."""
-
-    def close(self) -> None:
-        """Close it."""
-
-
-C = TypeVar("C", bound=Closable)
+__all__ = ["Folder", "explained", "is_for_all"]
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 FOR_ALL = FULL | {errno.EROFS, errno.EIO}
@@ -47,34 +33,6 @@ NOT_OURS = frozenset({errno.ENOENT, errno.ELOOP, errno.ENXIO})
 AS_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 """A link is an error."""
-
-
-async def in_thread(function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
-    """Call a function in a thread. A cancellation waits until it has returned, so that no file is closed meanwhile."""
-    loop = asyncio.get_running_loop()
-    call = loop.run_in_executor(None, lambda: function(*arguments, **keywords))
-    cancelled: asyncio.CancelledError | None = None
-    while not call.done():
-        try:
-            await asyncio.wait([call])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        call.exception()  # somebody has seen it
-        raise cancelled
-    return call.result()
-
-
-async def open_in_thread(function: Callable[P, C], *arguments: P.args, **keywords: P.kwargs) -> C:
-    """Call a function that opens something in a thread. If this is cancelled meanwhile, what was opened is closed."""
-    opened: list[C] = []
-    try:
-        await in_thread(lambda: opened.append(function(*arguments, **keywords)))
-    except asyncio.CancelledError:
-        for one in opened:
-            one.close()
-        raise
-    return opened[0]
 
 
 @contextmanager

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runflow_async._downloads.disk import in_thread
 from runflow_async._downloads.judging import Begin, Note, Refuse, Restart, Resume, Whole, judge, range_headers
+from runflow_async._downloads.threads import in_thread
 from runflow_async._verdict import Verdict
 
 if TYPE_CHECKING:

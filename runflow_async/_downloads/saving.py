@@ -7,11 +7,12 @@ import logging
 from contextlib import aclosing
 from typing import TYPE_CHECKING, cast
 
-from runflow_async._downloads.disk import in_thread, is_for_all, open_in_thread
+from runflow_async._downloads.disk import is_for_all
 from runflow_async._downloads.fetching import fetch
 from runflow_async._downloads.names import NOTE, PART, Names, extension_of, has_extension, name_from_url
 from runflow_async._downloads.parts import Part
 from runflow_async._downloads.records import SavedFile, SavedOutputs
+from runflow_async._downloads.threads import in_thread, open_in_thread
 from runflow_async._downloads.wanted import Wanted
 from runflow_async._outputs import files_of
 from runflow_async.errors import DownloadError, RunflowError, SaveError

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from runflow_async._arguments.batches import parse_batch_id
 from runflow_async._arguments.values import check_count, parse_folder
 from runflow_async._downloads.addresses import Addresses
-from runflow_async._downloads.disk import Folder, in_thread, open_in_thread
+from runflow_async._downloads.disk import Folder
 from runflow_async._downloads.exchange import Exchange
 from runflow_async._downloads.index import Index, read_index
 from runflow_async._downloads.renewals import Renewals
 from runflow_async._downloads.saving import Saving
+from runflow_async._downloads.threads import in_thread, open_in_thread
 from runflow_async._jobs.parts import HasParts
 from runflow_async.errors import RunflowError, SaveError
 

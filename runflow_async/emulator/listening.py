@@ -43,7 +43,13 @@ class Listener:
 
     @property
     def url(self) -> str:
-        """The base URL, without a trailing slash."""
+        """The base URL, without a trailing slash.
+
+        Raises:
+            RuntimeError: if no port was picked yet.
+        """
+        if not self.port:
+            raise RuntimeError("the emulator has no URL yet: start it first, or use 'async with'")
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self.port}"
 

@@ -118,8 +118,6 @@ class Emulator:
         Raises:
             RuntimeError: if the emulator was never started, so it has no port.
         """
-        if not self._listener.port:
-            raise RuntimeError("the emulator has no URL yet: start it first, or use 'async with'")
         return self._listener.url
 
     def now(self) -> float:

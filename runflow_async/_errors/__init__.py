@@ -1,0 +1,1 @@
+"""The classes of `runflow_async.errors`, by what raises them."""
