@@ -1,8 +1,8 @@
 """Follow every item of every Runflow batch in flight, from asyncio."""
 
 from runflow_async import _startup as _startup  # first: it hears signals during the imports below
-from runflow_async._downloads.records import SavedFile, SavedOutputs
 from runflow_async._jobs.batch_results import BatchResults
+from runflow_async._saved import SavedFile, SavedOutputs
 from runflow_async._version import __version__
 from runflow_async._waits.fleet import BatchesWait
 from runflow_async._waits.one import BatchWait

@@ -11,6 +11,7 @@ from runflow_async._answers.decoding import decode_batch, decode_deliveries, dec
 from runflow_async._answers.lenient import WarnOnce
 from runflow_async._http.paging import iter_pages
 from runflow_async._http.protocol import batch_path, deliveries_path, item_path, items_path
+from runflow_async._observing import Call
 from runflow_async.errors import RunflowError
 
 if TYPE_CHECKING:
@@ -50,15 +51,15 @@ class Reads:
         Raises:
             RunflowError: the last error, if it is final or the attempts are used up.
         """
-        warn = WarnOnce("batch", batch_id)
+        warn, call = WarnOnce("batch", batch_id), Call(batch_id)
 
         async def fetch() -> Batch:
-            reply = await self._transport.get(batch_path(batch_id), sent=_uncounted)
+            reply = await self._transport.get(batch_path(batch_id), origin=call, sent=_uncounted)
             batch = decode_batch(reply.body, warn)
             reply.require_batch(batch_id, batch.id, warn)
             return batch if batch.id is not None else replace(batch, id=batch_id)
 
-        return await self._retrying("get_batch", batch_id, fetch)
+        return await self._retrying("get_batch", batch_id, call, fetch)
 
     def items(self, batch_id: UUID, page_size: int, known_total: Callable[[], int | None]) -> AsyncGenerator[BatchItem]:
         """Iterate a batch's items, page after page.
@@ -71,16 +72,16 @@ class Reads:
         Raises:
             RunflowError: the last error of a page, if it is final or the attempts are used up.
         """
-        warn = WarnOnce("items of batch", batch_id)
+        warn, call = WarnOnce("items of batch", batch_id), Call(batch_id)
 
         async def fetch(cursor: str | None) -> ItemsPage:
-            reply = await self._transport.get(items_path(batch_id, page_size, cursor), sent=_uncounted)
+            reply = await self._transport.get(items_path(batch_id, page_size, cursor), origin=call, sent=_uncounted)
             page = decode_items(reply.body, warn)
             reply.require_items(batch_id, [item.batch_id for item in page.items])
             return page
 
         async def fetch_retrying(cursor: str | None) -> ItemsPage:
-            return await self._retrying("iter_batch_items", batch_id, partial(fetch, cursor))
+            return await self._retrying("iter_batch_items", batch_id, call, partial(fetch, cursor))
 
         return iter_pages(fetch_retrying, known_total, warn)
 
@@ -90,16 +91,16 @@ class Reads:
         Raises:
             RunflowError: the last error of a page, if it is final or the attempts are used up.
         """
-        warn = WarnOnce("callbacks of batch", batch_id)
+        warn, call = WarnOnce("callbacks of batch", batch_id), Call(batch_id)
 
         async def fetch(cursor: str | None) -> DeliveriesPage:
-            reply = await self._transport.get(deliveries_path(batch_id, cursor), sent=_uncounted)
+            reply = await self._transport.get(deliveries_path(batch_id, cursor), origin=call, sent=_uncounted)
             page = decode_deliveries(reply.body, warn)
             reply.require_items(batch_id, [delivery.batch_id for delivery in page.items])
             return page
 
         async def fetch_retrying(cursor: str | None) -> DeliveriesPage:
-            return await self._retrying("callback_deliveries", batch_id, partial(fetch, cursor))
+            return await self._retrying("callback_deliveries", batch_id, call, partial(fetch, cursor))
 
         return [delivery async for delivery in iter_pages(fetch_retrying, lambda: None, warn)]
 
@@ -109,18 +110,18 @@ class Reads:
         Raises:
             RunflowError: the last error, if it is final or the attempts are used up.
         """
-        warn = WarnOnce(f"item {item_id} of batch {batch_id}")
+        warn, call = WarnOnce(f"item {item_id} of batch {batch_id}"), Call(batch_id)
 
         async def fetch() -> BatchItem:
-            reply = await self._transport.get(item_path(batch_id, item_id), sent=_uncounted)
+            reply = await self._transport.get(item_path(batch_id, item_id), origin=call, sent=_uncounted)
             item = decode_item(reply.body, warn)
             reply.require_item(batch_id, item_id, item)
             return item
 
-        return await self._retrying("get_batch_item", batch_id, fetch)
+        return await self._retrying("get_batch_item", batch_id, call, fetch)
 
-    async def _retrying(self, purpose: str, batch_id: UUID, fetch: Callable[[], Awaitable[T]]) -> T:
-        engine = self._retries.engine(f"batch {batch_id}")
+    async def _retrying(self, purpose: str, batch_id: UUID, call: Call, fetch: Callable[[], Awaitable[T]]) -> T:
+        engine = self._retries.engine(f"batch {batch_id}", call)
         try:
             with self._lifetime.scope(purpose):
                 return await engine(fetch)

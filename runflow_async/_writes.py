@@ -9,6 +9,7 @@ from runflow_async._answers.decoding import decode_batch, decode_delivery
 from runflow_async._answers.lenient import WarnOnce
 from runflow_async._http.posts import Post
 from runflow_async._http.protocol import batches_path, redeliveries_path
+from runflow_async._observing import Call
 from runflow_async._verdict import Verdict
 from runflow_async.errors import ConflictError, MalformedResponseError, RunflowError
 
@@ -72,13 +73,13 @@ class Writes:
         """
         post = Post(body, idempotency_key, CREATED, CREATION_HINTS)
         subject = f"new batch of {model}"
-        warn = WarnOnce(subject)
+        warn, call = WarnOnce(subject), Call(None)
         may_be_in_progress = is_new_key
 
         async def send() -> tuple[UUID, Reply]:
             nonlocal may_be_in_progress
             try:
-                reply = await self._transport.get(batches_path(model), sent=_uncounted, post=post)
+                reply = await self._transport.get(batches_path(model), origin=call, sent=_uncounted, post=post)
                 batch_id = decode_batch(reply.body, warn).id
                 if batch_id is None:
                     raise MalformedResponseError("a new batch without an id", where="$.id")
@@ -91,7 +92,7 @@ class Writes:
                 raise
             return batch_id, reply
 
-        engine = self._retries.engine(subject)
+        engine = self._retries.engine(subject, call)
         try:
             with self._lifetime.scope("create_batch"):
                 return await engine(send)
@@ -109,7 +110,9 @@ class Writes:
         warn = WarnOnce("callback of batch", batch_id)
         try:
             with self._lifetime.scope("redeliver_callback"):
-                reply = await self._transport.get(redeliveries_path(batch_id), sent=_uncounted, post=post)
+                reply = await self._transport.get(
+                    redeliveries_path(batch_id), origin=Call(batch_id), sent=_uncounted, post=post
+                )
                 delivery = decode_delivery(reply.body, warn)
                 reply.require_delivery(batch_id, delivery.batch_id)
                 return delivery

@@ -7,14 +7,13 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from runflow_async._saved import SavedFile
 from runflow_async.errors import RunflowError
-from runflow_async.models import BatchItem, ItemTransition, WaitStats
+from runflow_async.models import BatchItemHandle, ItemTransition, WaitStats
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
-
-    from runflow_async._downloads.records import SavedFile
 
 __all__ = [
     "Event",
@@ -90,7 +89,7 @@ class Retrying(Struct, frozen=True, kw_only=True):
         wait_id: the wait whose poll failed; None for a call.
         subject: what is tried, in words.
         attempt: number of failures in a row.
-        delay: seconds until the next attempt.
+        delay: seconds until the next attempt; infinite if no further one would be in time.
         error: what failed.
     """
 
@@ -121,7 +120,7 @@ class OutageBegan(Struct, frozen=True, kw_only=True):
 
     Attributes:
         seconds: since the first failure.
-        waits: number of waits that poll in vain.
+        waits: number of waits whose polls failed.
         error: what the last poll failed with.
     """
 
@@ -135,7 +134,7 @@ class OutageEnded(Struct, frozen=True, kw_only=True, gc=False):
 
     Attributes:
         seconds: since the first failure.
-        waits: number of waits that polled in vain.
+        waits: number of waits that polled in vain and go on; 0 if they have all ended.
     """
 
     seconds: float
@@ -210,6 +209,8 @@ class WaitStalled(Struct, frozen=True, kw_only=True, gc=False):
 class WaitEnded(Struct, frozen=True, kw_only=True):
     """A wait has ended. Transitions may still be pending.
 
+    A wait that nobody awaits or iterates any more, and nobody closes, does not end.
+
     Attributes:
         batch_id: the batch.
         wait_id: the wait.
@@ -242,11 +243,11 @@ class ResultDelivered(Struct, frozen=True, kw_only=True):
 
     Attributes:
         batch_id: the batch.
-        item: the item with its result.
+        item: the item, without the result, which may hold signed URLs.
     """
 
     batch_id: UUID
-    item: BatchItem
+    item: BatchItemHandle
 
 
 Event: TypeAlias = (
@@ -286,7 +287,8 @@ class RequestWrapper(Observer, Protocol):
     def sending(self, request: RequestSent, /) -> AbstractContextManager[Mapping[str, str]]:
         """Return a context in which a request is sent.
 
-        It is entered in the task that sends the request, and left when the request has ended. The mapping that entering
-        it returns has headers that are added to the request; its own `Authorization` and other headers stay.
+        It is entered in the task that sends the request, and left when the request has ended. Both events of the
+        request come inside of it. The mapping that entering it returns has headers that are added to the request; those
+        that the session sets itself, such as `Authorization`, stay as they are.
         """
         ...

@@ -12,7 +12,13 @@ from runflow_async._arguments.batches import (
     parse_since,
     parse_since_of_many,
 )
-from runflow_async._arguments.connection import DEFAULT_BASE_URL, parse_api_key, parse_base_url, parse_organization_id
+from runflow_async._arguments.connection import (
+    DEFAULT_BASE_URL,
+    check_observers,
+    parse_api_key,
+    parse_base_url,
+    parse_organization_id,
+)
 from runflow_async._arguments.values import check_count, check_rate, check_seconds, check_type
 from runflow_async._http.protocol import request_headers
 from runflow_async._http.throttle import Throttle
@@ -22,6 +28,7 @@ from runflow_async._jobs.resubmitting import ResubmitsItems
 from runflow_async._jobs.results import YieldsResults
 from runflow_async._jobs.saving import SavesOutputs
 from runflow_async._lifetime import Lifetime
+from runflow_async._observing import Observing
 from runflow_async._reads import Reads
 from runflow_async._waits.options import WaitOptions
 from runflow_async._waits.retries import Retries, RetryPolicy
@@ -42,6 +49,7 @@ if TYPE_CHECKING:
     from runflow_async._waits.one import BatchWait
     from runflow_async.checkpoints import Checkpoint
     from runflow_async.models import Batch
+    from runflow_async.observers import Observer
 
 __all__ = ["RunflowSession"]
 
@@ -65,6 +73,7 @@ class RunflowSession(ResubmitsItems, YieldsResults, SavesOutputs, RedeliversCall
         max_response_bytes: largest body accepted, counted after decompression.
         max_retry_after: seconds; a longer `Retry-After` is capped at this.
         retry: attempts and backoff of failed requests.
+        observers: plain callables that get every event, such as `print`; see `runflow_async.observers`.
 
     Raises:
         ConfigurationError: if there is no key, or an argument is invalid.
@@ -83,18 +92,21 @@ class RunflowSession(ResubmitsItems, YieldsResults, SavesOutputs, RedeliversCall
         max_response_bytes: int = 33_554_432,
         max_retry_after: float | timedelta = 120.0,
         retry: RetryPolicy = RetryPolicy(),
+        observers: Iterable[Observer] = (),
     ) -> None:
         key = parse_api_key(os.environ.get("RUNFLOW_API_KEY") if api_key is None else api_key)
         organization = organization_id or os.environ.get("RUNFLOW_ORGANIZATION_ID") or None
         self._base_url = parse_base_url(base_url or os.environ.get("RUNFLOW_BASE_URL") or DEFAULT_BASE_URL)
         longest_hold = check_seconds("max_retry_after", max_retry_after)
-        self._retries = Retries(check_type("retry", retry, RetryPolicy), longest_hold)
+        self._observing = Observing(check_observers(observers))
+        self._retries = Retries(check_type("retry", retry, RetryPolicy), longest_hold, self._observing)
         max_connections = check_count("max_connections", max_connections)
         self._lifetime = Lifetime()
-        self._throttle = Throttle(check_rate(max_rate), longest_hold)
+        self._throttle = Throttle(check_rate(max_rate), longest_hold, self._observing)
         self._transport = Transport(
             self._lifetime,
             self._throttle,
+            self._observing,
             base_url=self._base_url,
             headers=request_headers(key, parse_organization_id(organization)),
             http=http,
@@ -104,7 +116,7 @@ class RunflowSession(ResubmitsItems, YieldsResults, SavesOutputs, RedeliversCall
         )
         self._reads = Reads(self._lifetime, self._transport, self._retries)
         self._writes = Writes(self._lifetime, self._transport, self._retries)
-        self._waits = Waits(self._lifetime, self._transport, self._retries, 2 * max_connections)
+        self._waits = Waits(self._lifetime, self._transport, self._retries, self._observing, 2 * max_connections)
 
     def __repr__(self) -> str:
         return f"<RunflowSession {self._base_url}{' closed' if self._lifetime.is_closed() else ''}>"

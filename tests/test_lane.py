@@ -13,6 +13,7 @@ from aiohttp import client_proto
 
 from runflow_async import CertificateError, RunflowSession
 from runflow_async._http.lane import Lane
+from runflow_async._observing import Call
 from tests.faults.tables import BATCH_ID, GOOD, RUNNING, connect
 from tests.rig import Certificates, ScriptedServer, connections_in_use, eventually, hang, http, pause, push, send
 
@@ -129,7 +130,7 @@ class TestDeadlines:
 
             async def get(seconds: float) -> None:
                 with pytest.raises(Exception, match="in time"):
-                    await session._transport.get("/", sent=lambda: None, longest=seconds)
+                    await session._transport.get("/", origin=Call(None), sent=lambda: None, longest=seconds)
                 ends[seconds] = clock()
 
             began = clock()

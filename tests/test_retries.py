@@ -13,6 +13,7 @@ from runflow_async import (
     ServerError,
     TransportError,
 )
+from runflow_async._observing import Call
 from runflow_async._verdict import Verdict
 from runflow_async._waits.retries import Retries, RetryWorthwhile, verdict_of
 
@@ -75,7 +76,7 @@ async def delays_of(error: Exception, policy: RetryPolicy) -> list[float]:
         raise error
 
     with pytest.raises(type(error)):
-        await Retries(policy, 120.0).engine("it").copy(sleep=note)(fail)
+        await Retries(policy, 120.0).engine("it", Call(None)).copy(sleep=note)(fail)
     return delays
 
 

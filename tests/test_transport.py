@@ -13,6 +13,7 @@ from runflow_async import RateLimitError, ServerError, SessionClosedError, Trans
 from runflow_async._http.throttle import Throttle
 from runflow_async._http.transport import Transport
 from runflow_async._lifetime import Lifetime
+from runflow_async._observing import UNOBSERVED, Call
 from tests.rig import ScriptedServer, close, connections_in_use, eventually, hang, http, pause, send
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Stand:
         self.transport = Transport(
             self.lifetime,
             self.throttle,
+            UNOBSERVED,
             base_url=server.url,
             headers={},
             http=None,
@@ -52,7 +54,7 @@ class Stand:
         self.sent += 1
 
     async def get(self, limit: float = math.inf):
-        return await self.transport.get("/", sent=self.count, limit=limit)
+        return await self.transport.get("/", origin=Call(None), sent=self.count, limit=limit)
 
 
 @asynccontextmanager

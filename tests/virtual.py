@@ -15,12 +15,15 @@ import msgspec
 from runflow_async._http.protocol import batch_path
 from runflow_async._http.replies import Reply
 from runflow_async._lifetime import Lifetime
+from runflow_async._observing import Observing
 from runflow_async._waits.one import BatchWait
 from runflow_async._waits.options import WaitOptions
 from runflow_async._waits.polling import Polling
 from runflow_async._waits.retries import Retries, RetryPolicy
 from runflow_async._waits.run import Run
 from runflow_async._waits.sharing import Sharing
+from runflow_async._waits.silence import Silence
+from runflow_async._waits.witness import Witness
 from runflow_async.errors import BatchFailedError, RunflowError
 
 if TYPE_CHECKING:
@@ -76,6 +79,7 @@ class VirtualTransport:
         self.polled_at: list[float] = []
         self.lifetime = Lifetime()
         self.sharing = Sharing(self.lifetime)
+        self.observing = Observing()
         self._origin: float | None = None
 
     async def get(self, path: str, *, sent: Callable[[], None], limit: float, **_: object) -> Reply:
@@ -97,11 +101,13 @@ class VirtualTransport:
         """The same, to be driven step by step."""
         keywords = {"timeout": 3600.0, "interval": None, "max_outage": 300.0, "until": None} | keywords
         since, checkpoint = keywords.pop("since", None), keywords.pop("checkpoint", None)
-        retries = Retries(keywords.pop("retry", RetryPolicy()), keywords.pop("max_retry_after", 120.0))
+        policy = keywords.pop("retry", RetryPolicy())
+        retries = Retries(policy, keywords.pop("max_retry_after", 120.0), self.observing)
         options = WaitOptions.check(**keywords)
         loop = {name: getattr(self.lifetime, name) for name in ("utc_now", "take_turn")} | {"clock": self.lifetime.now}
         fetch = partial(self.get, batch_path(batch_id))
-        polling = Polling(self.sharing, fetch, batch_id, options, retries=retries, since=since, **loop)  # type: ignore[arg-type]
+        witness = Witness(Silence(self.observing), batch_id)
+        polling = Polling(self.sharing, fetch, witness, options, retries=retries, since=since, **loop)  # type: ignore[arg-type]
         run = Run(self.lifetime, polling, checkpoint, load_timeout=options.timeout or 30.0)
         self.sharing.registry.add(run)
         return run

@@ -1,7 +1,8 @@
-"""Checks of the key, the organisation, the base URL and the secrets of callbacks."""
+"""Checks of the key, the organisation, the base URL, the observers and the secrets of callbacks."""
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterable
 from ipaddress import ip_address
@@ -9,13 +10,23 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 from uuid import UUID
 
+from runflow_async._arguments.values import describe
 from runflow_async._text import Secret, printable
 from runflow_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["DEFAULT_BASE_URL", "parse_api_key", "parse_base_url", "parse_organization_id", "parse_secrets"]
+    from runflow_async.observers import Observer
+
+__all__ = [
+    "DEFAULT_BASE_URL",
+    "check_observers",
+    "parse_api_key",
+    "parse_base_url",
+    "parse_organization_id",
+    "parse_secrets",
+]
 
 DEFAULT_BASE_URL = "https://api.runflow.io"
 
@@ -90,3 +101,19 @@ def parse_secrets(secrets: str | Sequence[str]) -> tuple[Secret, ...]:
     if not texts or not all(isinstance(text, str) and text and not _surrogate.search(text) for text in texts):
         raise ConfigurationError("the callback secret must be a non-empty string, or several of them")
     return tuple(Secret(text) for text in texts)
+
+
+def check_observers(observers: Iterable[Observer]) -> tuple[Observer, ...]:
+    """Return the observers given as `observers=`.
+
+    Raises:
+        ConfigurationError: if they are not several plain callables.
+    """
+    try:
+        listed = tuple(observers)
+    except TypeError:
+        raise ConfigurationError(f"observers must be a list of callables, not {describe(observers)}") from None
+    for one in listed:
+        if not callable(one) or isinstance(one, type) or inspect.iscoroutinefunction(one):
+            raise ConfigurationError(f"an observer must be a plain callable that takes an event, not {describe(one)}")
+    return listed

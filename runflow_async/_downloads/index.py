@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from runflow_async._downloads.names import PART, Names, safe_name
-from runflow_async._downloads.records import SavedFile
 from runflow_async._downloads.threads import in_thread
+from runflow_async._saved import SavedFile
 from runflow_async.errors import SaveError
 
 if TYPE_CHECKING:

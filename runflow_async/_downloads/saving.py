@@ -11,11 +11,13 @@ from runflow_async._downloads.disk import is_for_all
 from runflow_async._downloads.fetching import fetch
 from runflow_async._downloads.names import NOTE, PART, Names, extension_of, has_extension, name_from_url
 from runflow_async._downloads.parts import Part
-from runflow_async._downloads.records import SavedFile, SavedOutputs
 from runflow_async._downloads.threads import in_thread, open_in_thread
 from runflow_async._downloads.wanted import Wanted
+from runflow_async._observing import Call
 from runflow_async._outputs import files_of
+from runflow_async._saved import SavedFile, SavedOutputs
 from runflow_async.errors import DownloadError, RunflowError, SaveError
+from runflow_async.observers import OutputSaved
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from runflow_async._downloads.exchange import Exchange
     from runflow_async._downloads.index import Index
     from runflow_async._downloads.renewals import Renewals
+    from runflow_async._observing import Observing
     from runflow_async._waits.retries import Retries
     from runflow_async.models import BatchItem
 
@@ -46,6 +49,7 @@ class Saving:
         exchange: to the hosts of the files.
         renewals: of URLs that have expired.
         retries: what happens after a failure.
+        observing: the observers of the session.
         concurrency: files at the same time.
     """
 
@@ -58,6 +62,7 @@ class Saving:
         exchange: Exchange,
         renewals: Renewals,
         retries: Retries,
+        observing: Observing,
         concurrency: int,
     ) -> None:
         self._batch_id = batch_id
@@ -66,6 +71,7 @@ class Saving:
         self._exchange = exchange
         self._renewals = renewals
         self._retries = retries
+        self._observing = observing
         self._slots = asyncio.Semaphore(concurrency)
         self._outcomes: list[SavedFile | DownloadError | None] = []  # of all files, in the order of the items
 
@@ -133,6 +139,8 @@ class Saving:
         else:
             self._outcomes[number] = file
             self._index.add(file)
+            if self._observing.is_watched:
+                self._observing.emit(OutputSaved(batch_id=self._batch_id, saved=file))
         finally:
             self._slots.release()
 
@@ -169,7 +177,7 @@ class Saving:
         furthest = part.size
         while True:
             try:
-                engine = self._retries.engine(f"{wanted.folder}/{wanted.name}")
+                engine = self._retries.engine(f"{wanted.folder}/{wanted.name}", Call(self._batch_id))
                 return await engine(fetch, self._exchange, wanted, part)
             except DownloadError as error:
                 if error.verdict == "final" or part.size <= furthest:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from runflow_async._downloads.addresses import shown_url
-from runflow_async._downloads.records import SavedFile
+from runflow_async._saved import SavedFile
 from runflow_async._text import Secret
 from runflow_async.errors import DownloadError
 

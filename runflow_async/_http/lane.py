@@ -126,27 +126,31 @@ class Lane:
         """Whether no request can be sent any more."""
         return self._connector.closed
 
-    async def send(self, path: str, deadline: float, post: Post | None = None) -> Line:
+    async def send(
+        self, path: str, deadline: float, post: Post | None = None, more: Mapping[str, str] | None = None
+    ) -> Line:
         """Send a GET, or a POST, and return its response as soon as its head is there.
 
         Args:
             path: below the base URL, and already quoted.
             deadline: instant at which the response must be complete.
             post: what a POST carries.
+            more: headers beside those of every request.
 
         Raises:
             DroppedConnectionError: if the connection was closed before a response began.
             TimeoutError: at the deadline; also raised while the body is read.
             Exception: of aiohttp.
         """
+        added = "".join(f"{name}: {value}\r\n" for name, value in more.items()) if more else ""
         line = self._take_idle() or await self._connect(deadline)
         self._watch(line, deadline)
         try:
             # The key is in no variable, because tracebacks may show those.
             if post is None:
-                line.wire.write(f"GET {self._prefix}{path} HTTP/1.1\r\n{self._fields}\r\n".encode())
+                line.wire.write(f"GET {self._prefix}{path} HTTP/1.1\r\n{self._fields}{added}\r\n".encode())
             else:
-                head = post.head()
+                head = post.head() + added
                 line.wire.writelines(
                     (f"POST {self._prefix}{path} HTTP/1.1\r\n{self._fields}{head}\r\n".encode(), post.body)
                 )

@@ -57,19 +57,25 @@ class Ordinary:
         """Whether no request can be sent any more."""
         return self._http.closed
 
-    async def send(self, path: str, deadline: float, post: Post | None = None) -> OrdinaryResponse:
+    async def send(
+        self, path: str, deadline: float, post: Post | None = None, more: Mapping[str, str] | None = None
+    ) -> OrdinaryResponse:
         """Send a request and return its response as soon as its head is there; see `Lane.send`."""
         url = URL(self._base_url + path, encoded=True)
         with UserCode("the aiohttp session"):
             async with asyncio.timeout_at(deadline):
-                sending = self._http.get(url, **self._options) if post is None else self._post(url, post)
+                options = (
+                    {**self._options, "headers": {**(self._options["headers"] or {}), **more}}
+                    if more
+                    else self._options
+                )
+                sending = self._http.get(url, **options) if post is None else self._post(url, post, options)
                 return OrdinaryResponse(await sending, deadline)
 
-    async def _post(self, url: URL, post: Post) -> aiohttp.ClientResponse:
-        headers: dict[str, str] = {**(self._options["headers"] or {}), **post.headers}
+    async def _post(self, url: URL, post: Post, options: dict[str, Any]) -> aiohttp.ClientResponse:
+        headers: dict[str, str] = {**(options["headers"] or {}), **post.headers}
         # aiohttp warns of large bodies that are bytes.
-        options: dict[str, Any] = {**self._options, "headers": headers, "data": BytesIO(post.body)}
-        return await self._http.post(url, **options)
+        return await self._http.post(url, **{**options, "headers": headers, "data": BytesIO(post.body)})
 
 
 class OrdinaryResponse:

@@ -12,8 +12,13 @@ from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from runflow_async._observing import UNOBSERVED
+from runflow_async.observers import PaceChanged
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+
+    from runflow_async._observing import Observing
 
 __all__ = ["Throttle"]
 
@@ -40,14 +45,16 @@ class Throttle:
     Args:
         max_rate: requests per second; None leaves only the learned limit.
         max_hold: seconds; a longer `Retry-After` is capped at this.
+        observing: the observers of the session.
 
     Attributes:
         on_refused: called after every refusal with its `Retry-After` in seconds, or None.
     """
 
-    def __init__(self, max_rate: float | None, max_hold: float = math.inf) -> None:
+    def __init__(self, max_rate: float | None, max_hold: float = math.inf, observing: Observing = UNOBSERVED) -> None:
         self.on_refused: Callable[[float | None], None] | None = None
         self._max_hold = max_hold
+        self._observing = observing
         self._max_rate = math.inf if max_rate is None else max_rate
         self._granted_until = math.inf  # from then on, no turns
         self._peak = math.inf  # the rate that was refused; infinite while nothing is learned
@@ -96,6 +103,7 @@ class Throttle:
             until: instant after which no request gets a turn before the next grant.
         """
         loop = asyncio.get_running_loop()
+        is_change = rate != self._max_rate
         self._max_rate = rate
         self._granted_until = until
         self._free_at = min(self._free_at, loop.time() + 1 / rate)  # a lower rate may have set it later
@@ -103,12 +111,15 @@ class Throttle:
             self._timer.cancel()
             self._timer = None
         self._set_timer(loop)
+        if is_change:
+            self._report(loop.time(), "this session's share of the budget has changed")
 
     def rate(self, now: float) -> float:
         """Requests per second that are allowed at an instant."""
         elapsed = now - self._decreased_at
-        if elapsed > MEMORY_SECONDS:
+        if elapsed > MEMORY_SECONDS and self._peak < math.inf:
             self._peak = math.inf
+            self._report(now, f"no refusal for {MEMORY_SECONDS:.0f} s")
         if self._peak == math.inf:
             return self._max_rate
         learned = self._peak * (1 + (1 - KEPT_AFTER_REFUSAL) * ((elapsed - RECOVERY_SECONDS) / RECOVERY_SECONDS) ** 3)
@@ -137,8 +148,9 @@ class Throttle:
 
     def slow_down(self, sent_at: float, now: float, retry_after: float | None) -> None:
         """Slow down because of a refusal, perhaps of another session that shares the budget; see `refused`."""
+        held_until = self._held_until
         if retry_after is not None:
-            self._held_until = max(self._held_until, now + min(retry_after, self._max_hold))
+            self._held_until = max(held_until, now + min(retry_after, self._max_hold))
             for on_hold in self._notices:
                 on_hold(self._held_until)
         # Servers count over a period: further refusals within it are part of the same one.
@@ -146,6 +158,13 @@ class Throttle:
             accepted = sum(moment > now - WINDOW_SECONDS for moment in self._answered) / WINDOW_SECONDS
             self._peak = max(LEAST_RATE, min(accepted, self.rate(now)))
             self._decreased_at = now
+        if held_until < self._held_until or self._decreased_at == now:
+            self._report(now, "the server refused a request" + (" and sent Retry-After" if retry_after else ""))
+
+    def _report(self, now: float, reason: str) -> None:
+        rate = self.rate(now)
+        held_for = self.held_for(now)
+        self._observing.emit(PaceChanged(rate=None if rate == math.inf else rate, reason=reason, held_for=held_for))
 
     async def turn(self) -> None:
         """Return when it is this request's turn. If it is cancelled, the next request gets the turn."""

@@ -23,6 +23,7 @@ from runflow_async._http.protocol import error_for_status
 from runflow_async._http.replies import Reply
 from runflow_async._http.turns import Turns
 from runflow_async._http.wire import DroppedConnectionError, retry_after, translate, was_connecting
+from runflow_async._observing import Exchange
 from runflow_async.errors import RunflowError, ServerError, SessionClosedError, TransportError
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from runflow_async._http.posts import Post
     from runflow_async._http.throttle import Throttle
     from runflow_async._lifetime import Lifetime
+    from runflow_async._observing import Observing, Origin
 
 __all__ = ["Transport"]
 
@@ -52,6 +54,7 @@ class Transport:
     Args:
         lifetime: of the session.
         throttle: the rate that all of its requests share.
+        observing: the observers of the session.
         base_url: without a trailing slash.
         headers: sent with every request.
         http: the caller's own aiohttp session, which stays theirs to close; None makes one with the first request.
@@ -64,6 +67,7 @@ class Transport:
         self,
         lifetime: Lifetime,
         throttle: Throttle,
+        observing: Observing,
         *,
         base_url: str,
         headers: Mapping[str, str],
@@ -75,6 +79,7 @@ class Transport:
         self.request_timeout = request_timeout
         self._lifetime = lifetime
         self._throttle = throttle
+        self._observing = observing
         self._connections = Connections(http, max_connections, base_url, headers)
         self._turns = Turns(throttle, self._connections.limit)
         self._base_url = base_url
@@ -84,6 +89,7 @@ class Transport:
         self,
         path: str,
         *,
+        origin: Origin,
         sent: Callable[[], None],
         limit: float = math.inf,
         longest: float = math.inf,
@@ -98,6 +104,7 @@ class Transport:
 
         Args:
             path: below the base URL, and already quoted.
+            origin: what it is sent for.
             sent: called for every request that goes out.
             limit: instant on the loop's clock at which this ends at the latest, whatever it is doing.
             longest: seconds; shortens `request_timeout` for this request.
@@ -116,12 +123,19 @@ class Transport:
         if way.closed:
             raise SessionClosedError
         await self._turns.take(limit, deadline, on_hold)
-        now = self._lifetime.now()
+        now, repeats = self._lifetime.now(), -1
         seconds = min(self.request_timeout, longest, limit - now)
         try:
             if seconds <= 0:
                 raise TransportError("no time was left to send the request")
-            reply = await self._send(way, path, now + seconds, sent, post)
+            reply = None
+            while reply is None:  # once more for each connection that was found closed
+                sent()
+                repeats += 1
+                if self._observing.is_watched or logger.isEnabledFor(logging.DEBUG):
+                    reply = await self._send_observed(way, path, now + seconds, post, repeats=repeats, origin=origin)
+                else:
+                    reply = await self._send(way, path, now + seconds, post, repeats=repeats)
         except RunflowError as error:
             if _is_overload(error, full_time=seconds == self.request_timeout):
                 self._turns.overloaded(now, self._lifetime.now())
@@ -132,33 +146,52 @@ class Transport:
         finally:
             self._turns.give_back()
 
-    async def _send(
-        self, way: Lane | Ordinary, path: str, deadline: float, sent: Callable[[], None], post: Post | None
-    ) -> Reply:
-        repeats = 0
-        while True:
-            sent()
-            started = self._lifetime.now()
-            try:
-                response = await way.send(path, deadline, post)
-                if response.status not in (SUCCESS if post is None else post.successes):
-                    raise await self._refusal(response, started, deadline, post)
-                body = await response.read(read_body, self._max_response_bytes)
-            except RuntimeError:
-                # A closing aiohttp session cancels what queues for its connections, though nobody asked for it.
-                if way.closed:
-                    raise SessionClosedError from None
-                raise
-            except FAILURES as error:
-                failure: Exception = error
+    async def _send_observed(
+        self, way: Lane | Ordinary, path: str, deadline: float, post: Post | None, *, repeats: int, origin: Origin
+    ) -> Reply | None:
+        method = "GET" if post is None else "POST"
+        with Exchange(self._observing, origin, method, path, self._lifetime.now) as exchange:
+            reply = await self._send(way, path, deadline, post, repeats=repeats, exchange=exchange)
+            if reply is None:
+                exchange.error = TransportError("the connection had been closed while it was idle")
             else:
-                now = self._lifetime.now()
-                self._throttle.answered(now)
-                asked = retry_after(response.headers, self._lifetime.utc_now)
-                return Reply(body, asked, now - started, response.wire)
-            is_safe = post is None or post.idempotency_key is not None
-            self._require_repeatable(failure, way, path, deadline, repeats if is_safe else math.inf)
-            repeats += 1
+                exchange.size = len(reply.body)
+            return reply
+
+    async def _send(
+        self,
+        way: Lane | Ordinary,
+        path: str,
+        deadline: float,
+        post: Post | None,
+        *,
+        repeats: int,
+        exchange: Exchange | None = None,
+    ) -> Reply | None:
+        """Send the request once. Return None if its connection was found closed, and it may be sent again at once."""
+        started = self._lifetime.now()
+        try:
+            response = await way.send(path, deadline, post, None if exchange is None else exchange.headers)
+            if exchange is not None:
+                exchange.status = response.status
+            if response.status not in (SUCCESS if post is None else post.successes):
+                raise await self._refusal(response, started, deadline, post)
+            body = await response.read(read_body, self._max_response_bytes)
+        except RuntimeError:
+            # A closing aiohttp session cancels what queues for its connections, though nobody asked for it.
+            if way.closed:
+                raise SessionClosedError from None
+            raise
+        except FAILURES as error:
+            failure: Exception = error
+        else:
+            now = self._lifetime.now()
+            self._throttle.answered(now)
+            asked = retry_after(response.headers, self._lifetime.utc_now)
+            return Reply(body, asked, now - started, response.wire)
+        is_safe = post is None or post.idempotency_key is not None
+        self._require_repeatable(failure, way, path, deadline, repeats if is_safe else math.inf)
+        return None
 
     def _require_repeatable(
         self, failure: Exception, way: Lane | Ordinary, path: str, deadline: float, repeats: float

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from runflow_async._http.transport import Transport
     from runflow_async._lifetime import Lifetime
+    from runflow_async._observing import Observing
     from runflow_async._reads import Reads
     from runflow_async._waits.retries import Retries
     from runflow_async._waits.waits import Waits
@@ -22,6 +23,7 @@ class HasParts:
     _lifetime: Lifetime
     _transport: Transport
     _retries: Retries
+    _observing: Observing
     _reads: Reads
     _writes: Writes
     _waits: Waits

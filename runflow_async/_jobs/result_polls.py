@@ -34,6 +34,7 @@ from runflow_async._jobs.fetched import PAGE_SIZE, Fetched
 from runflow_async._verdict import Verdict
 from runflow_async.errors import MalformedResponseError, RunflowError
 from runflow_async.models import TERMINAL_STATUSES, Batch, BatchItem, BatchItemHandle, BatchStatus, Phase, phase_of
+from runflow_async.observers import ResultDelivered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from runflow_async._http.transport import Transport
     from runflow_async._jobs.fetched import Get
     from runflow_async._lifetime import Lifetime
+    from runflow_async._waits.witness import Witness
 
 __all__ = ["ResultPolls"]
 
@@ -64,9 +66,11 @@ class ResultPolls:
 
     Attributes:
         ledger: what the wait has seen; to be set before the first poll.
+        witness: of the wait; the same.
     """
 
     ledger: Ledger
+    witness: Witness
 
     def __init__(self, lifetime: Lifetime, transport: Transport, batch_id: UUID) -> None:
         self._take_turn = lifetime.take_turn
@@ -81,6 +85,8 @@ class ResultPolls:
 
     def take(self, item: BatchItemHandle) -> BatchItem:
         """Return, once, the result of an item whose end the wait has delivered."""
+        if self.witness.observing.is_watched:
+            self.witness.observing.emit(ResultDelivered(batch_id=self._batch_id, item=item))
         return self._fetched.take(item.id.int)
 
     async def __call__(
@@ -97,7 +103,9 @@ class ResultPolls:
         Raises:
             RunflowError: of a request, if no result came before it.
         """
-        get = partial(self._transport.get, limit=limit, longest=longest, deadline=deadline, on_hold=on_hold)
+        get = partial(
+            self._transport.get, origin=self.witness, limit=limit, longest=longest, deadline=deadline, on_hold=on_hold
+        )
         first, more = partial(get, sent=sent), partial(get, sent=_uncounted)
         if not self._wants_page:
             return await self._poll_batch(first, more)

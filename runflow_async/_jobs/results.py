@@ -92,14 +92,15 @@ class YieldsResults(HasParts):
         checkpoint = check_checkpoint(checkpoint, has_since=bool(earlier))
         polls: dict[UUID, ResultPolls] = {}
 
-        def make_run(batch_id: UUID) -> Run:
+        def make_run(fleet_id: int | None, batch_id: UUID) -> Run:
             polls[batch_id] = fetch = ResultPolls(self._lifetime, self._transport, batch_id)
-            run = self._waits.apart(batch_id, options, earlier.get(batch_id), checkpoint, fetch)
-            fetch.ledger = run.polling.ledger
+            seen = earlier.get(batch_id)
+            run = self._waits.apart(batch_id, options, seen, checkpoint, fetch=fetch, fleet_id=fleet_id)
+            fetch.ledger, fetch.witness = run.polling.ledger, run.polling.witness
             return run
 
         if one is not None:
-            return BatchResults(self._waits.one_of(make_run(one), f"iter_results({one})"), polls)
+            return BatchResults(self._waits.one_of(make_run(None, one), f"iter_results({one})"), polls)
         return BatchResults(self._waits.many_of(many, make_run, "iter_results()"), polls)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import os
     from uuid import UUID
 
-    from runflow_async._downloads.records import SavedOutputs
+    from runflow_async._saved import SavedOutputs
 
 __all__ = ["SavesOutputs"]
 
@@ -86,6 +86,7 @@ class SavesOutputs(HasParts):
                     exchange=exchange,
                     renewals=renewals,
                     retries=self._retries,
+                    observing=self._observing,
                     concurrency=concurrency,
                 )
                 items = self._reads.items(batch_id, PAGE_SIZE, lambda: self._waits.items_total(batch_id))

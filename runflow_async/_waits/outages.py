@@ -1,6 +1,6 @@
 """Failures in a row, from the first one to the next valid response, and the delays between them.
 
-Logs every failure and the recovery at INFO, and a WARNING once an outage lasts.
+Logs the recovery. Failures are events, and so are outages of the whole session.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tenacity import RetryCallState
 
-from runflow_async._waits.retries import RetryWorthwhile, log_failure
+from runflow_async._eventlog import fields
+from runflow_async._waits.retries import RetryWorthwhile
 from runflow_async.errors import OutageError, WaitTimeoutError
 from runflow_async.schedules import UNUSED_ENGINE
 
@@ -20,14 +21,12 @@ if TYPE_CHECKING:
     from runflow_async._waits.agenda import Agenda
     from runflow_async._waits.options import WaitOptions
     from runflow_async._waits.retries import Retries
+    from runflow_async._waits.witness import Witness
     from runflow_async.errors import RunflowError
 
 __all__ = ["OngoingOutage", "Outage", "limit_error"]
 
 logger = logging.getLogger("runflow_async.outages")
-
-LASTING_SECONDS = 30.0
-"""Age of an outage at which it is worth a warning."""
 
 
 class OngoingOutage(NamedTuple):
@@ -49,18 +48,15 @@ class Outage:
 
     Args:
         now: instant of the first failure.
-        subject: names the wait in the log.
         retries: the session's backoff.
 
     Attributes:
         error: the last failure of a request that was sent; the first failure of all until one was sent.
     """
 
-    def __init__(self, now: float, subject: str, retries: Retries) -> None:
+    def __init__(self, now: float, retries: Retries) -> None:
         self.error: RunflowError | None = None
-        self._subject = subject
         self._began = now
-        self._is_reported = False
         self._worthwhile = RetryWorthwhile()
         self._retries = retries
         self._state = RetryCallState(UNUSED_ENGINE, None, (), {})
@@ -76,21 +72,15 @@ class Outage:
         self._state.prepare_for_next_attempt()
         return delay
 
-    def report(self, error: RunflowError, now: float, delay: float) -> None:
-        """Log this failure, and once that the outage lasts. The next attempt follows in `delay` seconds, or never."""
-        lasted = now - self._began
-        if not self._is_reported and lasted >= LASTING_SECONDS:
-            self._is_reported = True
-            logger.warning("%s: no valid response for %.0f s (%s); still trying", self._subject, lasted, error)
-        log_failure(logger, self._subject, self._failures, error, delay)
-
-    def recovered(self, now: float) -> None:
-        """Log that a valid response has ended the outage."""
-        text = "%s: a valid response again, after %d failed attempts in %.1f s"
-        logger.info(text, self._subject, self._failures, now - self._began)
+    def recovered(self, now: float, witness: Witness) -> None:
+        """Log that a valid response has ended the outage of a wait."""
+        text = "batch %s: a valid response again, after %d failed attempts in %.1f s"
+        extra = fields(witness.batch_id, witness.wait_id, attempt=self.failures + 1)
+        logger.info(text, witness.batch_id, self.failures, now - self._began, extra=extra)
 
     @property
-    def _failures(self) -> int:
+    def failures(self) -> int:
+        """Number of failures in a row after which another attempt was planned."""
         return self._state.attempt_number - 1
 
 

@@ -21,12 +21,12 @@ from runflow_async.errors import NotFoundError, RunflowError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from datetime import datetime
-    from uuid import UUID
 
     from runflow_async._http.replies import Reply
     from runflow_async._waits.options import WaitOptions
     from runflow_async._waits.retries import Retries
     from runflow_async._waits.sharing import Fetch, Sharing
+    from runflow_async._waits.witness import Witness
     from runflow_async.models import Batch, WaitStats
 
 __all__ = ["Polling"]
@@ -41,7 +41,7 @@ class Polling:
     Args:
         sharing: the polls of the session, of which each batch has one at a time.
         fetch: one GET of the batch.
-        batch_id: the batch.
+        witness: reports to the observers.
         options: what to do.
         retries: what happens after a failure.
         clock: the event loop's; every instant in here is on it.
@@ -50,6 +50,7 @@ class Polling:
         since: what was delivered earlier.
 
     Attributes:
+        witness: reports to the observers.
         ledger: what the responses said.
         costs: what was counted; whoever delivers transitions counts them.
         agenda: when to poll next, and when to end. A cancelled step does not change it.
@@ -60,7 +61,7 @@ class Polling:
         self,
         sharing: Sharing,
         fetch: Fetch,
-        batch_id: UUID,
+        witness: Witness,
         options: WaitOptions,
         *,
         retries: Retries,
@@ -69,6 +70,8 @@ class Polling:
         take_turn: Callable[[], Awaitable[None]],
         since: Batch | None = None,
     ) -> None:
+        batch_id = witness.batch_id
+        self.witness = witness
         self.ledger = ledger = Ledger(batch_id, since)
         self.costs = Costs()
         self.agenda = Agenda(options.timeout, options.max_outage)
@@ -138,6 +141,8 @@ class Polling:
         if self.agenda.started is None:
             state.start_time = self._clock()
             self.agenda.start(state.start_time)
+            if self.witness.observing.is_watched:
+                self.witness.started(state.start_time)
         return state.start_time
 
     async def step(self) -> None:
@@ -195,8 +200,13 @@ class Polling:
     def _after_answer(self, reply: Reply) -> None:
         now = self.subscription.latest_poll.ended_at  # another wait's poll may have ended a while ago
         if self._outage is not None:
-            self._outage.recovered(now)
+            self._outage.recovered(now, self.witness)
+            self.witness.attempt = 1
         self._outage = None
+        if self.witness.silence.since is not None:
+            self.witness.silence.answered(now)
+        if self.witness.observing.is_watched:
+            self.witness.polled(self.ledger, now)
         self.agenda.answered(reply.roundtrip)
         self._pacing.answered(now, self.ledger.tally, was_due=self.agenda.was_due(now))
         if self.ledger.is_terminal:
@@ -227,7 +237,7 @@ class Polling:
             sent_at = self.costs.join(max(sent_at, self.start()))
         age = self.costs.age(now)
         self.agenda.failed(sent_at)
-        self._outage = outage = self._outage or Outage(now, f"batch {self.ledger.batch_id}", self._retries)
+        self._outage = outage = self._outage or Outage(now, self._retries)
         delay = outage.failed(error, verdict_of(error, self.costs.polls, age), was_sent=sent_at is not None)
         asked = error.retry_after
         if asked is not None and sent_at is not None:
@@ -241,7 +251,9 @@ class Polling:
         if asked is None and isinstance(error, NotFoundError) and not self.costs.polls:
             delay = min(delay, JUST_CREATED_SECONDS - age)  # the last one is made just before a 404 counts
         self.agenda.plan(now, delay, retry_after=0.0 if asked is None else delay)
-        outage.report(error, now, self.agenda.next_poll_at - now)
+        self.witness.attempt = outage.failures + 1
+        self.witness.silence.failed(self.witness.wait_id, now, error)
+        self.witness.retrying(self.agenda.next_poll_at - now, error)
 
     def _after_settling_failure(self, error: RunflowError, now: float) -> None:
         logger.debug("batch %s has ended; a poll to settle its items failed: %s", self.ledger.batch_id, error)

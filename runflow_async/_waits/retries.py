@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import math
 from datetime import timedelta  # of a struct
+from typing import TYPE_CHECKING
 
 import tenacity
 from msgspec import Struct
@@ -12,12 +11,15 @@ from tenacity import AsyncRetrying, RetryCallState
 from tenacity.wait import wait_random, wait_random_exponential
 
 from runflow_async._arguments.values import check_count, check_seconds
+from runflow_async._observing import UNOBSERVED
 from runflow_async._verdict import Verdict
 from runflow_async.errors import NotFoundError, RunflowError
+from runflow_async.observers import Retrying
 
-__all__ = ["Retries", "RetryPolicy", "RetryWorthwhile", "log_failure", "verdict_of"]
+if TYPE_CHECKING:
+    from runflow_async._observing import Call, Observing
 
-logger = logging.getLogger("runflow_async")
+__all__ = ["Retries", "RetryPolicy", "RetryWorthwhile", "verdict_of"]
 
 SUSPECT_LIMIT = 3
 """Number of suspect failures in a row after which the last of them is raised."""
@@ -85,13 +87,15 @@ class Retries:
     Args:
         policy: attempts and backoff.
         max_retry_after: seconds; a longer `Retry-After` is capped at this.
+        observing: the observers of the session.
     """
 
-    def __init__(self, policy: RetryPolicy, max_retry_after: float) -> None:
+    def __init__(self, policy: RetryPolicy, max_retry_after: float, observing: Observing = UNOBSERVED) -> None:
         first = check_seconds("wait_initial", policy.wait_initial)
         self._attempts = policy.attempts
         self._backoff = wait_random_exponential(multiplier=first, max=policy.wait_max)
         self._max_retry_after = max_retry_after
+        self._observing = observing
 
     def cap(self, retry_after: float | None) -> float:
         """Return the seconds that the server asked to wait, at most `max_retry_after`; 0 if it asked for nothing."""
@@ -106,30 +110,38 @@ class Retries:
         least = self.cap(error.retry_after)
         return wait_random(least, 1.1 * least)(state)
 
-    def engine(self, subject: str) -> AsyncRetrying:
+    def engine(self, subject: str, call: Call) -> AsyncRetrying:
         """Make a tenacity engine for one call; sharing one would mix the calls' attempts.
 
         Args:
             subject: names what is tried, in the log of its failures.
+            call: the origin of its requests.
         """
+        call.attempt = 1
 
-        def log(state: RetryCallState) -> None:
-            log_failure(logger, subject, state.attempt_number, _error_of(state), state.upcoming_sleep)
+        def report(state: RetryCallState) -> None:
+            error, attempt = _error_of(state), state.attempt_number
+            call.attempt = attempt + 1
+            if isinstance(error, RunflowError):  # no other is retried
+                self._observing.emit(
+                    Retrying(
+                        batch_id=call.batch_id,
+                        wait_id=None,
+                        subject=subject,
+                        attempt=attempt,
+                        delay=state.upcoming_sleep,
+                        error=error,
+                    )
+                )
 
         return AsyncRetrying(
             stop=tenacity.stop_after_attempt(self._attempts),
             wait=self.delay,
             retry=RetryWorthwhile(),
-            before_sleep=log,
+            before_sleep=report,
             reraise=True,
         )
 
 
 def _error_of(state: RetryCallState) -> BaseException | None:
     return state.outcome.exception() if state.outcome else None
-
-
-def log_failure(logger: logging.Logger, subject: str, attempt: int, error: BaseException | None, delay: float) -> None:
-    """Log that an attempt failed. The next one follows in `delay` seconds, or never if that is infinite."""
-    upcoming = f"next one in {delay:.2f} s" if delay < math.inf else "no further one would be in time"
-    logger.info("%s: attempt %d failed (%s); %s", subject, attempt, error, upcoming)

@@ -152,6 +152,8 @@ class Run:
             with self._scope:
                 if self.is_loaded:
                     await self.polling.step()
+                    if self.polling.agenda.ended is not None and self.error is None:
+                        self._report_end()
                 else:
                     await self._load()
         except Exception as error:
@@ -173,7 +175,8 @@ class Run:
         self.polling.ledger.resume(earlier)
 
     def _end(self, error: Exception) -> None:
-        if not self.is_done:
+        is_news = not self.is_done
+        if is_news:
             self.polling.end()
             self.error, self.traceback = error, error.__traceback__
         # If `close` cuts a poll, this is called twice, and the cut is counted in between.
@@ -182,6 +185,14 @@ class Run:
             error.batch_id = self.batch_id
             error.batch = self.polling.ledger.batch
             error.stats = self.polling.stats
+        if is_news and self.polling.agenda.started is not None:
+            self._report_end()
+
+    def _report_end(self) -> None:
+        polling, witness = self.polling, self.polling.witness
+        witness.silence.left(witness.wait_id, polling.agenda.ended or 0.0)
+        if witness.observing.is_watched:
+            witness.ended(polling.ledger.status_code, self.error, polling.stats)
 
     def nudge(self) -> bool:
         """Poll as soon as the server allows. Return whether there was still something to poll for."""
@@ -198,6 +209,8 @@ class Run:
             self.polling.costs.transitions += 1
             if self._recording.is_on:
                 self._recording.deliver([transition])
+            if self.polling.witness.observing.is_watched:
+                self._report([transition])
         return transition
 
     def next_transitions(self) -> list[ItemTransition]:
@@ -205,7 +218,12 @@ class Run:
         transitions = self.polling.ledger.next_transitions()
         self.polling.costs.transitions += len(transitions)
         self._recording.deliver(transitions)
+        if self.polling.witness.observing.is_watched:
+            self._report(transitions)
         return transitions
+
+    def _report(self, transitions: list[ItemTransition]) -> None:
+        self.polling.witness.delivered(transitions, self._lifetime.now(), has_more=self.has_pending)
 
     def postpone(self) -> None:
         """Drop the computed list of pending transitions while nobody wants it; it is computed again when needed."""

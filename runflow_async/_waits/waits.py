@@ -12,6 +12,8 @@ from runflow_async._waits.polling import Polling
 from runflow_async._waits.registry import Registry
 from runflow_async._waits.run import Run
 from runflow_async._waits.sharing import Sharing
+from runflow_async._waits.silence import Silence
+from runflow_async._waits.witness import Witness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from runflow_async._http.replies import Reply
     from runflow_async._http.transport import Transport
     from runflow_async._lifetime import Lifetime
+    from runflow_async._observing import Observing
     from runflow_async._waits.options import WaitOptions
     from runflow_async._waits.retries import Retries
     from runflow_async._waits.sharing import Fetch
@@ -36,6 +39,7 @@ class Waits:
         lifetime: of the session.
         transport: sends the polls.
         retries: what happens after a failure.
+        observing: the observers of the session.
         max_flights: polls that the waits for many batches may have in flight at the same time, each.
     """
 
@@ -46,12 +50,15 @@ class Waits:
         "_max_flights",
         "_retries",
         "_sharing",
+        "_silence",
         "_take_turn",
         "_transport",
         "_utc_now",
     )
 
-    def __init__(self, lifetime: Lifetime, transport: Transport, retries: Retries, max_flights: int) -> None:
+    def __init__(
+        self, lifetime: Lifetime, transport: Transport, retries: Retries, observing: Observing, max_flights: int
+    ) -> None:
         self._lifetime = lifetime
         self._transport = transport
         # The waits share these method objects; of their own, they would take 192 bytes each.
@@ -59,6 +66,7 @@ class Waits:
         self._retries = retries
         self._max_flights = max_flights
         self._sharing = Sharing(lifetime)
+        self._silence = Silence(observing)
         self._apart = Registry()  # the waits that share their polls with no other
 
     def one(
@@ -76,7 +84,7 @@ class Waits:
         self, batch_id: UUID, reply: Reply, options: WaitOptions, checkpoint: Checkpoint | None
     ) -> BatchWait:
         """Make the wait for a batch that was just created. To drop it is no mistake: the batch runs all the same."""
-        return BatchWait(self._share(batch_id, options, None, checkpoint, reply))
+        return BatchWait(self._share(batch_id, options, None, checkpoint, first=reply))
 
     def for_all_created(
         self, replies: Mapping[UUID, Reply], options: WaitOptions, checkpoint: Checkpoint | None
@@ -84,7 +92,9 @@ class Waits:
         """Make the wait for many batches that were just created."""
         return self.many_of(
             replies,
-            lambda batch_id: self._share(batch_id, options, None, checkpoint, replies.get(batch_id)),
+            lambda fleet_id, batch_id: self._share(
+                batch_id, options, None, checkpoint, first=replies.get(batch_id), fleet_id=fleet_id
+            ),
             None,
         )
 
@@ -98,23 +108,34 @@ class Waits:
         """Make the wait for many batches."""
         return self.many_of(
             batch_ids,
-            lambda batch_id: self._share(batch_id, options, since.get(batch_id), checkpoint),
+            lambda fleet_id, batch_id: self._share(
+                batch_id, options, since.get(batch_id), checkpoint, fleet_id=fleet_id
+            ),
             "wait_for_batches()",
         )
 
-    def many_of(self, batch_ids: Iterable[UUID], make_run: Callable[[UUID], Run], call: str | None) -> BatchesWait:
-        """Make the wait for many batches, given what drives each of them; `call` made it."""
+    def many_of(self, batch_ids: Iterable[UUID], make_run: Callable[[int, UUID], Run], call: str | None) -> BatchesWait:
+        """Make the wait for many batches, given what drives each of them for this fleet; `call` made it."""
+        fleet_id = next(self._silence.observing.fleet_ids)
         scope = self._lifetime.scope("the wait for batches")
-        waits = BatchesWait(make_run, scope, self._max_flights, call, self._lifetime.is_closed)
+        waits = BatchesWait(partial(make_run, fleet_id), scope, self._max_flights, call, self._lifetime.is_closed)
         for batch_id in batch_ids:
             waits.add(batch_id)
         return waits
 
     def apart(
-        self, batch_id: UUID, options: WaitOptions, since: Batch | None, checkpoint: Checkpoint | None, fetch: Fetch
+        self,
+        batch_id: UUID,
+        options: WaitOptions,
+        since: Batch | None,
+        checkpoint: Checkpoint | None,
+        *,
+        fetch: Fetch,
+        fleet_id: int | None,
     ) -> Run:
         """Make what drives a wait with polls of its own, which no other wait could use."""
-        run = self._make_run(batch_id, options, since, checkpoint, sharing=Sharing(self._lifetime), fetch=fetch)
+        witness = Witness(self._silence, batch_id, fleet_id)
+        run = self._make_run(witness, options, since, checkpoint, sharing=Sharing(self._lifetime), fetch=fetch)
         self._apart.add(run)
         return run
 
@@ -135,17 +156,20 @@ class Waits:
         options: WaitOptions,
         since: Batch | None,
         checkpoint: Checkpoint | None,
+        *,
         first: Reply | None = None,
+        fleet_id: int | None = None,
     ) -> Run:
-        fetch = partial(self._transport.get, batch_path(batch_id))
-        run = self._make_run(batch_id, options, since, checkpoint, sharing=self._sharing, fetch=fetch)
+        witness = Witness(self._silence, batch_id, fleet_id)
+        fetch = partial(self._transport.get, batch_path(batch_id), origin=witness)
+        run = self._make_run(witness, options, since, checkpoint, sharing=self._sharing, fetch=fetch)
         if first is not None:
             run.begin_with(first)
         return run
 
     def _make_run(
         self,
-        batch_id: UUID,
+        witness: Witness,
         options: WaitOptions,
         since: Batch | None,
         checkpoint: Checkpoint | None,
@@ -156,7 +180,7 @@ class Waits:
         polling = Polling(
             sharing,
             fetch,
-            batch_id,
+            witness,
             options,
             retries=self._retries,
             clock=self._clock,
