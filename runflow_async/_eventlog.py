@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from functools import singledispatch
 from typing import TYPE_CHECKING
 
 from runflow_async.errors import StatusError
@@ -34,13 +33,26 @@ def fields(
     return {"batch_id": shown, "wait_id": wait_id, "attempt": attempt, "delay": delay, "status": status}
 
 
-@singledispatch
-def log_event(_event: Event, /) -> None:
+def log_event(event: Event) -> None:
     """Log an event, if it is worth a line."""
+    match event:
+        case RequestEnded():
+            _log_request(event)
+        case Retrying():
+            _log_retry(event)
+        case PaceChanged():
+            _log_pace(event)
+        case OutageBegan():
+            _log_outage(event)
+        case OutageEnded():
+            _log_recovery(event)
+        case WaitStalled():
+            _log_stall(event)
+        case _:
+            pass
 
 
-@log_event.register
-def _(event: RequestEnded) -> None:
+def _log_request(event: RequestEnded) -> None:
     if not logger.isEnabledFor(logging.DEBUG):
         return
     outcome = f"{event.status or 'no response'}, {event.bytes} bytes"
@@ -53,8 +65,7 @@ def _(event: RequestEnded) -> None:
     logger.debug(text, event.method, event.path, event.attempt, event.seconds, outcome, extra=extra)
 
 
-@log_event.register
-def _(event: Retrying) -> None:
+def _log_retry(event: Retrying) -> None:
     delay = None if event.delay == math.inf else event.delay
     status = event.error.status if isinstance(event.error, StatusError) else None
     upcoming = "no further one would be in time" if delay is None else f"next one in {delay:.2f} s"
@@ -64,30 +75,26 @@ def _(event: Retrying) -> None:
     channel.info(text, event.subject, event.attempt, event.error, upcoming, extra=extra)
 
 
-@log_event.register
-def _(event: PaceChanged) -> None:
+def _log_pace(event: PaceChanged) -> None:
     rate = "no limit" if event.rate is None else f"at most {event.rate:.2f} requests/s"
     held = f", and none for {event.held_for:.1f} s" if event.held_for else ""
     logger.debug("the session's rate: %s%s (%s)", rate, held, event.reason, extra=fields(delay=event.held_for))
 
 
-@log_event.register
-def _(event: OutageBegan) -> None:
+def _log_outage(event: OutageBegan) -> None:
     status = event.error.status if isinstance(event.error, StatusError) else None
     text = "no valid response for %.0f s, %s (%s); still trying"
     outages.warning(text, event.seconds, _count(event.waits), event.error, extra=fields(status=status))
 
 
-@log_event.register
-def _(event: OutageEnded) -> None:
+def _log_recovery(event: OutageEnded) -> None:
     if event.waits:
         outages.info("a valid response again, after %.0f s, %s", event.seconds, _count(event.waits), extra=fields())
     else:
         outages.info("no wait is left of those without a valid response for %.0f s", event.seconds, extra=fields())
 
 
-@log_event.register
-def _(event: WaitStalled) -> None:
+def _log_stall(event: WaitStalled) -> None:
     text = "batch %s: nothing has changed for %.0f s"
     logger.warning(text, event.batch_id, event.seconds, extra=fields(event.batch_id, event.wait_id))
 

@@ -101,16 +101,16 @@ class Observing:
 
     Attributes:
         is_watched: whether there is any observer but the log. If not, skip what the log has no line for.
+        wrappers: the observers that wrap requests.
         wait_ids: numbers the waits.
         fleet_ids: numbers the waits for many batches.
     """
 
-    __slots__ = ("_events", "_observers", "fleet_ids", "is_watched", "wait_ids")
+    __slots__ = ("_events", "_observers", "fleet_ids", "is_watched", "wait_ids", "wrappers")
 
     def __init__(self, observers: Iterable[Observer] = ()) -> None:
-        self._observers = tuple(observers)
         self._events: deque[Event] = deque()  # the one that is being emitted, and those that observers have caused
-        self.is_watched = bool(self._observers)
+        self._set(tuple(observers))
         self.wait_ids = count(1)
         self.fleet_ids = count(1)
 
@@ -135,13 +135,13 @@ class Observing:
     def dismiss(self, observer: object, error: BaseException) -> None:
         """Call an observer no more, because it has raised an exception."""
         if any(one is observer for one in self._observers):
-            self._observers = tuple(one for one in self._observers if one is not observer)
-            self.is_watched = bool(self._observers)
+            self._set(tuple(one for one in self._observers if one is not observer))
             logger.error("an observer failed and is not called again: %.200r", observer, exc_info=error)
 
-    def wrappers(self) -> list[tuple[object, Callable[[RequestSent], AbstractContextManager[Mapping[str, str]]]]]:
-        """Return the observers that wrap requests, each with its method."""
-        return [(one, one.sending) for one in self._observers if isinstance(one, _Wraps)]
+    def _set(self, observers: tuple[Observer, ...]) -> None:
+        self._observers = observers
+        self.is_watched = bool(observers)
+        self.wrappers = [one for one in observers if isinstance(one, _Wraps)]
 
 
 UNOBSERVED = Observing()
@@ -203,9 +203,9 @@ class Exchange:
         self.error: RunflowError | None = None
 
     def __enter__(self) -> Self:
-        for observer, sending in self._observing.wrappers():
+        for observer in self._observing.wrappers:
             with Guarded(self._observing, observer):
-                context = sending(self._request)
+                context = observer.sending(self._request)
                 added = context.__enter__()
                 self._contexts.append((observer, context))
                 self.headers |= _checked(added)
