@@ -155,7 +155,7 @@ RunflowSession(api_key: str | None = None, *, base_url: str | None = None, organ
         http: aiohttp.ClientSession | None = None, request_timeout: float | timedelta = 30.0,
         max_connections: int = 100,
         max_rate: float | None = None, max_response_bytes: int = 33554432, max_retry_after: float | timedelta = 120.0,
-        retry: RetryPolicy = RetryPolicy())
+        retry: RetryPolicy = RetryPolicy(), observers: Iterable[Observer] = ())
         < ResubmitsItems, YieldsResults, SavesOutputs, RedeliversCallbacks
     async callback_deliveries(batch_id: UUID | str) -> list[CallbackDelivery]
     async close() -> None
@@ -340,6 +340,29 @@ status(status: int, *, code: str = 'INJECTED_FAULT', message: str = 'injected by
         **target: Unpack[Target]) -> Fault
 truncated_body(**target: Unpack[Target]) -> Fault
 wrong_length(by: int, **target: Unpack[Target]) -> Fault
+""",
+    "runflow_async.observers": """
+Event: UnionType
+Observer < Protocol
+OutageBegan(*, seconds: float, waits: int, error: RunflowError) < Struct
+OutageEnded(*, seconds: float, waits: int) < Struct
+OutputSaved(*, batch_id: UUID, saved: SavedFile) < Struct
+PaceChanged(*, rate: float | None, reason: str, held_for: float) < Struct
+Polled(*, batch_id: UUID, wait_id: int, status_code: str | None, changes: int, items_ended: int,
+        items_total: int | None) < Struct
+RequestEnded(*, batch_id: UUID | None, wait_id: int | None, method: str, path: str, attempt: int, status: int | None,
+        seconds: float, error: RunflowError | None, bytes: int) < Struct
+RequestSent(*, batch_id: UUID | None, wait_id: int | None, method: str, path: str, attempt: int) < Struct
+RequestWrapper < Observer, Protocol
+    sending(request: RequestSent, /) -> AbstractContextManager[Mapping[str, str]]
+ResultDelivered(*, batch_id: UUID, item: BatchItemHandle) < Struct
+Retrying(*, batch_id: UUID | None, wait_id: int | None, subject: str, attempt: int, delay: float,
+        error: RunflowError) < Struct
+TransitionDelivered(*, batch_id: UUID, wait_id: int, transition: ItemTransition, age: float) < Struct
+WaitEnded(*, batch_id: UUID, wait_id: int, status_code: str | None, error: Exception | None,
+        stats: WaitStats) < Struct
+WaitStalled(*, batch_id: UUID, wait_id: int, seconds: float) < Struct
+WaitStarted(*, batch_id: UUID, wait_id: int, fleet_id: int | None) < Struct
 """,
 }
 MADE_BY_OTHERS = {"BatchResults", "BatchWait", "BatchesWait", "DistributedWait", "Outputs", "RemoteWait"}

@@ -6,11 +6,12 @@ Lines with ignores must not type-check: each checker has its own, and complains 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, assert_type
+from typing import TYPE_CHECKING, Any, assert_never, assert_type
 from uuid import UUID
 
 import aiohttp
@@ -66,6 +67,24 @@ from runflow_async.callbacks import BatchCallback, callback_application, parse_c
 from runflow_async.checkpoints import Checkpoint, SQLiteCheckpoints
 from runflow_async.distributed import DistributedWait, RemoteWait, SessionConfig, wait_for_batches
 from runflow_async.emulator import BatchDetails, BatchPlan, Emulator, Fault, ReceivedRequest, SentCallback, faults
+from runflow_async.observers import (
+    Event,
+    Observer,
+    OutageBegan,
+    OutageEnded,
+    OutputSaved,
+    PaceChanged,
+    Polled,
+    RequestEnded,
+    RequestSent,
+    RequestWrapper,
+    ResultDelivered,
+    Retrying,
+    TransitionDelivered,
+    WaitEnded,
+    WaitStalled,
+    WaitStarted,
+)
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -355,6 +374,50 @@ async def checkpoints(session: RunflowSession, batch_id: UUID) -> None:
     assert_type(await kept.close(), None)
     session.wait_for_batch(batch_id, checkpoint=Remembered())
     session.wait_for_batch(batch_id, checkpoint="taken.db")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+class Tracer:
+    """An observer that wraps requests."""
+
+    def __call__(self, event: Event, /) -> None:
+        """Every kind of event is one of these."""
+        match event:
+            case RequestSent() | RequestEnded() | Retrying():
+                assert_type(event.batch_id, UUID | None)
+                assert_type(event.wait_id, int | None)
+                assert_type(event.attempt, int)
+            case PaceChanged():
+                assert_type(event.rate, float | None)
+            case OutageBegan() | OutageEnded() | WaitStalled():
+                assert_type(event.seconds, float)
+            case WaitStarted():
+                assert_type(event.fleet_id, int | None)
+            case Polled():
+                assert_type(event.changes, int)
+            case TransitionDelivered():
+                assert_type(event.transition, ItemTransition)
+            case WaitEnded():
+                assert_type(event.error, Exception | None)
+                assert_type(event.stats, WaitStats)
+            case OutputSaved():
+                assert_type(event.saved, SavedFile)
+            case ResultDelivered():
+                assert_type(event.item, BatchItemHandle)
+            case _:
+                assert_never(event)
+
+    @contextmanager
+    def sending(self, request: RequestSent, /) -> Iterator[dict[str, str]]:
+        """Return the headers to add."""
+        yield {"traceparent": request.path}
+
+
+def observers(events: list[Event], other: Observer) -> None:
+    """Any callable that takes an event."""
+    wrapper: RequestWrapper = Tracer()
+    RunflowSession(observers=[print, events.append, wrapper, other])
+    RunflowSession(observers=print)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    RunflowSession(observers=[asyncio.sleep])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
 
 
 def key_of_the_worker() -> str:
