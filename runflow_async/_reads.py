@@ -54,7 +54,7 @@ class Reads:
         warn, call = WarnOnce("batch", batch_id), Call(batch_id)
 
         async def fetch() -> Batch:
-            reply = await self._transport.get(batch_path(batch_id), origin=call, sent=_uncounted)
+            reply = await self._transport.get(batch_path(batch_id), call, sent=_uncounted)
             batch = decode_batch(reply.body, warn)
             reply.require_batch(batch_id, batch.id, warn)
             return batch if batch.id is not None else replace(batch, id=batch_id)
@@ -75,7 +75,7 @@ class Reads:
         warn, call = WarnOnce("items of batch", batch_id), Call(batch_id)
 
         async def fetch(cursor: str | None) -> ItemsPage:
-            reply = await self._transport.get(items_path(batch_id, page_size, cursor), origin=call, sent=_uncounted)
+            reply = await self._transport.get(items_path(batch_id, page_size, cursor), call, sent=_uncounted)
             page = decode_items(reply.body, warn)
             reply.require_items(batch_id, [item.batch_id for item in page.items])
             return page
@@ -94,7 +94,7 @@ class Reads:
         warn, call = WarnOnce("callbacks of batch", batch_id), Call(batch_id)
 
         async def fetch(cursor: str | None) -> DeliveriesPage:
-            reply = await self._transport.get(deliveries_path(batch_id, cursor), origin=call, sent=_uncounted)
+            reply = await self._transport.get(deliveries_path(batch_id, cursor), call, sent=_uncounted)
             page = decode_deliveries(reply.body, warn)
             reply.require_items(batch_id, [delivery.batch_id for delivery in page.items])
             return page
@@ -113,7 +113,7 @@ class Reads:
         warn, call = WarnOnce(f"item {item_id} of batch {batch_id}"), Call(batch_id)
 
         async def fetch() -> BatchItem:
-            reply = await self._transport.get(item_path(batch_id, item_id), origin=call, sent=_uncounted)
+            reply = await self._transport.get(item_path(batch_id, item_id), call, sent=_uncounted)
             item = decode_item(reply.body, warn)
             reply.require_item(batch_id, item_id, item)
             return item

@@ -79,7 +79,7 @@ class Writes:
         async def send() -> tuple[UUID, Reply]:
             nonlocal may_be_in_progress
             try:
-                reply = await self._transport.get(batches_path(model), origin=call, sent=_uncounted, post=post)
+                reply = await self._transport.get(batches_path(model), call, sent=_uncounted, post=post)
                 batch_id = decode_batch(reply.body, warn).id
                 if batch_id is None:
                     raise MalformedResponseError("a new batch without an id", where="$.id")
@@ -111,7 +111,7 @@ class Writes:
         try:
             with self._lifetime.scope("redeliver_callback"):
                 reply = await self._transport.get(
-                    redeliveries_path(batch_id), origin=Call(batch_id), sent=_uncounted, post=post
+                    redeliveries_path(batch_id), Call(batch_id), sent=_uncounted, post=post
                 )
                 delivery = decode_delivery(reply.body, warn)
                 reply.require_delivery(batch_id, delivery.batch_id)

@@ -130,7 +130,7 @@ class TestDeadlines:
 
             async def get(seconds: float) -> None:
                 with pytest.raises(Exception, match="in time"):
-                    await session._transport.get("/", origin=Call(None), sent=lambda: None, longest=seconds)
+                    await session._transport.get("/", Call(None), sent=lambda: None, longest=seconds)
                 ends[seconds] = clock()
 
             began = clock()

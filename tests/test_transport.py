@@ -54,7 +54,7 @@ class Stand:
         self.sent += 1
 
     async def get(self, limit: float = math.inf):
-        return await self.transport.get("/", origin=Call(None), sent=self.count, limit=limit)
+        return await self.transport.get("/", Call(None), sent=self.count, limit=limit)
 
 
 @asynccontextmanager

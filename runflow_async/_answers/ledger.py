@@ -32,6 +32,7 @@ from runflow_async._answers.snapshots import at_statuses, decode_snapshot, name_
 from runflow_async._answers.tally import Tally, adjust_tally, count_statuses, read_counts
 from runflow_async._answers.transitions import by_key, diff_items
 from runflow_async._answers.updates import Layout, Update, is_few, read_layout, read_update
+from runflow_async._eventlog import fields
 from runflow_async.models import TERMINAL_STATUSES, Batch, BatchItemHandle, ItemTransition, Phase, phase_of
 
 if TYPE_CHECKING:
@@ -114,7 +115,8 @@ class Ledger:
         """Take in a changed answer. A stale one is ignored."""
         envelope = answer.envelope
         if self.is_terminal and not envelope.is_terminal:
-            logger.debug("batch %s has ended; a stale answer says %r", self.batch_id, envelope.status_code)
+            text, extra = "batch %s has ended; a stale answer says %r", fields(self.batch_id)
+            logger.debug(text, self.batch_id, envelope.status_code, extra=extra)
             return
         if isinstance(answer, Update):
             self._take_update(answer, observed_at)
@@ -235,7 +237,7 @@ class Ledger:
         if self._unlisted:
             some = ", ".join(sorted(str(item.id) for item in self._unlisted.values())[:5])
             text = "batch %s: %d item(s) of earlier answers are missing from the last one: %s"
-            logger.warning(text, self.batch_id, len(self._unlisted), some)
+            logger.warning(text, self.batch_id, len(self._unlisted), some, extra=fields(self.batch_id))
 
     def _snapshot(self) -> Batch:
         if self._batch is None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_type_hints
 import msgspec
 from msgspec import Raw, Struct, ValidationError
 
+from runflow_async._eventlog import fields
 from runflow_async._verdict import Verdict
 from runflow_async.errors import MalformedResponseError
 
@@ -59,7 +60,7 @@ class WarnOnce:
         if text not in self._known:
             self._known += (text,)
             subject = self._subject if self._batch_id is None else f"{self._subject} {self._batch_id}"
-            logger.warning("%s: %s", subject, text % details)
+            logger.warning("%s: %s", subject, text % details, extra=fields(self._batch_id))
 
 
 class Lenient(Generic[S]):

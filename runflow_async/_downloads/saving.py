@@ -13,6 +13,7 @@ from runflow_async._downloads.names import NOTE, PART, Names, extension_of, has_
 from runflow_async._downloads.parts import Part
 from runflow_async._downloads.threads import in_thread, open_in_thread
 from runflow_async._downloads.wanted import Wanted
+from runflow_async._eventlog import fields
 from runflow_async._observing import Call
 from runflow_async._outputs import files_of
 from runflow_async._saved import SavedFile, SavedOutputs
@@ -145,7 +146,7 @@ class Saving:
             self._slots.release()
 
     def _fail(self, number: int, error: DownloadError) -> None:
-        logger.warning("not saved: %s", error)
+        logger.warning("not saved: %s", error, extra=fields(self._batch_id))
         self._outcomes[number] = error.with_traceback(None)
 
     async def _download(self, wanted: Wanted, names: Names) -> SavedFile:

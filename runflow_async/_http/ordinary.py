@@ -64,11 +64,9 @@ class Ordinary:
         url = URL(self._base_url + path, encoded=True)
         with UserCode("the aiohttp session"):
             async with asyncio.timeout_at(deadline):
-                options = (
-                    {**self._options, "headers": {**(self._options["headers"] or {}), **more}}
-                    if more
-                    else self._options
-                )
+                options = self._options
+                if more:
+                    options = {**options, "headers": {**(options["headers"] or {}), **more}}
                 sending = self._http.get(url, **options) if post is None else self._post(url, post, options)
                 return OrdinaryResponse(await sending, deadline)
 

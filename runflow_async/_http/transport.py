@@ -88,8 +88,8 @@ class Transport:
     async def get(
         self,
         path: str,
-        *,
         origin: Origin,
+        *,
         sent: Callable[[], None],
         limit: float = math.inf,
         longest: float = math.inf,

@@ -28,6 +28,7 @@ from msgspec.structs import replace
 
 from runflow_async._answers.decoding import decode_batch
 from runflow_async._answers.lenient import WarnOnce
+from runflow_async._eventlog import fields
 from runflow_async._http.protocol import batch_path
 from runflow_async._http.replies import Reply
 from runflow_async._jobs.fetched import PAGE_SIZE, Fetched
@@ -115,7 +116,8 @@ class ResultPolls:
         try:
             return await self._poll_batch(more, more)
         except RunflowError as error:
-            logger.debug("batch %s: its items have ended, and then a request failed: %s", self._batch_id, error)
+            text, extra = "batch %s: its items have ended, and then a request failed: %s", fields(self._batch_id)
+            logger.debug(text, self._batch_id, error, extra=extra)
             return reply  # with their results; the next poll is of the batch
 
     @property
@@ -175,7 +177,8 @@ class ResultPolls:
             if len(self._fetched) == before:
                 raise
             text = "batch %s: fetched %d of %d results (%s); the next poll fetches the others"
-            logger.info(text, self._batch_id, len(self._fetched) - before, len(ended), error)
+            fetched, extra = len(self._fetched) - before, fields(self._batch_id)
+            logger.info(text, self._batch_id, fetched, len(ended), error, extra=extra)
             return False
         return True
 

@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 from runflow_async._answers.ledger import Ledger
+from runflow_async._eventlog import fields
 from runflow_async._http.protocol import held_back
 from runflow_async._verdict import Verdict
 from runflow_async._waits.agenda import SLACK, Agenda
@@ -195,7 +196,8 @@ class Polling:
         reply.require_batch(self.ledger.batch_id, answer.envelope.id, self.ledger.warn)
         self.ledger.take(reply.body, answer, self.subscription.latest_poll.observed_at or self._utc_now())
         if len(reply.body) > LARGE_BODY:
-            logger.debug("%d bytes held the event loop for %.0f ms", len(reply.body), 1000 * (self._clock() - began))
+            milliseconds, extra = 1000 * (self._clock() - began), fields(self.ledger.batch_id)
+            logger.debug("%d bytes held the event loop for %.0f ms", len(reply.body), milliseconds, extra=extra)
 
     def _after_answer(self, reply: Reply) -> None:
         now = self.subscription.latest_poll.ended_at  # another wait's poll may have ended a while ago
@@ -256,7 +258,8 @@ class Polling:
         self.witness.retrying(self.agenda.next_poll_at - now, error)
 
     def _after_settling_failure(self, error: RunflowError, now: float) -> None:
-        logger.debug("batch %s has ended; a poll to settle its items failed: %s", self.ledger.batch_id, error)
+        text, batch_id = "batch %s has ended; a poll to settle its items failed: %s", self.ledger.batch_id
+        logger.debug(text, batch_id, error, extra=fields(batch_id))
         if error.verdict is Verdict.FINAL:
             self.end()
         else:

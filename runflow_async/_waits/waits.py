@@ -161,7 +161,7 @@ class Waits:
         fleet_id: int | None = None,
     ) -> Run:
         witness = Witness(self._silence, batch_id, fleet_id)
-        fetch = partial(self._transport.get, batch_path(batch_id), origin=witness)
+        fetch = partial(self._transport.get, batch_path(batch_id), witness)
         run = self._make_run(witness, options, since, checkpoint, sharing=self._sharing, fetch=fetch)
         if first is not None:
             run.begin_with(first)
