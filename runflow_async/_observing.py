@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections import deque
 from itertools import count
-from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, Self, TypeGuard
 
 from runflow_async._eventlog import log_event
 from runflow_async.errors import RunflowError
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from uuid import UUID
 
-    from runflow_async.observers import Observer
+    from runflow_async.observers import Observer, RequestWrapper
 
 __all__ = ["UNOBSERVED", "Call", "Exchange", "Observing", "Origin"]
 
@@ -47,8 +46,6 @@ OURS = frozenset(
     }
 )
 """Headers that only the session sets."""
-_name = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
-_value = re.compile(r"[\t\x20-\x7e]*", re.ASCII)
 
 
 class Origin(Protocol):
@@ -86,11 +83,6 @@ class Call:
     def __init__(self, batch_id: UUID | None) -> None:
         self.batch_id = batch_id
         self.attempt = 1
-
-
-@runtime_checkable
-class _Wraps(Protocol):
-    def sending(self, request: RequestSent, /) -> AbstractContextManager[Mapping[str, str]]: ...
 
 
 class Observing:
@@ -141,7 +133,11 @@ class Observing:
     def _set(self, observers: tuple[Observer, ...]) -> None:
         self._observers = observers
         self.is_watched = bool(observers)
-        self.wrappers = [one for one in observers if isinstance(one, _Wraps)]
+        self.wrappers = [one for one in observers if _wraps(one)]
+
+
+def _wraps(observer: Observer) -> TypeGuard[RequestWrapper]:
+    return hasattr(observer, "sending")
 
 
 UNOBSERVED = Observing()
@@ -241,6 +237,7 @@ def _checked(headers: Mapping[str, str]) -> dict[str, str]:
         ValueError: if one of them is no header.
     """
     for name, value in headers.items():
-        if not (_name.fullmatch(name) and _value.fullmatch(value)):
-            raise ValueError(f"not a header of ASCII without control characters: {name!r}")
+        is_name = name.isascii() and name.replace("-", "").replace("_", "").isalnum()
+        if not (is_name and value.isascii() and value.isprintable()):
+            raise ValueError(f"not a header of printable ASCII: {name!r}")
     return {name: value for name, value in headers.items() if name.lower() not in OURS}
