@@ -33,7 +33,7 @@ from tests.faults.tables import BATCH_ID, GOOD, RUNNING, connect
 from tests.rig import ScriptedServer, assert_no_leaks, close, eventually, hang, http
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Generator
     from pathlib import Path
 
 pytestmark = [pytest.mark.usefixtures("both_lanes"), pytest.mark.looptime]
@@ -358,7 +358,7 @@ class Wrapper:
         self.log.append(type(event).__name__)
 
     @contextmanager
-    def sending(self, request: RequestSent) -> Iterator[dict[str, str]]:
+    def sending(self, request: RequestSent) -> Generator[dict[str, str]]:
         task = asyncio.current_task()
         self.log.append(request.method)
         try:
@@ -408,7 +408,7 @@ class TestAWrapperOfRequests:
     async def test_cannot_swallow_what_a_request_ends_with(self):
         class Swallowing(Wrapper):
             @contextmanager
-            def sending(self, request: RequestSent) -> Iterator[dict[str, str]]:
+            def sending(self, request: RequestSent) -> Generator[dict[str, str]]:
                 with suppress(Exception):
                     yield {}
                 self.log.append("swallowed")

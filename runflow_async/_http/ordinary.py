@@ -66,14 +66,16 @@ class Ordinary:
             async with asyncio.timeout_at(deadline):
                 options = self._options
                 if more:
-                    options = {**options, "headers": {**(options["headers"] or {}), **more}}
+                    headers: dict[str, str] = {**(options["headers"] or {}), **more}
+                    options = {**options, "headers": headers}
                 sending = self._http.get(url, **options) if post is None else self._post(url, post, options)
                 return OrdinaryResponse(await sending, deadline)
 
     async def _post(self, url: URL, post: Post, options: dict[str, Any]) -> aiohttp.ClientResponse:
         headers: dict[str, str] = {**(options["headers"] or {}), **post.headers}
         # aiohttp warns of large bodies that are bytes.
-        return await self._http.post(url, **{**options, "headers": headers, "data": BytesIO(post.body)})
+        options = {**options, "headers": headers, "data": BytesIO(post.body)}
+        return await self._http.post(url, **options)
 
 
 class OrdinaryResponse:

@@ -29,6 +29,7 @@ from runflow_async import (
     wait_adaptive,
 )
 from runflow_async._lifetime import Lifetime
+from runflow_async._observing import Call
 from tests.faults.tables import BATCH_ID, GOOD, RUNNING
 from tests.rig import (
     Ending,
@@ -279,7 +280,7 @@ class TestDeadlines:
             transport = session._transport
             for microseconds in range(0, 400, 2):
                 with pytest.raises(TransportError, match="time"):
-                    await transport.get("/", sent=lambda: None, limit=now() + microseconds / 1e6)
+                    await transport.get("/", Call(None), sent=lambda: None, limit=now() + microseconds / 1e6)
 
     async def test_row_116_in_the_past_are_never_handed_to_aiohttp(self, monkeypatch):
         """To aiohttp, a total of 0 or less is no limit at all."""
@@ -297,7 +298,7 @@ class TestDeadlines:
             sent: list[None] = []
             for ago in (0.0, 1e-9, 1.0, math.inf):
                 with pytest.raises(TransportError):
-                    await transport.get("/", sent=lambda: sent.append(None), limit=now() - ago)
+                    await transport.get("/", Call(None), sent=lambda: sent.append(None), limit=now() - ago)
             for timeout in (0.0011, 0.0015, 0.002, 0.005, 0.01):
                 with pytest.raises(WaitTimeoutError):
                     await session.wait_for_batch(BATCH_ID, timeout=timeout, interval=0.0001)

@@ -6,7 +6,7 @@ Lines with ignores must not type-check: each checker has its own, and complains 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
@@ -407,7 +407,7 @@ class Tracer:
                 assert_never(event)
 
     @contextmanager
-    def sending(self, request: RequestSent, /) -> Iterator[dict[str, str]]:
+    def sending(self, request: RequestSent, /) -> Generator[dict[str, str]]:
         """Return the headers to add."""
         yield {"traceparent": request.path}
 
