@@ -64,12 +64,13 @@ class Ordinary:
         url = URL(self._base_url + path, encoded=True)
         with UserCode("the aiohttp session"):
             async with asyncio.timeout_at(deadline):
-                options = self._options
-                if more:
-                    headers: dict[str, str] = {**(options["headers"] or {}), **more}
-                    options = {**options, "headers": headers}
+                options = self._with_headers(more)
                 sending = self._http.get(url, **options) if post is None else self._post(url, post, options)
                 return OrdinaryResponse(await sending, deadline)
+
+    def _with_headers(self, more: Mapping[str, str] | None) -> dict[str, Any]:
+        headers: dict[str, str] = {**(self._options["headers"] or {}), **(more or {})}
+        return {**self._options, "headers": headers} if more else self._options
 
     async def _post(self, url: URL, post: Post, options: dict[str, Any]) -> aiohttp.ClientResponse:
         headers: dict[str, str] = {**(options["headers"] or {}), **post.headers}
