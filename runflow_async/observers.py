@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Event",
+    "FleetEnded",
     "Observer",
     "OutageBegan",
     "OutageEnded",
@@ -226,6 +227,18 @@ class WaitEnded(Struct, frozen=True, kw_only=True):
     stats: WaitStats
 
 
+class FleetEnded(Struct, frozen=True, kw_only=True, gc=False):
+    """Every wait of a wait for many batches has ended, or it was closed. Comes again if more are added later.
+
+    Attributes:
+        fleet_id: as in `WaitStarted`.
+        waits: number of its waits, including those that never started.
+    """
+
+    fleet_id: int
+    waits: int
+
+
 class OutputSaved(Struct, frozen=True, kw_only=True):
     """A file of an output is whole and on disk.
 
@@ -262,6 +275,7 @@ Event: TypeAlias = (
     | TransitionDelivered
     | WaitStalled
     | WaitEnded
+    | FleetEnded
     | OutputSaved
     | ResultDelivered
 )

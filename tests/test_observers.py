@@ -16,6 +16,7 @@ from runflow_async._observing import Observing
 from runflow_async.emulator import Emulator, faults
 from runflow_async.observers import (
     Event,
+    FleetEnded,
     OutageBegan,
     OutageEnded,
     OutputSaved,
@@ -118,6 +119,22 @@ class TestEventsOfAWait:
             (ids[1], 3, 1),
         ]
         assert sorted(event.wait_id for event in of(WaitEnded, events)) == [1, 2, 3]
+
+    async def test_of_a_fleet_are_over_once_its_last_wait_has_ended_or_it_is_closed(self):
+        """Not between two of its waits, though the first one ends before the second one starts."""
+        events: list[Event] = []
+        async with emulated(observers=[events.append]) as (emulator, session):
+            done = [emulator.create_scripted_batch([[(0.0, "succeeded")]]) for _ in range(3)]
+            fleet = session.wait_for_batches(done)
+            await fleet
+            assert of(FleetEnded, events) == [FleetEnded(fleet_id=1, waits=3)]
+            assert kinds(events)[-2:] == ["WaitEnded", "FleetEnded"]
+            fleet.add(emulator.create_batch(items=1, duration=600))
+            await anext(fleet)
+            await fleet.aclose()
+            await fleet.aclose()
+        assert of(FleetEnded, events)[1:] == [FleetEnded(fleet_id=1, waits=4)]
+        assert kinds(events)[-2:] == ["WaitEnded", "FleetEnded"]
 
     async def test_of_a_shared_poll_are_one_request_and_a_polled_for_each_wait(self):
         events: list[Event] = []

@@ -343,6 +343,7 @@ wrong_length(by: int, **target: Unpack[Target]) -> Fault
 """,
     "runflow_async.observers": """
 Event: UnionType
+FleetEnded(*, fleet_id: int, waits: int) < Struct
 Observer < Protocol
 OutageBegan(*, seconds: float, waits: int, error: RunflowError) < Struct
 OutageEnded(*, seconds: float, waits: int) < Struct

@@ -55,9 +55,12 @@ class BatchesWait(ManyWaits[BatchWait]):
         max_flights: int,
         call: str | None = None,
         is_moot: Callable[[], bool] = bool,
+        *,
+        report_end: Callable[[int], object] = int,
     ) -> None:
         super().__init__(scope, call, is_moot)
         self._make_run = make_run
+        self._report_end = report_end  # with the number of waits
         self._runs: dict[UUID, Run] = {}
         self._unfinished: set[Run] = set()
         self._rota = Rota()
@@ -95,6 +98,9 @@ class BatchesWait(ManyWaits[BatchWait]):
         await super().aclose()
         for run in self._runs.values():
             await run.close()
+        if self._unfinished:
+            self._unfinished.clear()
+            self._report_end(len(self._runs))
 
     def _deliver(self) -> None:
         if not self._is_iterated:
@@ -178,6 +184,8 @@ class BatchesWait(ManyWaits[BatchWait]):
         if run.is_done and run in self._unfinished:
             self._unfinished.remove(run)
             self.ended.append(self._waits[run.batch_id])
+            if not self._unfinished:
+                self._report_end(len(self._runs))
         is_pending = self._is_iterated and run.has_pending
         if is_pending:
             self._pending[run] = None

@@ -14,6 +14,7 @@ from runflow_async._waits.run import Run
 from runflow_async._waits.sharing import Sharing
 from runflow_async._waits.silence import Silence
 from runflow_async._waits.witness import Witness
+from runflow_async.observers import FleetEnded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -118,10 +119,21 @@ class Waits:
         """Make the wait for many batches, given what drives each of them for this fleet; `call` made it."""
         fleet_id = next(self._silence.observing.fleet_ids)
         scope = self._lifetime.scope("the wait for batches")
-        waits = BatchesWait(partial(make_run, fleet_id), scope, self._max_flights, call, self._lifetime.is_closed)
+        waits = BatchesWait(
+            partial(make_run, fleet_id),
+            scope,
+            self._max_flights,
+            call,
+            self._lifetime.is_closed,
+            report_end=partial(self._fleet_ended, fleet_id),
+        )
         for batch_id in batch_ids:
             waits.add(batch_id)
         return waits
+
+    def _fleet_ended(self, fleet_id: int, waits: int) -> None:
+        if self._silence.observing.is_watched:
+            self._silence.observing.emit(FleetEnded(fleet_id=fleet_id, waits=waits))
 
     def apart(
         self,

@@ -69,6 +69,7 @@ from runflow_async.distributed import DistributedWait, RemoteWait, SessionConfig
 from runflow_async.emulator import BatchDetails, BatchPlan, Emulator, Fault, ReceivedRequest, SentCallback, faults
 from runflow_async.observers import (
     Event,
+    FleetEnded,
     Observer,
     OutageBegan,
     OutageEnded,
@@ -399,6 +400,8 @@ class Tracer:
             case WaitEnded():
                 assert_type(event.error, Exception | None)
                 assert_type(event.stats, WaitStats)
+            case FleetEnded():
+                assert_type(event.fleet_id, int)
             case OutputSaved():
                 assert_type(event.saved, SavedFile)
             case ResultDelivered():
