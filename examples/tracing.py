@@ -29,12 +29,14 @@ async def main(outage: float = 40.0) -> None:
     meter_provider = MeterProvider([PeriodicExportingMetricReader(ConsoleMetricExporter())], resource=SERVICE)
     observers = [OpenTelemetry(tracer_provider, meter_provider)]
     loop = asyncio.get_running_loop()
-    async with Emulator(clock=loop.time) as emulator:
-        async with RunflowSession(emulator.api_key, base_url=emulator.url, observers=observers) as session:
-            batch_id = emulator.create_batch(items=3, duration=2.0)
-            loop.call_later(0.5, emulator.faults.append, faults.status(503, times=math.inf))
-            loop.call_later(0.5 + outage, emulator.faults.clear)
-            batch = await session.wait_for_batch(batch_id)
+    async with (
+        Emulator(clock=loop.time) as emulator,
+        RunflowSession(emulator.api_key, base_url=emulator.url, observers=observers) as session,
+    ):
+        batch_id = emulator.create_batch(items=3, duration=2.0)
+        loop.call_later(0.5, emulator.faults.append, faults.status(503, times=math.inf))
+        loop.call_later(0.5 + outage, emulator.faults.clear)
+        batch = await session.wait_for_batch(batch_id)
     print(batch.status_code)
     tracer_provider.shutdown()
     meter_provider.shutdown()

@@ -29,6 +29,7 @@ from runflow_async._version import __version__
 from runflow_async.errors import StatusError, WaitClosedError
 from runflow_async.models import BatchStatus
 from runflow_async.observers import (
+    FleetEnded,
     OutageBegan,
     OutageEnded,
     PaceChanged,
@@ -113,7 +114,7 @@ class _Spans:
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
         self._waits: dict[int, _Wait] = {}
-        self._fleets: dict[int, _Fleet] = {}
+        self._fleets: dict[int, Span] = {}
 
     def context_of(self, wait_id: int | None) -> Context | None:
         """What is current while a wait's request is sent; None if it is sent for no wait."""
@@ -127,6 +128,8 @@ class _Spans:
                 self._begin(event)
             case WaitEnded():
                 self._end(event)
+            case FleetEnded():
+                self._end_fleet(event)
             case Polled(changes=changes) if changes:
                 self._add(event.wait_id, "runflow.poll.changed", _shown(event))
             case Retrying():
@@ -148,18 +151,14 @@ class _Spans:
             "wait_for_batch",
             kind=SpanKind.CLIENT,
             attributes={"runflow.batch.id": str(event.batch_id)},
-            links=() if fleet is None else [Link(fleet.span.get_span_context())],
+            links=() if fleet is None else [Link(fleet.get_span_context())],
         )
-        self._waits[event.wait_id] = _Wait(span, fleet)
+        self._waits[event.wait_id] = _Wait(span)
 
-    def _fleet(self, fleet_id: int) -> _Fleet:
-        fleet = self._fleets.get(fleet_id)
-        if fleet is None:
-            span = self._tracer.start_span("wait_for_batches")
-            fleet = self._fleets[fleet_id] = _Fleet(fleet_id, span)
-        fleet.waits += 1
-        fleet.in_flight += 1
-        return fleet
+    def _fleet(self, fleet_id: int) -> Span:
+        if fleet_id not in self._fleets:
+            self._fleets[fleet_id] = self._tracer.start_span("wait_for_batches")
+        return self._fleets[fleet_id]
 
     def _end(self, event: WaitEnded) -> None:
         wait = self._waits.pop(event.wait_id, None)
@@ -172,15 +171,12 @@ class _Spans:
         if _is_failure(event.error):
             wait.span.set_status(StatusCode.ERROR)
         wait.span.end()
-        if wait.fleet is not None:
-            self._leave(wait.fleet)
 
-    def _leave(self, fleet: _Fleet) -> None:
-        fleet.in_flight -= 1
-        if not fleet.in_flight:
-            del self._fleets[fleet.fleet_id]
-            fleet.span.set_attribute("runflow.fleet.waits", fleet.waits)
-            fleet.span.end()
+    def _end_fleet(self, event: FleetEnded) -> None:
+        span = self._fleets.pop(event.fleet_id, None)
+        if span is not None:
+            span.set_attribute("runflow.fleet.waits", event.waits)
+            span.end()
 
     def _add(self, wait_id: int | None, name: str, attributes: Mapping[str, AttributeValue]) -> None:
         wait = None if wait_id is None else self._waits.get(wait_id)
@@ -192,22 +188,11 @@ class _Spans:
             wait.span.add_event(name, attributes)
 
 
-class _Fleet:
-    """The span of a wait for many batches. It ends once none of its waits is in flight."""
-
-    def __init__(self, fleet_id: int, span: Span) -> None:
-        self.fleet_id = fleet_id
-        self.span = span
-        self.waits = 0
-        self.in_flight = 0
-
-
 class _Wait:
     """The span of a wait, in the context in which the wait started."""
 
-    def __init__(self, span: Span, fleet: _Fleet | None) -> None:
+    def __init__(self, span: Span) -> None:
         self.span = span
-        self.fleet = fleet
         self.context = trace.set_span_in_context(span)
 
 

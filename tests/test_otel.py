@@ -193,7 +193,8 @@ class TestTheSpanOfAWait:
 
     async def test_of_a_fleet_links_to_the_fleets_span_which_lasts_as_long(self, telemetry):
         async with emulated(telemetry, max_connections=2) as (emulator, session):
-            ids = [emulator.create_batch(items=1, duration=number % 7) for number in range(40)]
+            done = [emulator.create_scripted_batch([[(0.0, "succeeded")]]) for _ in range(20)]
+            ids = done + [emulator.create_batch(items=1, duration=1 + number % 7) for number in range(20)]
             await session.wait_for_batches(ids)
             await session.wait_for_batches(ids[:2])
         fleet, other = telemetry.spans("wait_for_batches")
@@ -213,6 +214,19 @@ class TestTheSpanOfAWait:
             sent = {request.headers.get("traceparent") for request in emulator.requests}
         assert [events(span) for span in telemetry.spans()] == [events(telemetry.spans()[0])] * 3
         assert sent <= {traceparent(span) for span in telemetry.spans()}
+
+
+@both_lanes
+@pytest.mark.parametrize("closed", ["fleet", "session"])
+async def test_no_span_is_left_open_by_a_close(closed, telemetry):
+    async with emulated(telemetry) as (emulator, session):
+        wait = session.wait_for_batches([emulator.create_batch(items=1, duration=600) for _ in range(3)])
+        for _ in range(3):
+            await anext(wait)
+        await (wait.aclose() if closed == "fleet" else session.close())
+        await wait.aclose()
+    assert sorted(span.name for span in telemetry.spans()) == ["wait_for_batch"] * 3 + ["wait_for_batches"]
+    assert telemetry.counts("runflow.client.active_waits") == {(): 0}
 
 
 class TestTheHTTPClientsOwnSpans:
