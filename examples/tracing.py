@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, PeriodicExportingMetricReader
@@ -25,8 +26,10 @@ SERVICE = Resource.create({"service.name": "upscaling"})
 async def main(outage: float = 40.0) -> None:
     """Wait for one batch, during an outage of some seconds, and print what was traced and measured."""
     tracer_provider = TracerProvider(resource=SERVICE)
-    tracer_provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter()))
-    meter_provider = MeterProvider([PeriodicExportingMetricReader(ConsoleMetricExporter())], resource=SERVICE)
+    tracer_provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter(out=sys.stdout)))
+    meter_provider = MeterProvider(
+        [PeriodicExportingMetricReader(ConsoleMetricExporter(out=sys.stdout))], resource=SERVICE
+    )
     observers = [OpenTelemetry(tracer_provider, meter_provider)]
     loop = asyncio.get_running_loop()
     async with (

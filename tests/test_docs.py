@@ -183,6 +183,7 @@ def test_every_page_is_in_the_navigation():
         "runflow_async.distributed",
         "runflow_async.emulator",
         "runflow_async.emulator.faults",
+        "runflow_async.otel",
     ],
 )
 def test_the_reference_has_every_public_name(module):

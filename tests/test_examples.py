@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import re
 import signal
 import socket
 import sys
@@ -206,3 +207,14 @@ async def test_a_fleet_on_dask_tells_the_end_of_every_item_though_a_worker_is_ki
     assert ended.total() == 160
     assert ended["failed"] == 20
     assert "killing a worker" in capsys.readouterr().out
+
+
+@pytest.mark.looptime
+async def test_tracing_prints_the_span_of_a_wait_with_an_outage_in_it_and_the_metrics(capsys):
+    await example("tracing").main()
+    printed = re.fullmatch(r"(\{.*?\n\})\n(\w+)\n(.*)", capsys.readouterr().out, re.DOTALL)
+    span, status, metrics = printed.groups()
+    names = [event["name"] for event in json.loads(span)["events"]]
+    assert names.index("runflow.outage.began") < names.index("runflow.outage.ended") < len(names) - 1
+    assert '"runflow.client.retries"' in metrics
+    assert status == "succeeded"

@@ -130,7 +130,8 @@ class TestEventsOfAWait:
             assert of(FleetEnded, events) == [FleetEnded(fleet_id=1, waits=3)]
             assert kinds(events)[-2:] == ["WaitEnded", "FleetEnded"]
             fleet.add(emulator.create_batch(items=1, duration=600))
-            await anext(fleet)
+            for _ in range(4):
+                await anext(fleet)
             await fleet.aclose()
             await fleet.aclose()
         assert of(FleetEnded, events)[1:] == [FleetEnded(fleet_id=1, waits=4)]

@@ -15,9 +15,21 @@ import runflow_async
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-OPTIONAL = {"callbacks", "checkpoints", "cli", "demo", "distributed", "emulator", "pytest_plugin"}
+OPTIONAL = {"callbacks", "checkpoints", "cli", "demo", "distributed", "emulator", "otel", "pytest_plugin"}
 """Modules that are imported only by those who name them."""
-HEAVY = {"aiohttp.web", "anyio", "argparse", "click", "dask", "distributed", "matplotlib", "pytest", "rich", "sqlite3"}
+HEAVY = {
+    "aiohttp.web",
+    "anyio",
+    "argparse",
+    "click",
+    "dask",
+    "distributed",
+    "matplotlib",
+    "opentelemetry",
+    "pytest",
+    "rich",
+    "sqlite3",
+}
 
 CLIENTS = [
     *ROOT.glob("runflow_async/cli/**/*.py"),
@@ -109,7 +121,7 @@ def test_only_what_most_do_not_need_is_imported_inside_of_a_function():
 
 def test_only_what_users_can_use_is_an_extra():
     """The tests are in the sdist, and whoever packs it runs them."""
-    assert PROJECT["optional-dependencies"].keys() == {"cli", "plot", "dask", "test"}
+    assert PROJECT["optional-dependencies"].keys() == {"cli", "plot", "dask", "otel", "test"}
 
 
 def test_the_compatibility_policy_names_the_pythons_that_are_tested():

@@ -341,6 +341,10 @@ status(status: int, *, code: str = 'INJECTED_FAULT', message: str = 'injected by
 truncated_body(**target: Unpack[Target]) -> Fault
 wrong_length(by: int, **target: Unpack[Target]) -> Fault
 """,
+    "runflow_async.otel": """
+OpenTelemetry(tracer_provider: TracerProvider | None = None, meter_provider: MeterProvider | None = None)
+    sending(request: RequestSent, /) -> Generator[Mapping[str, str]]
+""",
     "runflow_async.observers": """
 Event: UnionType
 FleetEnded(*, fleet_id: int, waits: int) < Struct

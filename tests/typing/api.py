@@ -391,7 +391,7 @@ class Tracer:
                 assert_type(event.rate, float | None)
             case OutageBegan() | OutageEnded() | WaitStalled():
                 assert_type(event.seconds, float)
-            case WaitStarted():
+            case WaitStarted() | FleetEnded():
                 assert_type(event.fleet_id, int | None)
             case Polled():
                 assert_type(event.changes, int)
@@ -400,8 +400,6 @@ class Tracer:
             case WaitEnded():
                 assert_type(event.error, Exception | None)
                 assert_type(event.stats, WaitStats)
-            case FleetEnded():
-                assert_type(event.fleet_id, int)
             case OutputSaved():
                 assert_type(event.saved, SavedFile)
             case ResultDelivered():
