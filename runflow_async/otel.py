@@ -16,9 +16,6 @@ from typing import TYPE_CHECKING
 
 try:
     from opentelemetry import context, metrics, propagate, trace
-    from opentelemetry.context import (
-        _SUPPRESS_HTTP_INSTRUMENTATION_KEY as HTTP_IS_SUPPRESSED,  # pyright: ignore[reportPrivateUsage]  # has no other
-    )
     from opentelemetry.trace import Link, SpanKind, StatusCode
 except ModuleNotFoundError as missing:
     raise ModuleNotFoundError(
@@ -54,6 +51,8 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenTelemetry"]
 
+SUPPRESSED = "suppress_instrumentation"
+"""The key that instrumentations look for in the context. Those for HTTP alone are newer, and private to them."""
 AGES = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
 """Boundaries for the age of transitions: from the fastest polls to an outage."""
 DURATIONS = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0, 21600.0, 43200.0, 86400.0)
@@ -98,10 +97,9 @@ class OpenTelemetry:
         headers: dict[str, str] = {}
         own = self._spans.context_of(request.wait_id)
         propagate.inject(headers, own)
-        if own is None:
-            yield headers
-            return
-        token = context.attach(context.set_value(HTTP_IS_SUPPRESSED, value=True, context=own))
+        if request.wait_id is not None:
+            own = context.set_value(SUPPRESSED, value=True, context=own)
+        token = context.attach(own)
         try:
             yield headers
         finally:
@@ -116,10 +114,10 @@ class _Spans:
         self._waits: dict[int, _Wait] = {}
         self._fleets: dict[int, Span] = {}
 
-    def context_of(self, wait_id: int | None) -> Context | None:
-        """What is current while a wait's request is sent; None if it is sent for no wait."""
+    def context_of(self, wait_id: int | None) -> Context:
+        """What is current while a request is sent: the wait's context, or what is current already."""
         wait = None if wait_id is None else self._waits.get(wait_id)
-        return None if wait is None else wait.context
+        return context.get_current() if wait is None else wait.context
 
     def note(self, event: Event) -> None:
         """Begin or end a span, or add an event to those that it concerns."""
@@ -161,9 +159,7 @@ class _Spans:
         return self._fleets[fleet_id]
 
     def _end(self, event: WaitEnded) -> None:
-        wait = self._waits.pop(event.wait_id, None)
-        if wait is None:
-            return
+        wait = self._waits.pop(event.wait_id)
         stats = event.stats
         counts = {"polls": stats.polls, "requests": stats.requests, "retries": stats.retries}
         wait.span.set_attributes({f"runflow.wait.{name}": count for name, count in counts.items()})

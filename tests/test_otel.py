@@ -25,7 +25,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from runflow_async import OutageError, RetryPolicy, RunflowSession, WaitTimeoutError
 from runflow_async.emulator import Emulator, faults
 from runflow_async.models import WaitStats
-from runflow_async.observers import PaceChanged, RequestSent, WaitEnded, WaitStarted
+from runflow_async.observers import FleetEnded, PaceChanged, RequestSent, WaitEnded, WaitStalled, WaitStarted
 from runflow_async.otel import AGES, DURATIONS, OpenTelemetry
 
 if TYPE_CHECKING:
@@ -60,11 +60,15 @@ class Telemetry:
         return {metric.name: list(metric.data.data_points) for scope in scopes for metric in scope.metrics}
 
     def counts(self, name: str) -> dict[tuple[Any, ...], float]:
-        return {tuple(point.attributes.values()): point.value for point in self.points()[name]}
+        return values(self.points()[name])
 
     def close(self) -> None:
         self.tracers.shutdown()
         self._meters.shutdown()
+
+
+def values(points: list[Any]) -> dict[tuple[Any, ...], float]:
+    return {tuple(point.attributes.values()): point.value for point in points}
 
 
 @pytest.fixture
@@ -206,8 +210,8 @@ class TestTheSpanOfAWait:
         assert fleet.start_time <= min(span.start_time for span in waits)
         assert fleet.end_time >= max(span.end_time for span in waits[:40])
 
-    async def test_of_a_stalled_wait_has_an_event(self, telemetry):
-        """Of polls that are shared, each wait has its own events, and the request has the span of the one due first."""
+    async def test_has_its_own_events_though_its_polls_are_shared(self, telemetry):
+        """The request has the span of the wait that was due first."""
         async with emulated(telemetry) as (emulator, session):
             batch_id = emulator.create_scripted_batch(SCRIPT)
             await asyncio.gather(*(session.wait_for_batch(batch_id, interval=1) for _ in range(3)))
@@ -288,15 +292,15 @@ class TestMetrics:
             assert telemetry.counts("runflow.client.request.interval") == {(): 1.0}
             await asyncio.sleep(61)
             await session.get_batch(batch_id)
-        lost = "runflow_async.errors.TransportError"
-        assert telemetry.counts("runflow.client.retries") == {("429",): 1, ("503",): 1, (lost,): 1}
-        assert telemetry.counts("runflow.client.requests") == {
+        lost, points = "runflow_async.errors.TransportError", telemetry.points()
+        assert values(points["runflow.client.retries"]) == {("429",): 1, ("503",): 1, (lost,): 1}
+        assert values(points["runflow.client.requests"]) == {
             ("GET", 200): wait.stats.polls + 1,
             ("GET", 429, "429"): 1,
             ("GET", 503, "503"): 1,
             ("GET", lost): 1,
         }
-        assert telemetry.counts("runflow.client.request.interval") == {(): 0.0}
+        assert values(points["runflow.client.request.interval"]) == {(): 0.0}
 
     async def test_of_a_failed_wait_name_its_error(self, telemetry):
         async with emulated(telemetry) as (emulator, session):
@@ -349,6 +353,19 @@ async def test_a_session_that_shares_the_observer_of_another_one_loses_it_and_th
     assert [span.attributes["runflow.batch.id"] for span in telemetry.spans()] == [str(ids[0])]
     (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert "one of its own" in record.exc_text
+
+
+def test_a_stall_is_an_event_of_the_waits_span(telemetry):
+    telemetry.observer(begun := started())
+    telemetry.observer(WaitStalled(batch_id=begun.batch_id, wait_id=1, seconds=90.0))
+    telemetry.observer(WaitEnded(batch_id=begun.batch_id, wait_id=1, status_code=None, error=None, stats=WaitStats()))
+    (stalled,) = telemetry.spans()[0].events
+    assert (stalled.name, stalled.attributes) == ("runflow.wait.stalled", {"runflow.seconds": 90.0})
+
+
+def test_a_fleet_of_which_no_wait_has_started_has_no_span(telemetry):
+    telemetry.observer(FleetEnded(fleet_id=1, waits=2))
+    assert telemetry.spans() == []
 
 
 def test_nothing_is_current_after_a_request(telemetry):

@@ -86,9 +86,12 @@ from runflow_async.observers import (
     WaitStalled,
     WaitStarted,
 )
+from runflow_async.otel import OpenTelemetry
 
 if TYPE_CHECKING:
     from distributed import Client
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
 
 
 async def sessions(http: aiohttp.ClientSession, organization: UUID) -> None:
@@ -413,10 +416,11 @@ class Tracer:
         yield {"traceparent": request.path}
 
 
-def observers(events: list[Event], other: Observer) -> None:
+def observers(events: list[Event], other: Observer, tracers: TracerProvider, meters: MeterProvider) -> None:
     """Any callable that takes an event."""
     wrapper: RequestWrapper = Tracer()
-    RunflowSession(observers=[print, events.append, wrapper, other])
+    traced: RequestWrapper = OpenTelemetry(tracers, meters)
+    RunflowSession(observers=[print, events.append, wrapper, traced, other, OpenTelemetry()])
     RunflowSession(observers=print)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     RunflowSession(observers=[asyncio.sleep])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
 
