@@ -7,6 +7,7 @@ task, as `asyncio.timeout` does, and then withdraws its cancellation.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
@@ -70,6 +71,12 @@ class Lifetime:
     def utc_now(self) -> datetime:
         """The wall clock, for what servers write and people read; it may jump, and nothing waits by it."""
         return datetime.now(UTC)
+
+    def call_soon(self, function: Callable[[], object]) -> None:
+        """Have the event loop call a function, from whichever thread; if it was closed already, nobody does."""
+        if self._loop is not None:
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(function)
 
     async def take_turn(self) -> None:
         """Return at once, or in a later iteration of the event loop if this one has done enough heavy work already.

@@ -210,7 +210,7 @@ class WaitStalled(Struct, frozen=True, kw_only=True, gc=False):
 class WaitEnded(Struct, frozen=True, kw_only=True):
     """A wait has ended. Transitions may still be pending.
 
-    A wait that nobody awaits or iterates any more, and nobody closes, does not end.
+    A wait that was dropped before its end, such as by a timeout around its `await`, ends as if it were closed.
 
     Attributes:
         batch_id: the batch.
@@ -228,7 +228,9 @@ class WaitEnded(Struct, frozen=True, kw_only=True):
 
 
 class FleetEnded(Struct, frozen=True, kw_only=True, gc=False):
-    """Every wait of a wait for many batches has ended, or it was closed. Comes again if more are added later.
+    """Every wait of a wait for many batches has ended, or it was closed or dropped.
+
+    It comes again if more batches are added later. If it was dropped, waits whose polls are in flight end after it.
 
     Attributes:
         fleet_id: as in `WaitStarted`.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import aiohttp
 import pytest
 
-from runflow_async import ConfigurationError, OutageError, RetryPolicy, RunflowSession, ServerError
+from runflow_async import ConfigurationError, OutageError, RetryPolicy, RunflowSession, ServerError, WaitClosedError
 from runflow_async._observing import Observing
 from runflow_async.emulator import Emulator, faults
 from runflow_async.observers import (
@@ -136,6 +136,24 @@ class TestEventsOfAWait:
             await fleet.aclose()
         assert of(FleetEnded, events)[1:] == [FleetEnded(fleet_id=1, waits=4)]
         assert kinds(events)[-2:] == ["WaitEnded", "FleetEnded"]
+
+    async def test_have_an_end_of_what_is_dropped_too(self):
+        """A timeout around an `await`, and a loop that is left, are how most waits end early."""
+        events: list[Event] = []
+        async with emulated(observers=[events.append]) as (emulator, session):
+            batch_id = emulator.create_batch(items=1, duration=600)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(5):
+                    await session.wait_for_batch(batch_id)
+            async for _ in session.wait_for_batches([batch_id]):
+                break
+            await eventually(lambda: of(FleetEnded, events) and len(of(WaitEnded, events)) == 2)
+        assert [(end.wait_id, type(end.error), end.status_code) for end in of(WaitEnded, events)] == [
+            (1, WaitClosedError, "queued"),
+            (2, WaitClosedError, "queued"),
+        ]
+        assert of(WaitEnded, events)[0].stats.polls > 0
+        assert of(FleetEnded, events) == [FleetEnded(fleet_id=1, waits=1)]
 
     async def test_of_a_shared_poll_are_one_request_and_a_polled_for_each_wait(self):
         events: list[Event] = []

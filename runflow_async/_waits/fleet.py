@@ -57,6 +57,7 @@ class BatchesWait(ManyWaits[BatchWait]):
         is_moot: Callable[[], bool] = bool,
         *,
         report_end: Callable[[int], object] = int,
+        report_drop: Callable[[int], object] = int,
     ) -> None:
         super().__init__(scope, call, is_moot)
         self._make_run = make_run
@@ -66,6 +67,7 @@ class BatchesWait(ManyWaits[BatchWait]):
         self._rota = Rota()
         self._flights = Flights(max_flights, self._landed)
         finalize(self, self._flights.abandon).atexit = False
+        finalize(self, _report_drop, self._unfinished, self._runs, report_drop).atexit = False
         self._weakly_changed = WeakMethod(self._changed)
         self._pending: OrderedDict[Run, None] = OrderedDict()  # only while somebody iterates
         self._is_iterated = False
@@ -206,3 +208,8 @@ def _call_alive(method: Callable[[], Callable[[UUID], None] | None], batch_id: U
     alive = method()
     if alive is not None:
         alive(batch_id)
+
+
+def _report_drop(unfinished: set[Run], runs: dict[UUID, Run], report: Callable[[int], object]) -> None:
+    if unfinished:
+        report(len(runs))

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+from functools import partial
 from typing import TYPE_CHECKING
+from weakref import finalize
 
 from runflow_async._waits.recording import Recording
+from runflow_async._waits.witness import report_drop
 from runflow_async.errors import RunflowError, WaitClosedError, WaitTimeoutError
 
 if TYPE_CHECKING:
@@ -72,6 +75,8 @@ class Run:
         self._load_timeout = load_timeout
         self._closed: WaitClosedError | None = None
         self._on_change: Callable[[], None] | None = None
+        if polling.witness.observing.is_watched:
+            finalize(self, lifetime.call_soon, partial(report_drop, polling)).atexit = False
 
     @property
     def is_done(self) -> bool:

@@ -126,6 +126,7 @@ class Waits:
             call,
             self._lifetime.is_closed,
             report_end=partial(self._fleet_ended, fleet_id),
+            report_drop=partial(self._fleet_dropped, fleet_id),
         )
         for batch_id in batch_ids:
             waits.add(batch_id)
@@ -134,6 +135,10 @@ class Waits:
     def _fleet_ended(self, fleet_id: int, waits: int) -> None:
         if self._silence.observing.is_watched:
             self._silence.observing.emit(FleetEnded(fleet_id=fleet_id, waits=waits))
+
+    def _fleet_dropped(self, fleet_id: int, waits: int) -> None:
+        # The garbage collector may call this, in any thread.
+        self._lifetime.call_soon(partial(self._fleet_ended, fleet_id, waits))
 
     def apart(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from runflow_async.errors import WaitClosedError
 from runflow_async.observers import Polled, Retrying, TransitionDelivered, WaitEnded, WaitStarted
 
 if TYPE_CHECKING:
@@ -11,11 +12,12 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from runflow_async._answers.ledger import Ledger
+    from runflow_async._waits.polling import Polling
     from runflow_async._waits.silence import Silence
     from runflow_async.errors import RunflowError
     from runflow_async.models import ItemTransition, WaitStats
 
-__all__ = ["Witness"]
+__all__ = ["Witness", "report_drop"]
 
 
 class Witness:
@@ -108,3 +110,10 @@ class Witness:
         self.observing.emit(
             WaitEnded(batch_id=self.batch_id, wait_id=self.wait_id, status_code=status_code, error=error, stats=stats)
         )
+
+
+def report_drop(polling: Polling) -> None:
+    """Report the end of a wait that was dropped, if it had started and not ended."""
+    witness = polling.witness
+    if polling.agenda.started is not None and not polling.ended and witness.observing.is_watched:
+        witness.ended(polling.ledger.status_code, WaitClosedError(witness.batch_id), polling.stats)
