@@ -274,6 +274,22 @@ class TestFiles:
             assert (await there.save()).files == saved.files
             assert len(there.files.requests) == requests
 
+    async def test_keep_their_names_from_files_that_come_later(self, ground):
+        """The first one gets the name of the last one by its type, and the last one fails."""
+
+        def items(url: str) -> list[dict[str, object]]:
+            return [item(0, f"{url}/first/a", f"{url}/b.png", f"{url}/last/a.png")]
+
+        def fails_once(request: bytes, number: int) -> Reply:
+            return http(400) if number == 3 else served(request, path_of(request).encode())
+
+        async with ground(items, fails_once) as there:
+            await there.save(concurrency=1)
+            saved = await there.save()
+            assert not saved.failures
+            tree = there.tree()
+            assert [tree[file.path] for file in saved.files] == [b"/first/a", b"/b.png", b"/last/a.png"]
+
     async def test_may_be_empty_or_chunked_or_encoded(self, ground):
         def answer(request: bytes, _: int) -> Reply:
             match path_of(request):
