@@ -102,7 +102,9 @@ class TestABatch:
                 MODEL, INPUTS, idempotency_key="job-7", interval=0.1, checkpoint=checkpoint
             )
             assert [transition.current async for transition in wait].count("succeeded") == 2
-            again = await session.create_batch(MODEL, INPUTS, idempotency_key="job-7", checkpoint=checkpoint)
+            again = await session.create_batch(
+                MODEL, INPUTS, idempotency_key="job-7", interval=0.1, checkpoint=checkpoint
+            )
             assert again.batch_id == wait.batch_id
             assert [transition async for transition in again] == []
         assert len(emulator.created) == 1
@@ -115,6 +117,7 @@ class TestOneBatch:
     @pytest.mark.parametrize(
         "fault", [faults.reset, faults.truncated_body, faults.hang], ids=["reset", "truncated", "no response"]
     )
+    @pytest.mark.looptime
     async def test_is_created_though_the_response_was_lost(self, emulator, fault):
         emulator.faults.append(fault(route="create"))
         retry = RetryPolicy(wait_initial=0.01)
@@ -124,6 +127,7 @@ class TestOneBatch:
         assert len(set(keys(emulator))) == 1
         assert len(keys(emulator)) == 2
 
+    @pytest.mark.looptime
     @pytest.mark.parametrize("status", [429, 500, 502, 503])
     async def test_is_created_after_transient_failures(self, emulator, session, status):
         emulator.faults.append(faults.status(status, times=3, route="create"))

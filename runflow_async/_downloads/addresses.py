@@ -117,7 +117,7 @@ def _too_near(host: str) -> str:
 def _is_clear(host: str) -> bool:
     """Whether a host is a name or an IP address, and not one of the forms that only the operating system understands.
 
-    `127.1`, `0177.0.0.1` and `2130706433` are all 127.0.0.1 to it, and aiohttp passes them on without our resolver.
+    `127.1`, `0177.0.0.1` and `2130706433` are all 127.0.0.1 to it, and aiohttp asks no resolver about a number.
     """
     try:
         ip_address(host)
