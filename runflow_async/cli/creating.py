@@ -22,6 +22,7 @@ from runflow_async.errors import NothingToResubmitError
 
 if TYPE_CHECKING:
     from runflow_async import BatchesWait
+    from runflow_async._waits.options import WaitKeywords
 
 __all__ = ["resubmit", "run"]
 
@@ -106,15 +107,16 @@ def resubmit(
     MODEL is the owner/slug of the batch ID, which must have ended.
     """
     key = idempotency_key or uuid4().hex
+    waiting: WaitKeywords = {"timeout": timeout, "interval": interval, "max_outage": max_outage}
 
     async def create_and_follow() -> int:
         async with open_session() as session:
             try:
-                wait = await session.resubmit(model, batch_id, idempotency_key=key)
+                wait = await session.resubmit(model, batch_id, idempotency_key=key, **waiting)
             except NothingToResubmitError as error:
                 say_hint(f"{error}; nothing was sent")
                 return Exit.SUCCEEDED
-            waits = session.wait_for_batches([wait.batch_id], timeout=timeout, interval=interval, max_outage=max_outage)
+            waits = session.wait_for_batches([wait.batch_id], **waiting)
             return await _follow(waits, as_json=as_json)
 
     return run_until_interrupted(create_and_follow, _how_to_go_on(key))

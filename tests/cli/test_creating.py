@@ -166,6 +166,13 @@ class TestResubmit:
         assert "await it first" in ran.err
 
 
+    @pytest.mark.parametrize("option", ["--timeout", "--interval", "--max-outage"])
+    async def test_creates_nothing_with_an_option_that_makes_no_sense(self, emulator, run, option):
+        ran = await run("resubmit", MODEL, script(emulator, "failed"), option, "-1")
+        assert ran.status == 2
+        assert emulator.created == []
+
+
 class TestCallbacks:
     async def test_are_shown_one_per_line(self, emulator, run):
         async with receiving(500) as receiver:
