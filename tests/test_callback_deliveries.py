@@ -94,6 +94,7 @@ async def test_nor_while_one_is_in_flight(emulator, session):
 
 @pytest.mark.parametrize("fault", [faults.status(500), faults.status(503), faults.reset(), faults.truncated_body()])
 async def test_what_may_have_been_done_is_not_repeated(emulator, session, fault):
+    """Row 169."""
     batch_id = emulator.create_scripted_batch([[(0.0, "succeeded")]], callback_url=URL)
     emulator.faults.append(fault)
     with pytest.raises(RunflowError):

@@ -22,6 +22,7 @@ from runflow_async import (
     TransportError,
     UnprocessableError,
 )
+from runflow_async._jobs.creating import CREATIONS_AT_ONCE
 from runflow_async.emulator import Emulator, faults
 from tests.rig import eventually
 
@@ -112,7 +113,7 @@ class TestABatch:
 
 @pytest.mark.usefixtures("both_lanes")
 class TestOneBatch:
-    """There is one batch, whatever happened to the response."""
+    """There is one batch, whatever happened to the response. Row 162."""
 
     @pytest.mark.parametrize(
         "fault", [faults.reset, faults.truncated_body, faults.hang], ids=["reset", "truncated", "no response"]
@@ -148,7 +149,7 @@ class TestOneBatch:
         assert len(emulator.created) == 1
 
     async def test_is_what_a_conflict_with_an_attempt_in_progress_comes_to(self, emulator, session):
-        """The first response was lost, and the server still works on that request when the next one arrives."""
+        """The first response was lost, and the server still works on that request when the next one arrives. Row 163."""
         emulator.faults += [faults.reset(route="create"), faults.status(409, code="CONFLICT", route="create")]
         wait = await session.create_batch(MODEL, INPUTS)
         assert emulator.created == [wait.batch_id]
@@ -297,3 +298,16 @@ class TestManyBatches:
     async def test_are_at_least_one(self, session):
         with pytest.raises(ConfigurationError, match="must not be empty"):
             await session.create_batches(MODEL, [])
+
+    async def test_are_begun_no_more_after_a_failure(self, emulator, session):
+        emulator.faults.append(faults.status(402, times=math.inf, route="create"))
+        with pytest.raises(PartlyCreatedError):
+            await session.create_batches(MODEL, self.INPUTS * 8)
+        assert len(sent(emulator)) <= CREATIONS_AT_ONCE < 20
+
+    @pytest.mark.parametrize(("status", "verdict"), [(402, "final"), (503, "transient")])
+    async def test_that_were_cut_short_say_whether_another_call_is_worth_it(self, emulator, session, status, verdict):
+        emulator.faults.append(faults.status(status, times=math.inf, route="create"))
+        with pytest.raises(PartlyCreatedError) as caught:
+            await session.create_batches(MODEL, self.INPUTS)
+        assert caught.value.verdict == verdict

@@ -1,4 +1,4 @@
-"""Which URLs of a server are requested: https, and nothing nearer than the API itself."""
+"""Which URLs of a server are requested: https, and nothing nearer than the API itself. Row 166."""
 
 from __future__ import annotations
 

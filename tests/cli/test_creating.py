@@ -165,7 +165,6 @@ class TestResubmit:
         assert ran.status == 7
         assert "await it first" in ran.err
 
-
     @pytest.mark.parametrize("option", ["--timeout", "--interval", "--max-outage"])
     async def test_creates_nothing_with_an_option_that_makes_no_sense(self, emulator, run, option):
         ran = await run("resubmit", MODEL, script(emulator, "failed"), option, "-1")
