@@ -149,7 +149,7 @@ class TestOneBatch:
         assert len(emulator.created) == 1
 
     async def test_is_what_a_conflict_with_an_attempt_in_progress_comes_to(self, emulator, session):
-        """The first response was lost, and the server still works on that request when the next one arrives. Row 163."""
+        """The first response was lost, and the server still works on it when the next request arrives. Row 163."""
         emulator.faults += [faults.reset(route="create"), faults.status(409, code="CONFLICT", route="create")]
         wait = await session.create_batch(MODEL, INPUTS)
         assert emulator.created == [wait.batch_id]
