@@ -11,7 +11,7 @@ from runflow_async._http.posts import Post
 from runflow_async._http.protocol import batches_path, redeliveries_path
 from runflow_async._observing import Call
 from runflow_async._verdict import Verdict
-from runflow_async.errors import ConflictError, MalformedResponseError, RunflowError
+from runflow_async.errors import ConflictError, MalformedResponseError, RateLimitError, RunflowError
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -101,21 +101,29 @@ class Writes:
             raise
 
     async def redeliver(self, batch_id: UUID) -> CallbackDelivery:
-        """Have a batch's callback sent again. Without a key for it, a lost response is not retried.
+        """Have a batch's callback sent again. Without a key for it, only a 429 is retried: it did nothing.
 
         Raises:
-            RunflowError: the first error, unless it says that nothing was done.
+            RunflowError: the first other error, or the last 429 if the attempts are used up.
         """
         post = Post(b"", None, REDELIVERED, REDELIVERY_HINTS)
-        warn = WarnOnce("callback of batch", batch_id)
-        try:
-            with self._lifetime.scope("redeliver_callback"):
-                reply = await self._transport.get(
-                    redeliveries_path(batch_id), Call(batch_id), sent=_uncounted, post=post
-                )
+        warn, call = WarnOnce("callback of batch", batch_id), Call(batch_id)
+
+        async def send() -> CallbackDelivery:
+            try:
+                reply = await self._transport.get(redeliveries_path(batch_id), call, sent=_uncounted, post=post)
                 delivery = decode_delivery(reply.body, warn)
                 reply.require_delivery(batch_id, delivery.batch_id)
-                return delivery
+            except RunflowError as error:
+                if not isinstance(error, RateLimitError):
+                    error.verdict = Verdict.FINAL
+                raise
+            return delivery
+
+        engine = self._retries.engine(f"callback of batch {batch_id}", call)
+        try:
+            with self._lifetime.scope("redeliver_callback"):
+                return await engine(send)
         except RunflowError as error:
             error.batch_id = batch_id
             raise

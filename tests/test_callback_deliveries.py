@@ -12,6 +12,7 @@ from runflow_async import (
     MalformedResponseError,
     PermissionDeniedError,
     RunflowError,
+    TransportError,
     UnprocessableError,
 )
 from runflow_async.emulator import faults
@@ -91,13 +92,33 @@ async def test_nor_while_one_is_in_flight(emulator, session):
         await session.redeliver_callback(batch_id)
 
 
-@pytest.mark.parametrize("fault", [faults.status(500), faults.status(429), faults.reset(), faults.truncated_body()])
+@pytest.mark.parametrize("fault", [faults.status(500), faults.status(503), faults.reset(), faults.truncated_body()])
 async def test_what_may_have_been_done_is_not_repeated(emulator, session, fault):
+    """Row 169."""
     batch_id = emulator.create_scripted_batch([[(0.0, "succeeded")]], callback_url=URL)
     emulator.faults.append(fault)
     with pytest.raises(RunflowError):
         await session.redeliver_callback(batch_id)
     assert len(posts(emulator)) == 1
+
+
+async def test_what_was_refused_for_the_rate_is_repeated(emulator, session):
+    async with receiving(200, 200) as receiver:
+        batch_id = emulator.create_scripted_batch([ENDED], callback_url=receiver.url)
+        await settle(emulator)
+        emulator.faults.append(faults.status(429))
+        delivery = await session.redeliver_callback(batch_id)
+        await settle(emulator)
+    assert delivery.batch_id == batch_id
+    assert len(posts(emulator)) == 2
+
+
+async def test_a_refusal_for_the_rate_and_then_a_lost_response_is_not(emulator, session):
+    batch_id = emulator.create_scripted_batch([[(0.0, "succeeded")]], callback_url=URL)
+    emulator.faults += [faults.status(429), faults.reset()]
+    with pytest.raises(TransportError):
+        await session.redeliver_callback(batch_id)
+    assert len(posts(emulator)) == 2
 
 
 async def test_a_key_without_the_scope_is_told_so(emulator, session):

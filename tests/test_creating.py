@@ -22,6 +22,7 @@ from runflow_async import (
     TransportError,
     UnprocessableError,
 )
+from runflow_async._jobs.creating import CREATIONS_AT_ONCE
 from runflow_async.emulator import Emulator, faults
 from tests.rig import eventually
 
@@ -102,7 +103,9 @@ class TestABatch:
                 MODEL, INPUTS, idempotency_key="job-7", interval=0.1, checkpoint=checkpoint
             )
             assert [transition.current async for transition in wait].count("succeeded") == 2
-            again = await session.create_batch(MODEL, INPUTS, idempotency_key="job-7", checkpoint=checkpoint)
+            again = await session.create_batch(
+                MODEL, INPUTS, idempotency_key="job-7", interval=0.1, checkpoint=checkpoint
+            )
             assert again.batch_id == wait.batch_id
             assert [transition async for transition in again] == []
         assert len(emulator.created) == 1
@@ -110,11 +113,12 @@ class TestABatch:
 
 @pytest.mark.usefixtures("both_lanes")
 class TestOneBatch:
-    """There is one batch, whatever happened to the response."""
+    """There is one batch, whatever happened to the response. Row 162."""
 
     @pytest.mark.parametrize(
         "fault", [faults.reset, faults.truncated_body, faults.hang], ids=["reset", "truncated", "no response"]
     )
+    @pytest.mark.looptime
     async def test_is_created_though_the_response_was_lost(self, emulator, fault):
         emulator.faults.append(fault(route="create"))
         retry = RetryPolicy(wait_initial=0.01)
@@ -124,6 +128,7 @@ class TestOneBatch:
         assert len(set(keys(emulator))) == 1
         assert len(keys(emulator)) == 2
 
+    @pytest.mark.looptime
     @pytest.mark.parametrize("status", [429, 500, 502, 503])
     async def test_is_created_after_transient_failures(self, emulator, session, status):
         emulator.faults.append(faults.status(status, times=3, route="create"))
@@ -144,7 +149,7 @@ class TestOneBatch:
         assert len(emulator.created) == 1
 
     async def test_is_what_a_conflict_with_an_attempt_in_progress_comes_to(self, emulator, session):
-        """The first response was lost, and the server still works on that request when the next one arrives."""
+        """The first response was lost, and the server still works on it when the next request arrives. Row 163."""
         emulator.faults += [faults.reset(route="create"), faults.status(409, code="CONFLICT", route="create")]
         wait = await session.create_batch(MODEL, INPUTS)
         assert emulator.created == [wait.batch_id]
@@ -293,3 +298,16 @@ class TestManyBatches:
     async def test_are_at_least_one(self, session):
         with pytest.raises(ConfigurationError, match="must not be empty"):
             await session.create_batches(MODEL, [])
+
+    async def test_are_begun_no_more_after_a_failure(self, emulator, session):
+        emulator.faults.append(faults.status(402, times=math.inf, route="create"))
+        with pytest.raises(PartlyCreatedError):
+            await session.create_batches(MODEL, self.INPUTS * 8)
+        assert len(sent(emulator)) <= CREATIONS_AT_ONCE < 20
+
+    @pytest.mark.parametrize(("status", "verdict"), [(402, "final"), (503, "transient")])
+    async def test_that_were_cut_short_say_whether_another_call_is_worth_it(self, emulator, session, status, verdict):
+        emulator.faults.append(faults.status(status, times=math.inf, route="create"))
+        with pytest.raises(PartlyCreatedError) as caught:
+            await session.create_batches(MODEL, self.INPUTS)
+        assert caught.value.verdict == verdict

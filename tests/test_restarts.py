@@ -1,4 +1,4 @@
-"""A process that streams, or takes results, with a checkpoint is killed and started again, and nothing is lost."""
+"""A process that streams, or takes results, with a checkpoint is killed and begun again, losing nothing. Row 170."""
 
 from __future__ import annotations
 

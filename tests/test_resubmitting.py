@@ -29,7 +29,7 @@ def posts(emulator):
 async def test_items_that_failed_or_were_cancelled_are_sent_again_as_they_were(emulator, session):
     refs = [None, "one", "two", None, None, None]
     first = created(emulator, client_refs=refs, metadata={"order": 7}, callback_url="http://127.0.0.1:9/")
-    wait = await session.resubmit(MODEL, first, metadata={"try": 2})
+    wait = await session.resubmit(MODEL, first, metadata={"try": 2, "resubmitted_from": "elsewhere"})
     assert wait.batch_id == emulator.created[0]
     assert posts(emulator) == [
         {

@@ -274,6 +274,41 @@ class TestFiles:
             assert (await there.save()).files == saved.files
             assert len(there.files.requests) == requests
 
+    async def test_are_in_the_index_though_one_was_there_before_and_one_fails(self, ground):
+        def items(url: str) -> list[dict[str, object]]:
+            return [item(number, f"{url}/{number}.png") for number in range(3)]
+
+        def answer(request: bytes, number: int) -> Reply:
+            return http(400) if number in (1, 2, 5) else served(request)
+
+        async with ground(items, answer) as there:
+            for _ in range(2):
+                await there.save(concurrency=1)
+            assert [file.path for file in there.index()] == ["0/0.png", "2/2.png"]
+
+    async def test_are_called_what_their_new_url_calls_them(self, ground):
+        names = ["a.png", "b.png"]
+        async with ground(lambda url: [item(0, f"{url}/{names[0]}")]) as there:
+            await there.save()
+            names.reverse()
+            assert [file.path for file in (await there.save()).files] == ["0/b.png"]
+
+    async def test_keep_their_names_from_files_that_come_later(self, ground):
+        """The first one gets the name of the last one by its type, and the last one fails."""
+
+        def items(url: str) -> list[dict[str, object]]:
+            return [item(0, f"{url}/first/a", f"{url}/b.png", f"{url}/last/a.png")]
+
+        def fails_once(request: bytes, number: int) -> Reply:
+            return http(400) if number == 3 else served(request, path_of(request).encode())
+
+        async with ground(items, fails_once) as there:
+            await there.save(concurrency=1)
+            saved = await there.save()
+            assert not saved.failures
+            tree = there.tree()
+            assert [tree[file.path] for file in saved.files] == [b"/first/a", b"/b.png", b"/last/a.png"]
+
     async def test_may_be_empty_or_chunked_or_encoded(self, ground):
         def answer(request: bytes, _: int) -> Reply:
             match path_of(request):
@@ -332,7 +367,7 @@ class TestFiles:
 
 
 class TestParts:
-    """What of a file came before the connection was lost."""
+    """What of a file came before the connection was lost. Row 165."""
 
     async def test_are_resumed_by_the_next_attempt(self, ground):
         def answer(request: bytes, number: int) -> Reply:
@@ -408,6 +443,15 @@ class TestParts:
                 (there.folder / "0" / "a.png.part.json").write_bytes(note.encode("latin-1"))
             await there.save()
             assert there.tree()["0/a.png"] == BODY
+            assert header(there.files.requests[0], "Range") is None
+
+    async def test_that_are_longer_than_the_file_are_begun_anew(self, ground):
+        async with ground(one) as there:
+            (there.folder / "0").mkdir(parents=True)
+            (there.folder / "0" / "a.png.part").write_bytes(BODY)
+            note = {"url": f"{there.files.url}/a.png", "length": len(BODY) - 1}
+            (there.folder / "0" / "a.png.part.json").write_text(json.dumps(note))
+            assert (await there.save()).failures == []
             assert header(there.files.requests[0], "Range") is None
 
     async def test_grow_for_as_many_attempts_as_each_brings_something(self, ground):
@@ -558,6 +602,13 @@ class TestBounds:
             assert "larger than 1000000 bytes" in str(error)
             assert there.tree()["0/a.png.part"] == b""
 
+    async def test_of_a_files_size_hold_for_its_last_byte(self, ground, monkeypatch):
+        monkeypatch.setattr(fetching, "MOST_FILE_BYTES", 100)
+        head = http(200, b"", {"Transfer-Encoding": "chunked"}, length=None)
+        async with ground(one, head + send(b"65\r\n" + b"x" * 101 + b"\r\n0\r\n\r\n")) as there:
+            (error,) = (await there.save()).failures
+            assert "larger than 100 bytes" in str(error)
+
     async def test_of_the_number_of_files_are_an_error_and_keep_what_was_saved(self, ground, monkeypatch):
         monkeypatch.setattr(saving, "MOST_FILES", 3)
         async with ground(lambda url: [item(n, f"{url}/{n}.png") for n in range(9)]) as there:
@@ -568,7 +619,7 @@ class TestBounds:
 
 
 class TestExpiry:
-    """A URL that is refused is read anew, once."""
+    """A URL that is refused is read anew, once. Row 164."""
 
     @pytest.mark.parametrize("status", [401, 403, 404, 410])
     async def test_of_a_url_is_overcome_by_reading_the_item_again(self, ground, status):
@@ -840,6 +891,7 @@ class TestFolder:
 
     @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
     async def test_on_a_full_disk_ends_all_of_it_and_keeps_what_is_there(self, ground, monkeypatch, number):
+        """Row 168."""
         pwrite, written = os.pwrite, []
 
         def write(handle: int, content: bytes, offset: int) -> int:

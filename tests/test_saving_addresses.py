@@ -1,4 +1,4 @@
-"""Which URLs of a server are requested: https, and nothing nearer than the API itself."""
+"""Which URLs of a server are requested: https, and nothing nearer than the API itself. Row 166."""
 
 from __future__ import annotations
 
@@ -62,6 +62,22 @@ NEAR = [
 def test_an_api_on_the_internet_does_not_lead_into_private_networks(url):
     with pytest.raises(UnsafeAddressError, match="is in a private network or on this machine, and the API is not"):
         FAR.parse(url)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.1", "0177.0.0.1", "0x7f.0.0.1", "0x7f000001", "2130706433", "127.0.0.1.", "010.0.0.1", "127.0.1", "8.8.8.8."],
+)
+@pytest.mark.parametrize("addresses", [FAR, PRIVATE, HERE])
+def test_an_ip_address_in_disguise_is_refused(addresses, host):
+    """The operating system reads it as an address; whether aiohttp refuses it must not matter."""
+    with pytest.raises(UnsafeAddressError, match="neither a name nor an IP address"):
+        addresses.parse(f"https://{host}/a")
+
+
+@pytest.mark.parametrize("host", ["1.example", "0x7f.example", "127.0.0.1.example", "files.example."])
+def test_a_name_may_begin_with_a_number(host):
+    assert FAR.parse(f"https://{host}/a").host == host
 
 
 def test_loopback_is_for_an_api_on_loopback():

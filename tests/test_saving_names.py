@@ -1,4 +1,4 @@
-"""Names of saved files: no path leaves the folder, and no two files share one, whatever a server writes."""
+"""Names of saved files: no path leaves the folder, and no two files share one, whatever a server writes. Row 167."""
 
 from __future__ import annotations
 

@@ -24,6 +24,7 @@ LONGEST_URL = 16_384
 LONGEST_SHOWN = 2_000
 
 _visible_ascii = re.compile(r"[\x21-\x7e]+")
+_number_at_end = re.compile(r"(.*\.)?(\d+|0x[0-9a-f]*)\.?", re.ASCII | re.IGNORECASE)
 
 
 class UnsafeAddressError(OSError):
@@ -86,6 +87,8 @@ class Addresses:
             raise UnsafeAddressError("the URL is not one of https")
         if url.raw_user is not None or url.raw_password is not None:
             raise UnsafeAddressError("the URL contains a user or password")
+        if not _is_clear(host):
+            raise UnsafeAddressError("the URL's host is neither a name nor an IP address in its usual form")
         reach = _reach_of_host(host)
         if scheme == "http" and reach is not Reach.LOOPBACK:
             raise UnsafeAddressError("the URL is one of plain http, which anybody on the way can read and change")
@@ -109,6 +112,18 @@ class Addresses:
 
 def _too_near(host: str) -> str:
     return f"{printable(host, 100)} is in a private network or on this machine, and the API is not"
+
+
+def _is_clear(host: str) -> bool:
+    """Whether a host is a name or an IP address, and not one of the forms that only the operating system understands.
+
+    `127.1`, `0177.0.0.1` and `2130706433` are all 127.0.0.1 to it, and aiohttp asks no resolver about a number.
+    """
+    try:
+        ip_address(host)
+    except ValueError:
+        return ":" not in host and _number_at_end.fullmatch(host) is None
+    return True
 
 
 def _reach_of_host(host: str) -> Reach:

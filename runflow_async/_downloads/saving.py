@@ -7,6 +7,7 @@ import logging
 from contextlib import aclosing
 from typing import TYPE_CHECKING, cast
 
+from runflow_async._downloads.addresses import shown_url
 from runflow_async._downloads.disk import is_for_all
 from runflow_async._downloads.fetching import fetch
 from runflow_async._downloads.names import NOTE, PART, Names, extension_of, has_extension, name_from_url
@@ -21,7 +22,7 @@ from runflow_async.errors import DownloadError, RunflowError, SaveError
 from runflow_async.observers import OutputSaved
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterator, Sequence
     from uuid import UUID
 
     from runflow_async._downloads.disk import Folder
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from runflow_async._downloads.index import Index
     from runflow_async._downloads.renewals import Renewals
     from runflow_async._observing import Observing
+    from runflow_async._outputs import OutputFile
     from runflow_async._waits.retries import Retries
     from runflow_async.models import BatchItem
 
@@ -102,12 +104,14 @@ class Saving:
 
     async def _begin(self, item: BatchItem, group: asyncio.TaskGroup) -> None:
         """Begin with the files of an item that are not whole yet, each as soon as there is a slot."""
+        files = files_of(item.output)
         names = Names(beside=(PART, NOTE))
-        for position, (url, media_type) in enumerate(files_of(item.output)):
+        kept = {position: names.take(name) for position, name in self._names_before(item, files)}
+        for position, (url, media_type) in enumerate(files):
             number = len(self._outcomes)
             if number == MOST_FILES:
                 raise SaveError(f"batch {self._batch_id} has more than {MOST_FILES} files, the most that are saved")
-            name = names.take(name_from_url(url, media_type))
+            name = kept.get(position) or names.take(name_from_url(url, media_type))
             folder = self._index.folder_of(item)
             wanted = Wanted.of(self._batch_id, item, url, position=position, folder=folder, name=name)
             whole = await self._find_whole(wanted)
@@ -115,6 +119,13 @@ class Saving:
             if whole is None:
                 await self._slots.acquire()
                 group.create_task(self._save(wanted, names, number))
+
+    def _names_before(self, item: BatchItem, files: Sequence[OutputFile]) -> Iterator[tuple[int, str]]:
+        """The names that earlier calls gave to files of an item, by their positions."""
+        for position, file in enumerate(files):
+            known = self._index.find(item.id, position)
+            if known is not None and known.url == shown_url(file.url):
+                yield position, known.path.split("/", 1)[1]
 
     async def _find_whole(self, wanted: Wanted) -> SavedFile | None:
         """Return the file if an earlier call has saved it, and it is still there."""

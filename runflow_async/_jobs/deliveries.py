@@ -32,8 +32,8 @@ class RedeliversCallbacks(HasParts):
     async def redeliver_callback(self, batch_id: UUID | str) -> CallbackDelivery:
         """Have the server send a batch's callback again, and return the new delivery, which is in flight.
 
-        The batch must have ended and have a `callback_url`. This sends one request and never repeats it, because each
-        would make a delivery of its own.
+        The batch must have ended and have a `callback_url`. Only a 429 is retried, like that of `get_batch`: after any
+        other failure, another request might make a second delivery.
 
         Raises:
             ConfigurationError: if `batch_id` is not a UUID.

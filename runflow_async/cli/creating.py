@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import click
 import msgspec
@@ -20,10 +22,10 @@ from runflow_async.errors import NothingToResubmitError
 
 if TYPE_CHECKING:
     from runflow_async import BatchesWait
+    from runflow_async._waits.options import WaitKeywords
 
 __all__ = ["resubmit", "run"]
 
-HOW_TO_GO_ON = "to follow them again, use 'watch' with the ids above"
 
 save_option = click.option(
     "--save",
@@ -63,13 +65,14 @@ def run(
     item by client_ref. More than 100 inputs make several batches.
     """
     objects = read_inputs(inputs)
+    key = idempotency_key or uuid4().hex
 
     async def create_and_follow() -> int:
         async with open_session() as session:
             waits = await session.create_batches(
                 model,
                 objects,
-                idempotency_key=idempotency_key,
+                idempotency_key=key,
                 timeout=timeout,
                 interval=interval,
                 max_outage=max_outage,
@@ -80,7 +83,7 @@ def run(
                     status = max(status, await save_outputs(session, str(batch_id), folder, as_json=as_json))
             return status
 
-    return run_until_interrupted(create_and_follow, HOW_TO_GO_ON)
+    return run_until_interrupted(create_and_follow, _how_to_go_on(key))
 
 
 @click.command()
@@ -103,18 +106,26 @@ def resubmit(
 
     MODEL is the owner/slug of the batch ID, which must have ended.
     """
+    key = idempotency_key or uuid4().hex
+    waiting: WaitKeywords = {"timeout": timeout, "interval": interval, "max_outage": max_outage}
 
     async def create_and_follow() -> int:
         async with open_session() as session:
             try:
-                wait = await session.resubmit(model, batch_id, idempotency_key=idempotency_key)
+                wait = await session.resubmit(model, batch_id, idempotency_key=key, **waiting)
             except NothingToResubmitError as error:
                 say_hint(f"{error}; nothing was sent")
                 return Exit.SUCCEEDED
-            waits = session.wait_for_batches([wait.batch_id], timeout=timeout, interval=interval, max_outage=max_outage)
+            waits = session.wait_for_batches([wait.batch_id], **waiting)
             return await _follow(waits, as_json=as_json)
 
-    return run_until_interrupted(create_and_follow, HOW_TO_GO_ON)
+    return run_until_interrupted(create_and_follow, _how_to_go_on(key))
+
+
+def _how_to_go_on(key: str) -> str:
+    """Say how to go on after an interruption, even one that came before the ids of the batches."""
+    again = f"the same command with --idempotency-key {shlex.quote(key)}, which creates nothing twice"
+    return f"to follow them again, use 'watch' with the ids above, or {again}"
 
 
 async def _follow(waits: BatchesWait, *, as_json: bool) -> int:

@@ -88,7 +88,7 @@ def _read(model: str, body: bytes) -> Creation:
     if not _is_list(inputs) or not 1 <= len(inputs) <= MOST_INPUTS:
         raise InvalidValueError(f"not a list of 1 to {MOST_INPUTS} objects", "input")
     metadata, url = document.get("metadata"), document.get("callback_url")
-    _require(metadata is None or _is_object(metadata), "not an object", "metadata")
+    _require("metadata" not in document or _is_object(metadata), "not an object", "metadata")
     _require_url(url)
     for index, value in enumerate(inputs):
         _require_input(value, index)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from runflow_async import CallbackDelivery, ItemTransition
 from runflow_async.emulator import faults
 from tests.cli.terminal import COMMAND
 from tests.emulator.test_callbacks import ENDED, receiving, settle
+from tests.rig import eventually
 
 MODEL = "acme/upscale"
 QUICK = ("--interval", 0.05)
@@ -125,6 +127,23 @@ class TestRun:
         assert f"created batch {emulator.created[0]}" in errors.decode()
         assert "use 'watch' with the ids above" in errors.decode()
 
+    async def test_interrupted_before_it_knows_the_ids_can_go_on(self, emulator, inputs):
+        emulator.script_next([[(0.0, "succeeded")]])
+        emulator.faults.append(faults.hang(route="create"))
+        pipe = asyncio.subprocess.PIPE
+        command = [*COMMAND, "run", MODEL, str(inputs)]
+        process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
+        await eventually(lambda: emulator.created)
+        process.send_signal(signal.SIGINT)
+        _, errors = await process.communicate()
+        assert process.returncode == 130
+        (key,) = re.findall(r"--idempotency-key (\w+)", errors.decode())
+        process = await asyncio.create_subprocess_exec(*command, "--idempotency-key", key, stdout=pipe, stderr=pipe)
+        _, errors = await process.communicate()
+        assert process.returncode == 0
+        assert f"created batch {emulator.created[0]}" in errors.decode()
+        assert len(emulator.created) == 1
+
 
 class TestResubmit:
     async def test_follows_a_batch_of_what_failed(self, emulator, run):
@@ -145,6 +164,12 @@ class TestResubmit:
         ran = await run("resubmit", MODEL, script(emulator, "failed", "running"))
         assert ran.status == 7
         assert "await it first" in ran.err
+
+    @pytest.mark.parametrize("option", ["--timeout", "--interval", "--max-outage"])
+    async def test_creates_nothing_with_an_option_that_makes_no_sense(self, emulator, run, option):
+        ran = await run("resubmit", MODEL, script(emulator, "failed"), option, "-1")
+        assert ran.status == 2
+        assert emulator.created == []
 
 
 class TestCallbacks:

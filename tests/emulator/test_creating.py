@@ -87,6 +87,7 @@ REFUSED = {
     "no object as an input": ({"input": [{}, "a cat"]}, ["input", 1]),
     "a number as client_ref": ({"input": [{"client_ref": 7}]}, ["input", 0, "client_ref"]),
     "256 characters": ({"input": [{"client_ref": "é" * 256}]}, ["input", 0, "client_ref"]),
+    "null as metadata": (inputs(1) | {"metadata": None}, ["metadata"]),
     "a list as metadata": (inputs(1) | {"metadata": []}, ["metadata"]),
     "a number as URL": (inputs(1) | {"callback_url": 7}, ["callback_url"]),
     "a long URL": (inputs(1) | {"callback_url": "http://127.0.0.1/" + "a" * 2048}, ["callback_url"]),
@@ -104,7 +105,7 @@ async def test_an_invalid_request_gets_422_with_its_location(emulator, client, d
 
 @pytest.mark.parametrize("ref", ["é" * 255, "", None])
 async def test_a_client_ref_has_up_to_255_characters(client, ref):
-    status, created = await create(client, {"input": [{"client_ref": ref}], "metadata": None, "callback_url": None})
+    status, created = await create(client, {"input": [{"client_ref": ref}], "callback_url": None})
     assert (status, created["items"][0]["client_ref"]) == (201, ref)
 
 

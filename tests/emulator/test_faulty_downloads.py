@@ -20,8 +20,12 @@ __all__ = ["url", "web"]
 
 async def test_an_announced_length_may_be_too_long(emulator, web, url):
     emulator.faults.append(faults.wrong_length(5, route="output"))
-    with pytest.raises(aiohttp.ClientPayloadError):
-        await fetch(web, url)
+    whole = emulator.outputs.content_of(url)
+    async with web.get(url) as response:
+        assert response.content_length == len(whole) + 5
+        assert await response.content.readexactly(len(whole)) == whole
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.content.read()
     assert (await fetch(web, url))[0] == 200
 
 
