@@ -1,0 +1,196 @@
+"""Checkpoints in Redis and PostgreSQL, against the real servers where they are installed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from runflow_async import CheckpointError
+from runflow_async.checkpoints import SQLiteCheckpoints
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+FOLLOWER = """
+import asyncio, sys
+from runflow_async import RunflowSession
+from {module} import opened
+
+async def main():
+    async with opened(sys.argv[1]) as checkpoint, RunflowSession() as session:
+        async for transition in session.wait_for_batch(sys.argv[2], checkpoint=checkpoint, interval=0.05):
+            print(transition.item.client_ref, transition.current, flush=True)
+
+asyncio.run(main())
+"""
+REDIS = """
+from contextlib import asynccontextmanager
+from redis.asyncio import Redis
+from redis_checkpoint import RedisCheckpoint
+
+@asynccontextmanager
+async def opened(address):
+    async with Redis(unix_socket_path=address) as redis, RedisCheckpoint(redis) as checkpoint:
+        yield checkpoint
+"""
+POSTGRES = """
+from contextlib import asynccontextmanager
+import asyncpg
+from postgres_checkpoint import PostgresCheckpoint
+
+@asynccontextmanager
+async def opened(address):
+    async with asyncpg.create_pool(host=address, user="runflow", database="postgres", min_size=1) as pool:
+        async with PostgresCheckpoint(pool) as checkpoint:
+            yield checkpoint
+"""
+
+
+def found(program: str, package: str) -> str:
+    """Where a server is; Debian keeps PostgreSQL's programs off the path."""
+    places = [os.environ["PATH"], *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))]
+    where = shutil.which(program, path=os.pathsep.join(places))
+    return where or pytest.skip(f"{program} is not installed: apt-get install {package}")
+
+
+@asynccontextmanager
+async def running(*command: object, **options) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(*map(str, command), stdout=subprocess.DEVNULL, **options)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGINT)
+        await process.wait()
+
+
+async def until_answers(path: Path, process: asyncio.subprocess.Process) -> None:
+    async with asyncio.timeout(60):
+        while not path.exists():
+            assert process.returncode is None
+            await asyncio.sleep(0.02)
+
+
+@pytest.fixture(params=["redis", "postgres"])
+async def server(request, tmp_path_factory, recipe, monkeypatch) -> AsyncIterator[str]:
+    """Where a server of this test's own listens; a recipe of that name opens checkpoints on it."""
+    serve = serve_redis if request.param == "redis" else serve_postgres
+    folder = tmp_path_factory.mktemp("db")
+    module = f"opening_{request.param}"
+    (folder / f"{module}.py").write_text(REDIS if request.param == "redis" else POSTGRES)
+    monkeypatch.syspath_prepend(folder)
+    async with serve(folder, recipe) as address:
+        yield address, folder, module
+    monkeypatch.delitem(sys.modules, module, raising=False)
+
+
+@asynccontextmanager
+async def serve_redis(folder: Path, _: object) -> AsyncIterator[str]:
+    socket = folder / "redis.sock"
+    command = (found("redis-server", "redis-server"), "--port", 0, "--unixsocket", socket, "--dir", folder)
+    async with running(*command) as process:
+        await until_answers(socket, process)
+        yield str(socket)
+
+
+@asynccontextmanager
+async def serve_postgres(folder: Path, recipe) -> AsyncIterator[str]:
+    import asyncpg
+
+    initdb, postgres = found("initdb", "postgresql"), found("postgres", "postgresql")
+    user = {}
+    if os.geteuid() == 0:  # it refuses to run as root
+        owner = pwd.getpwnam("postgres")
+        user = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": [], "cwd": "/"}
+        for path in (folder, *folder.parents[:3]):
+            path.chmod(0o755)
+        os.chown(folder, owner.pw_uid, owner.pw_gid)
+    data = folder / "data"
+    command = [initdb, "-D", data, "-U", "runflow", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale", "C"]
+    await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True, **user)
+    settings = ("-c", "listen_addresses=", "-k", folder, "-F")
+    async with running(postgres, "-D", data, *settings, stderr=subprocess.DEVNULL, **user) as process:
+        await until_answers(folder / ".s.PGSQL.5432", process)
+        connection = await connect(asyncpg, folder)
+        await connection.execute(recipe("postgres_checkpoint").SCHEMA)
+        await connection.close()
+        yield str(folder)
+
+
+async def connect(asyncpg, folder: Path):
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                return await asyncpg.connect(host=str(folder), user="runflow", database="postgres")
+            except asyncpg.CannotConnectNowError:
+                await asyncio.sleep(0.02)
+
+
+async def test_the_file_passes_what_any_checkpoint_must_do(recipe, tmp_path):
+    check = recipe("checkpoint_conformance").check_checkpoint
+    await check(lambda: SQLiteCheckpoints(tmp_path / "taken.db"))
+
+
+@pytest.mark.slow
+async def test_a_checkpoint_in_a_database_does_what_any_must(server, recipe):
+    address, _, module = server
+    opened = recipe(module).opened
+    await recipe("checkpoint_conformance").check_checkpoint(lambda: opened(address))
+
+
+@pytest.mark.slow
+async def test_a_follower_that_is_killed_resumes_beside_another_one(server, emulator, process):
+    """Two follow the same batch, and one is killed: nothing is left out, and the next one has nothing left to do."""
+    address, folder, module = server
+    items = [[(0.0, "queued"), (0.2 * index, "running"), (0.2 * index + 0.2, "succeeded")] for index in range(12)]
+    batch_id = emulator.create_scripted_batch(items)
+    path = os.pathsep.join([str(folder), *sys.path])
+    follow = ("-c", FOLLOWER.format(module=module), address, batch_id)
+    async with process(*follow, PYTHONPATH=path) as killed:
+        await killed.until_printed("running")
+        async with process(*follow, PYTHONPATH=path) as other:
+            await other.until_printed("running")
+            killed.kill()
+            await killed.ended()
+            assert await other.ended() == 0, other.lines
+    async with process(*follow, PYTHONPATH=path) as third:
+        assert await third.ended() == 0, third.lines
+    ends = {f"item-{index} succeeded" for index in range(12)}
+    assert {line for line in killed.lines + other.lines if "succeeded" in line} == ends
+    assert third.lines == []
+
+
+async def test_a_write_that_fails_is_raised_by_the_next_record_and_tried_again(recipe, monkeypatch):
+    conformance, module = recipe("checkpoint_conformance"), recipe("write_behind")
+    monkeypatch.setattr(module, "PAUSE", 0.0)
+    written: list[object] = []
+    broken = True
+
+    class Flaky(module.WriteBehind):
+        async def read(self, batch_id):
+            return []
+
+        async def write(self, transitions):
+            await asyncio.sleep(0)
+            if broken:
+                raise OSError("the database is away")
+            written.extend(transitions)
+
+    batch_id, item = conformance.uuid4(), conformance.make_item(0, "running")
+    async with Flaky() as checkpoint:
+        checkpoint.record(first := conformance.transition(batch_id, item))
+        while checkpoint._failure is None:
+            await asyncio.sleep(0)
+        with pytest.raises(CheckpointError, match="2 transitions: the database is away"):
+            checkpoint.record(second := conformance.transition(batch_id, item))
+        broken = False
+    assert written == [first, second]
