@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 
 from prefect import flow, task
@@ -28,5 +29,4 @@ async def handle(transition: ItemTransition) -> None:
 @flow
 async def follow_batches(batch_ids: list[str]) -> list[str | None]:
     """Follow batches at the same time; return their statuses."""
-    futures = [follow_batch.submit(batch_id) for batch_id in batch_ids]
-    return [future.result() for future in futures]
+    return await asyncio.gather(*(follow_batch(batch_id) for batch_id in batch_ids))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+from typing import TYPE_CHECKING, Any
 
 import sentry_sdk
 
@@ -12,6 +13,12 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from runflow_async import Batch, RunflowSession
+
+
+def start_sentry(**options: Any) -> None:
+    """Start Sentry with options of `sentry_sdk.init`. Records of level INFO become breadcrumbs, errors become reports."""
+    sentry_sdk.init(**options)
+    logging.getLogger("runflow_async").setLevel(logging.INFO)  # retries and outages, not each request
 
 
 async def follow(session: RunflowSession, batch_id: UUID) -> Batch:

@@ -10,10 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import aiohttp
 import pytest
 import trustme
 
-from runflow_async import RunflowError
 from tests.recipes.conftest import RECIPES
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -108,25 +108,20 @@ def certified(authority: trustme.CA) -> ssl.SSLContext:
 async def test_a_gateway_that_demands_a_client_certificate_gets_it(
     emulator, recipe, authority, trusted, tmp_path, monkeypatch
 ):
-    own, foreign = tmp_path / "own.pem", tmp_path / "foreign.pem"
+    own = tmp_path / "own.pem"
     authority.issue_cert("client@example.com").private_key_and_cert_chain_pem.write_to_path(own)
-    trustme.CA().issue_cert("client@example.com").private_key_and_cert_chain_pem.write_to_path(foreign)
     context = certified(authority)
     context.verify_mode = ssl.CERT_REQUIRED
     authority.configure_trust(context)
-    asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # the gateway's failed handshakes
     batch_id = str(emulator.create_scripted_batch(DONE))
-    main = recipe("client_certificate").main
     async with behind_tls(emulator.url, context) as url:
+        without = ssl.create_default_context(cafile=trusted)
+        async with aiohttp.ClientSession() as http:
+            with pytest.raises((aiohttp.ClientError, ssl.SSLError)):
+                await http.get(url, ssl=without)
+        assert not emulator.requests
         monkeypatch.setenv("RUNFLOW_BASE_URL", url)
-        assert (await main(batch_id, str(own), str(trusted))).status_code == "succeeded"
-        reached = len(emulator.requests)
-        refused = asyncio.create_task(main(batch_id, str(foreign), str(trusted)))
-        done, _ = await asyncio.wait([refused], timeout=0.5)
-        refused.cancel()
-        with pytest.raises((asyncio.CancelledError, RunflowError)):
-            await refused
-        assert len(emulator.requests) == reached
+        assert (await recipe("client_certificate").main(batch_id, str(own), str(trusted))).status_code == "succeeded"
 
 
 async def test_requests_go_through_a_proxy_which_sees_neither_key_nor_batch(emulator, process, authority, trusted):
@@ -141,7 +136,7 @@ async def test_requests_go_through_a_proxy_which_sees_neither_key_nor_batch(emul
 
         async with follow("other") as refused:
             assert await refused.ended() == 1
-        assert "407" in refused.lines[-1]
+        assert "the proxy refused" in refused.lines[-1]
         assert len(emulator.requests) == reached
         async with follow("word") as passed:
             assert await passed.ended() == 0

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from runflow_async.emulator import faults
 
 LOGGING = """
@@ -26,8 +24,7 @@ asyncio.run(main())
 """
 REPORTING = """
 import asyncio, sys
-import sentry_sdk
-from sentry_reports import follow
+from sentry_reports import follow, start_sentry
 from sentry_sdk.transport import Transport
 from runflow_async import RetryPolicy, RunflowSession
 
@@ -37,7 +34,7 @@ class Printing(Transport):
             print(item.get_bytes().decode(), flush=True)
 
 async def main():
-    sentry_sdk.init(dsn="http://key@127.0.0.1/1", transport=Printing)
+    start_sentry(dsn="http://key@127.0.0.1/1", transport=Printing)
     async with RunflowSession(retry=RetryPolicy(wait_initial=0.01)) as session:
         try:
             await follow(session, sys.argv[1])
