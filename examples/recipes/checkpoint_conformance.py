@@ -92,7 +92,7 @@ async def recorded(checkpoint: Checkpoint, batch_id: UUID) -> list[BatchItemHand
     """Return the items that a wait would start from."""
     batch = await checkpoint.load(batch_id)
     assert batch is None or batch.id == batch_id
-    return batch and sorted(batch.items or (), key=lambda item: item.sequence_index)
+    return None if batch is None else sorted(batch.items or (), key=lambda item: item.sequence_index)
 
 
 def make_item(index: int, status: str, client_ref: str | None = None) -> BatchItemHandle:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def start_sentry(**options: Any) -> None:
-    """Start Sentry with options of `sentry_sdk.init`. Records of level INFO become breadcrumbs, errors become reports."""
+    """Start Sentry with the options of `sentry_sdk.init`. Records of level INFO become breadcrumbs."""
     sentry_sdk.init(**options)
     logging.getLogger("runflow_async").setLevel(logging.INFO)  # retries and outages, not each request
 

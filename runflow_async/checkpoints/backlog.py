@@ -43,7 +43,8 @@ class Backlog:
         key = item.id.hex
         earlier = self.rows.get((batch, key))
         if earlier is None or earlier[STATUS] not in TERMINAL_STATUSES:
-            self.rows[batch, key] = (batch, key, item.sequence_index, item.run_id.hex, item.status_code, item.client_ref)
+            status, reference = item.status_code, item.client_ref
+            self.rows[batch, key] = (batch, key, item.sequence_index, item.run_id.hex, status, reference)
 
     def forget(self, batch: str) -> None:
         """Delete a batch, both its recorded rows and those in the file."""

@@ -17,6 +17,7 @@ import pytest
 
 from runflow_async import CheckpointError
 from runflow_async.checkpoints import SQLiteCheckpoints
+from tests.rig import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -73,13 +74,6 @@ async def running(*command: object, **options) -> AsyncIterator[asyncio.subproce
         await process.wait()
 
 
-async def until_answers(path: Path, process: asyncio.subprocess.Process) -> None:
-    async with asyncio.timeout(60):
-        while not path.exists():
-            assert process.returncode is None
-            await asyncio.sleep(0.02)
-
-
 @pytest.fixture(params=["redis", "postgres"])
 async def server(request, tmp_path_factory, recipe, monkeypatch) -> AsyncIterator[str]:
     """Where a server of this test's own listens; a recipe of that name opens checkpoints on it."""
@@ -98,7 +92,7 @@ async def serve_redis(folder: Path, _: object) -> AsyncIterator[str]:
     socket = folder / "redis.sock"
     command = (found("redis-server", "redis-server"), "--port", 0, "--unixsocket", socket, "--dir", folder)
     async with running(*command) as process:
-        await until_answers(socket, process)
+        await eventually(lambda: socket.exists() or process.returncode is not None)
         yield str(socket)
 
 
@@ -119,7 +113,8 @@ async def serve_postgres(folder: Path, recipe) -> AsyncIterator[str]:
     await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True, **user)
     settings = ("-c", "listen_addresses=", "-k", folder, "-F")
     async with running(postgres, "-D", data, *settings, stderr=subprocess.DEVNULL, **user) as process:
-        await until_answers(folder / ".s.PGSQL.5432", process)
+        socket = folder / ".s.PGSQL.5432"
+        await eventually(lambda: socket.exists() or process.returncode is not None)
         connection = await connect(asyncpg, folder)
         await connection.execute(recipe("postgres_checkpoint").SCHEMA)
         await connection.close()
@@ -188,8 +183,7 @@ async def test_a_write_that_fails_is_raised_by_the_next_record_and_tried_again(r
     batch_id, item = conformance.uuid4(), conformance.make_item(0, "running")
     async with Flaky() as checkpoint:
         checkpoint.record(first := conformance.transition(batch_id, item))
-        while checkpoint._failure is None:
-            await asyncio.sleep(0)
+        await eventually(lambda: checkpoint._failure is not None)
         with pytest.raises(CheckpointError, match="2 transitions: the database is away"):
             checkpoint.record(second := conformance.transition(batch_id, item))
         broken = False

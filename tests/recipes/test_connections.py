@@ -15,6 +15,7 @@ import pytest
 import trustme
 
 from tests.recipes.conftest import RECIPES
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
     from pathlib import Path
@@ -105,10 +106,8 @@ def certified(authority: trustme.CA) -> ssl.SSLContext:
     return context
 
 
-async def test_a_gateway_that_demands_a_client_certificate_gets_it(
-    emulator, recipe, authority, trusted, tmp_path, monkeypatch
-):
-    own = tmp_path / "own.pem"
+async def test_a_gateway_that_demands_a_client_certificate_gets_it(emulator, recipe, authority, trusted, monkeypatch):
+    own = trusted.with_name("own.pem")
     authority.issue_cert("client@example.com").private_key_and_cert_chain_pem.write_to_path(own)
     context = certified(authority)
     context.verify_mode = ssl.CERT_REQUIRED

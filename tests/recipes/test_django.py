@@ -11,7 +11,6 @@ SLOWLY = [[(0.0, "queued"), (0.2, "running"), (0.4, "succeeded")]]
 
 @pytest.fixture
 def command(process, tmp_path):
-    pytest.importorskip("django")
     settings = f"INSTALLED_APPS = ['django_app']\nRUNFLOW_CHECKPOINTS = {str(tmp_path / 'taken.db')!r}\n"
     (tmp_path / "site_settings.py").write_text(settings)
 
@@ -22,6 +21,7 @@ def command(process, tmp_path):
     return run
 
 
+@pytest.mark.slow
 async def test_a_command_that_is_killed_goes_on_where_it_was(emulator, command):
     quick, endless = (emulator.create_scripted_batch(script) for script in (SLOWLY, [[(0.0, "running")]]))
     async with command(quick, endless) as first:
