@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ import pytest
 
 from runflow_async import CheckpointError
 from runflow_async.checkpoints import SQLiteCheckpoints
+from runflow_async.emulator import Emulator
 from tests.rig import eventually
 
 if TYPE_CHECKING:
@@ -143,22 +145,26 @@ async def test_a_checkpoint_in_a_database_does_what_any_must(server, recipe):
 
 
 @pytest.mark.slow
-async def test_a_follower_that_is_killed_resumes_beside_another_one(server, emulator, process):
+async def test_a_follower_that_is_killed_leaves_the_rest_to_another_one(server, process, monkeypatch):
     """Two follow the same batch, and one is killed: nothing is left out, and the next one has nothing left to do."""
     address, folder, module = server
-    items = [[(0.0, "queued"), (0.2 * index, "running"), (0.2 * index + 0.2, "succeeded")] for index in range(12)]
-    batch_id = emulator.create_scripted_batch(items)
-    path = os.pathsep.join([str(folder), *sys.path])
-    follow = ("-c", FOLLOWER.format(module=module), address, batch_id)
-    async with process(*follow, PYTHONPATH=path) as killed:
-        await killed.until_printed("running")
-        async with process(*follow, PYTHONPATH=path) as other:
-            await other.until_printed("running")
+    now = 0.0
+    async with Emulator(seed=1, clock=lambda: now) as emulator:
+        monkeypatch.setenv("RUNFLOW_API_KEY", emulator.api_key)
+        monkeypatch.setenv("RUNFLOW_BASE_URL", emulator.url)
+        batch_id = emulator.create_scripted_batch([[(0.0, "running"), (1.0 + i % 2, "succeeded")] for i in range(12)])
+        program = ("-c", FOLLOWER.format(module=module), address, batch_id)
+        follow = partial(process, *program, PYTHONPATH=os.pathsep.join([str(folder), *sys.path]))
+        async with follow() as killed, follow() as other:
+            await killed.until_printed("running")
+            now = 1.5
+            await killed.until_printed("succeeded")
             killed.kill()
             await killed.ended()
+            now = 2.5
             assert await other.ended() == 0, other.lines
-    async with process(*follow, PYTHONPATH=path) as third:
-        assert await third.ended() == 0, third.lines
+        async with follow() as third:
+            assert await third.ended() == 0, third.lines
     ends = {f"item-{index} succeeded" for index in range(12)}
     assert {line for line in killed.lines + other.lines if "succeeded" in line} == ends
     assert third.lines == []
