@@ -24,7 +24,7 @@ class BatchTrigger(BaseTrigger):
     """
 
     def __init__(self, batch_id: str, since: str | None = None) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow has no annotation there
         self.batch_id = batch_id
         self.since = since
 

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -77,15 +78,19 @@ async def running(*command: object, **options) -> AsyncIterator[asyncio.subproce
 
 
 @pytest.fixture(params=["redis", "postgres"])
-async def server(request, tmp_path_factory, recipe, monkeypatch) -> AsyncIterator[str]:
-    """Where a server of this test's own listens; a recipe of that name opens checkpoints on it."""
-    serve = serve_redis if request.param == "redis" else serve_postgres
-    folder = tmp_path_factory.mktemp("db")
+async def server(request, recipe, monkeypatch) -> AsyncIterator[tuple[str, Path, str]]:
+    """A server of this test's own: where it listens, and a folder with a module that opens checkpoints on it.
+
+    Not in pytest's folder, which is for the user that runs it alone; PostgreSQL may need another one.
+    """
+    serve, source = (serve_redis, REDIS) if request.param == "redis" else (serve_postgres, POSTGRES)
     module = f"opening_{request.param}"
-    (folder / f"{module}.py").write_text(REDIS if request.param == "redis" else POSTGRES)
-    monkeypatch.syspath_prepend(folder)
-    async with serve(folder, recipe) as address:
-        yield address, folder, module
+    with tempfile.TemporaryDirectory(prefix="runflow-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        (folder / f"{module}.py").write_text(source)
+        monkeypatch.syspath_prepend(folder)
+        async with serve(folder, recipe) as address:
+            yield address, folder, module
     monkeypatch.delitem(sys.modules, module, raising=False)
 
 
@@ -107,8 +112,6 @@ async def serve_postgres(folder: Path, recipe) -> AsyncIterator[str]:
     if os.geteuid() == 0:  # it refuses to run as root
         owner = pwd.getpwnam("postgres")
         user = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": [], "cwd": "/"}
-        for path in (folder, *folder.parents[:3]):
-            path.chmod(0o755)
         os.chown(folder, owner.pw_uid, owner.pw_gid)
     data = folder / "data"
     command = [initdb, "-D", data, "-U", "runflow", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale", "C"]
@@ -128,7 +131,7 @@ async def connect(asyncpg, folder: Path):
         while True:
             try:
                 return await asyncpg.connect(host=str(folder), user="runflow", database="postgres")
-            except asyncpg.CannotConnectNowError:
+            except (OSError, asyncpg.CannotConnectNowError):
                 await asyncio.sleep(0.02)
 
 
@@ -155,14 +158,15 @@ async def test_a_follower_that_is_killed_leaves_the_rest_to_another_one(server, 
         batch_id = emulator.create_scripted_batch([[(0.0, "running"), (1.0 + i % 2, "succeeded")] for i in range(12)])
         program = ("-c", FOLLOWER.format(module=module), address, batch_id)
         follow = partial(process, *program, PYTHONPATH=os.pathsep.join([str(folder), *sys.path]))
-        async with follow() as killed, follow() as other:
-            await killed.until_printed("running")
-            now = 1.5
-            await killed.until_printed("succeeded")
-            killed.kill()
-            await killed.ended()
-            now = 2.5
-            assert await other.ended() == 0, other.lines
+        async with follow() as killed:
+            await killed.until_printed("running", 12)
+            async with follow() as other:
+                now = 1.5
+                await killed.until_printed("succeeded")
+                killed.kill()
+                await killed.ended()
+                now = 2.5
+                assert await other.ended() == 0, other.lines
         async with follow() as third:
             assert await third.ended() == 0, third.lines
     ends = {f"item-{index} succeeded" for index in range(12)}
