@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-dev test-fast test-all check format docs build bench clean
+.PHONY: help demo test test-dev test-fast test-all check format docs recipes build bench clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,17 @@ format: $(VENV)/.with-test,lint ## format and mend what can be mended
 docs: $(VENV)/.with-docs ## build the documentation into site/
 	$(BIN)/python -m mkdocs build --strict
 
+RECIPES := airflow prefect
+
+recipes: $(addprefix recipe-,$(RECIPES)) ## test the recipes whose packages take long to install, each in its own environment
+
+recipe-%: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-$*
+	$(VENV)-$*/bin/python -m pip --disable-pip-version-check --quiet install 'pip>=25.1'
+	$(VENV)-$*/bin/python -m pip --disable-pip-version-check --quiet install --editable . --group recipe-$* 'mypy>=1.15'
+	$(VENV)-$*/bin/python -m mypy examples/recipes/$*_*.py
+	AIRFLOW_HOME=$(CURDIR)/$(VENV)-$*/home $(VENV)-$*/bin/python -m pytest -q tests/recipes/test_$*.py tests/recipes/test_checkpoints.py
+
 build: $(VENV)/.with-test,lint,release ## make wheel and sdist, and try both as their users will
 	rm -rf dist
 	$(BIN)/python -m build
@@ -64,6 +75,6 @@ bench: $(VENV)/.with-bench ## run all benchmarks; figures and plots go to benchm
 	$(BIN)/python -m benchmarks
 
 clean: ## remove what make made
-	rm -rf $(VENV) .nox build dist site .coverage .coverage.* .hypothesis
+	rm -rf $(VENV) $(addprefix $(VENV)-,$(RECIPES)) .nox build dist site .coverage .coverage.* .hypothesis
 	rm -rf .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -43,7 +43,11 @@ class Checkpoint(Protocol):
         """
 
     def record(self, transition: ItemTransition) -> None:
-        """Record a transition that was delivered. Must not block. The wait raises what this raises."""
+        """Record a transition that was delivered. Must not block. The wait raises what this raises.
+
+        May get a transition again that it has recorded. If several processes follow the same batch, a late record may
+        not replace the end of an item: the first end stays.
+        """
 
 
 class SQLiteCheckpoints:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from runflow_async.models import Batch, BatchItemHandle
+from runflow_async.models import TERMINAL_STATUSES, Batch, BatchItemHandle
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["Backlog"]
 
 FIELDS = BatchItemHandle.__struct_fields__
+STATUS = 1 + FIELDS.index("status_code")
+"""Which column of a row it is; the batch comes first."""
 
 
 class Backlog:
@@ -36,10 +38,13 @@ class Backlog:
         return bool(self.rows or self.forgotten)
 
     def add(self, transition: ItemTransition) -> None:
-        """Keep an item's row in place of an earlier one."""
+        """Keep an item's row in place of an earlier one, unless the item had ended in that."""
         batch, item = transition.batch_id.hex, transition.item
         key = item.id.hex
-        self.rows[batch, key] = (batch, key, item.sequence_index, item.run_id.hex, item.status_code, item.client_ref)
+        earlier = self.rows.get((batch, key))
+        if earlier is None or earlier[STATUS] not in TERMINAL_STATUSES:
+            status, reference = item.status_code, item.client_ref
+            self.rows[batch, key] = (batch, key, item.sequence_index, item.run_id.hex, status, reference)
 
     def forget(self, batch: str) -> None:
         """Delete a batch, both its recorded rows and those in the file."""
@@ -59,7 +64,9 @@ class Backlog:
             msgspec.ValidationError: if a row is not a valid item.
         """
         rows = {} if batch_id.hex in self.forgotten else {row[1]: row for row in stored}
-        rows |= {item: row for (batch, item), row in self.rows.items() if batch == batch_id.hex}
+        ended = {item for item, row in rows.items() if row[STATUS] in TERMINAL_STATUSES}
+        unwritten = {item: row for (batch, item), row in self.rows.items() if batch == batch_id.hex}
+        rows |= {item: row for item, row in unwritten.items() if item not in ended}
         if not rows:
             return None
         fields = [dict(zip(FIELDS, row[1:], strict=True)) for row in rows.values()]

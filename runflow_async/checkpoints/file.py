@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runflow_async.errors import CheckpointError
+from runflow_async.models import TERMINAL_STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -28,7 +29,12 @@ CREATE TABLE items (
     batch_id TEXT NOT NULL, item_id TEXT NOT NULL, sequence_index INTEGER NOT NULL, run_id TEXT NOT NULL,
     status_code TEXT NOT NULL, client_ref TEXT, PRIMARY KEY (batch_id, item_id)
 ) WITHOUT ROWID"""
-UPSERT = "INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?, ?, ?)"
+UPSERT = """\
+INSERT INTO items VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
+    sequence_index = excluded.sequence_index, run_id = excluded.run_id, status_code = excluded.status_code,
+    client_ref = excluded.client_ref
+WHERE NOT has_ended(status_code)"""
+"""An item's first end stays, whichever process writes last."""
 DELETE = "DELETE FROM items WHERE batch_id = ?"
 SELECT = "SELECT * FROM items WHERE batch_id = ?"
 SMALLEST_PAGE = 512
@@ -87,6 +93,7 @@ class CheckpointFile:
         try:
             self.inode = self._find_inode(self._path)
             self._set_up()
+            self._database.create_function("has_ended", 1, TERMINAL_STATUSES.__contains__, deterministic=True)
             self._inodes = self._find_inodes()
         except BaseException:
             self._database.close()

@@ -1,0 +1,1 @@
+"""The app whose command follows batches: copy `management/commands/follow_batches.py` into one of yours."""
