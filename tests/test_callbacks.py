@@ -21,7 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runflow_async import ConfigurationError, InvalidSignatureError, MalformedResponseError, RunflowSession
-from runflow_async.callbacks import MOST_REMEMBERED, callback_application, parse_callback, verify_signature
+from runflow_async._callbacks import MOST_REMEMBERED
+from runflow_async.callbacks import callback_application, parse_callback, verify_signature
 from tests.rig import eventually
 
 if TYPE_CHECKING:
