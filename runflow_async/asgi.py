@@ -40,7 +40,8 @@ def callback_asgi(
     Args:
         session: the session whose waits are nudged; it must run on the same event loop.
         secrets: as for `verify_signature`.
-        path: where callbacks are posted, below the path at which the application is mounted.
+        path: where callbacks are posted, below the path at which the application is mounted. A slash at the end makes
+            no difference.
         max_body: largest body in bytes, counted after decompression.
 
     Raises:
@@ -75,7 +76,7 @@ class _Application:
 
     def __init__(self, receiver: Receiver, path: str, max_body: int) -> None:
         self._receiver = receiver
-        self._path = path
+        self._path = path.rstrip("/")
         self._max_body = max_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -115,12 +116,13 @@ class _Application:
 
 
 def _path_below(scope: Scope) -> str:
-    """The path of a request below the one at which the application is mounted, "/" at least."""
-    path: str = scope["path"]
+    """The path of a request below the one at which the application is mounted, without a slash at its end.
+
+    Frameworks differ in whether they cut the root off, and in whether they add a slash.
+    """
+    path: str = scope["path"].rstrip("/")
     root: str = scope.get("root_path", "").rstrip("/")
-    if path == root or path.startswith(f"{root}/"):
-        path = path[len(root) :]
-    return path or "/"
+    return path[len(root) :] if path == root or path.startswith(f"{root}/") else path
 
 
 async def _read(receive: Receive, limit: int) -> bytes:

@@ -314,7 +314,7 @@ class TestApplication:
         async with receiving(session) as receiver:
             async with receiver.http.get(receiver.url) as answer:
                 assert (answer.status, answer.headers["Allow"]) == (405, "POST")
-            for path in ("", "/", "/hook/", "/hook/hook", "/x/hook"):
+            for path in ("", "/", "/hook/hook", "/x/hook"):
                 async with receiver.http.post(receiver.url.removesuffix("/hook") + path) as answer:
                     assert answer.status == 404
 

@@ -21,7 +21,8 @@ async def on_uvicorn(app: ASGIApp, **settings: object) -> AsyncIterator[str]:
     """Serve an application with its lifespan, and yield the base URL."""
     import uvicorn
 
-    config = uvicorn.Config(app, port=0, lifespan="on", ws="none", log_config=None, access_log=False, **settings)
+    settings = {"port": 0, "lifespan": "on", "ws": "none", "log_config": None, "access_log": False} | settings
+    config = uvicorn.Config(app, **settings)
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
     try:
