@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import socket
@@ -56,7 +55,6 @@ async def test_progress_moves_and_a_dropped_connection_resumes_without_loss(step
             async with on_uvicorn(app, port=port):
                 await page.until(f"{COUNT} >= 12")
                 if PICTURE:
-                    await asyncio.sleep(0.5)  # the bar moves smoothly
                     await page.picture(Path(PICTURE))
                 await page.until(f"{TEXT.format('connection')} === 'ended'")
             received = json.loads(await page.evaluate("JSON.stringify(window.received)"))

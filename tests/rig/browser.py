@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["CHROMIUM", "Page", "browsing"]
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-port=0")
+OPTIONS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+    "--remote-debugging-port=0",
+)
 
 
 class Page:
@@ -59,7 +66,7 @@ class Page:
 
 
 @asynccontextmanager
-async def browsing(*, size: tuple[int, int] = (760, 420)) -> AsyncIterator[Page]:
+async def browsing(*, size: tuple[int, int] = (760, 660)) -> AsyncIterator[Page]:
     """Start a browser with an empty page."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         window = f"--window-size={size[0]},{size[1]}"
