@@ -69,8 +69,8 @@ def runflow_session(_runflow_service: Service) -> RunflowSession:
 def runflow_threaded_emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
     """Like `runflow_emulator`, but it serves in a thread of its own, and so also while no event loop runs.
 
-    Request it in a plain `def` test, such as one that uses the test client of Starlette, FastAPI, Flask or Django. You can
-    create batches and append faults while requests arrive.
+    Request it in a plain `def` test, such as one that uses the test client of Starlette, FastAPI, Flask or Django. You
+    can create batches and append faults while requests arrive.
     """
     from runflow_async.emulator import Emulator, in_thread  # noqa: PLC0415  # as in _server
 
