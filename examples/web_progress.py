@@ -21,7 +21,7 @@ from runflow_async import ConfigurationError, RunflowSession
 from runflow_async.sse import since_of, sse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from starlette.requests import Request
 
@@ -29,7 +29,7 @@ PAGE = Path(__file__).with_suffix(".html")
 
 
 @asynccontextmanager
-async def hold_session(_app: Starlette) -> AsyncIterator[dict[str, RunflowSession]]:
+async def hold_session(_app: Starlette) -> AsyncGenerator[dict[str, RunflowSession], None]:
     """Keep one session for the lifetime of the application."""
     async with RunflowSession() as session:
         yield {"session": session}

@@ -320,7 +320,7 @@ ReceivedRequest(*, method: str, path: str, headers: dict[str, str], received_at:
         batch_id: UUID | None, body: bytes = b'') < Struct
 SentCallback(*, batch_id: UUID, url: str, body: bytes, status: int | None, attempt: int) < Struct
 faults: module
-in_thread(emulator: E) -> Iterator[E]
+in_thread(emulator: E) -> Generator[E, None, None]
 """,
     "runflow_async.emulator.faults": """
 Fault(*, name: str, times: float = 1, batch_id: UUID | None = None, route: Route | None = None, silent: bool = False,

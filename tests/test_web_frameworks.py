@@ -9,7 +9,7 @@ import flask
 import pytest
 from django.conf import settings
 from django.http import HttpResponse, JsonResponse
-from django.test import Client
+from django.test import Client, override_settings
 from django.urls import path
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
@@ -112,8 +112,9 @@ urlpatterns = [path("batches/<batch_id>", django_show), path("runflow", django_r
 @pytest.fixture(scope="module")
 def django_client():
     if not settings.configured:
-        settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["testserver"], SECRET_KEY="-", MIDDLEWARE=[])
-    return Client()
+        settings.configure()
+    with override_settings(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["testserver"], SECRET_KEY="-", MIDDLEWARE=[]):
+        yield Client()
 
 
 def test_django(django_client, runflow_threaded_emulator):

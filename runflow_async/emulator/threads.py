@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
     from contextlib import AbstractAsyncContextManager
 
 __all__ = ["Home", "in_thread"]
@@ -56,7 +56,7 @@ def _settle(outcome: Future[R], function: Callable[[], R]) -> None:
 
 
 @contextmanager
-def in_thread(emulator: E) -> Iterator[E]:
+def in_thread(emulator: E) -> Generator[E, None, None]:
     """Let an emulator serve in a thread of its own, until the end of the block.
 
     Use it where the event loop is not yours or stands still, such as in a plain `def test_` with the test client of a
