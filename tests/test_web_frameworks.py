@@ -112,8 +112,8 @@ urlpatterns = [path("batches/<batch_id>", django_show), path("runflow", django_r
 @pytest.fixture(scope="module")
 def django_client():
     if not settings.configured:
-        settings.configure()
-    with override_settings(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["testserver"], SECRET_KEY="-", MIDDLEWARE=[]):
+        settings.configure(SECRET_KEY="-")
+    with override_settings(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["testserver"], MIDDLEWARE=[]):
         yield Client()
 
 
