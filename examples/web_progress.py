@@ -1,6 +1,6 @@
 """A web page that shows the items of a batch as they change: `python examples/web_progress.py`.
 
-Open http://127.0.0.1:8000/batches/BATCH_ID in any number of tabs: one poll serves them all. A browser whose connection
+Open http://127.0.0.1:8000/batches/BATCH_ID in any number of tabs, which share their polls. A browser whose connection
 drops reconnects and resumes where it was, even after this program was restarted. Needs Starlette, or FastAPI, and
 uvicorn.
 """

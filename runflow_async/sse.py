@@ -85,8 +85,8 @@ def sse(wait: BatchWait, *, heartbeat: float | timedelta = 15.0) -> AsyncGenerat
     resumes.
 
     Closing the iterator, or cancelling the task that iterates it, closes the wait. Frameworks do so once they notice
-    that the client has disconnected. Waits of one session for the same batch share their polls, so one wait for each
-    connection costs no more requests than a single one.
+    that the client has disconnected. Waits of one session for the same batch share their polls, so a wait for each
+    connection costs one request when it begins, and none as long as another one is there.
 
     Args:
         wait: an unused wait, such as `session.wait_for_batch(batch_id, timeout=None, since=since_of(last_event_id))`.
