@@ -169,14 +169,8 @@ async def _events(wait: BatchWait, heartbeat: float) -> AsyncGenerator[bytes, No
         if end := _end_of(wait, outcome):
             yield end
     finally:
-        # anyio cancels each await of a task anew, and Starlette leaves a stream this way.
-        await asyncio.shield(asyncio.create_task(_close(wait, next_news)))
-
-
-async def _close(wait: BatchWait, pending: asyncio.Task[object] | None) -> None:
-    await wait.aclose()
-    if pending is not None:
-        await asyncio.gather(pending, return_exceptions=True)
+        # It takes effect, and ends the task, even if the await is cancelled too, as anyio does under Starlette.
+        await wait.aclose()
 
 
 async def _next(news: AsyncIterator[list[ItemTransition]]) -> list[ItemTransition] | RunflowError | None:
