@@ -1,4 +1,6 @@
-"""The pytest plugin: a running emulator and a connected session, both on the event loop of the test that requests them.
+"""The pytest plugin: a running emulator and a connected session, on the event loop of the test that requests them.
+
+For a test without an event loop, there is an emulator in a thread of its own.
 
 Decides whether pytest-asyncio or anyio provides that loop, and what error a test without a loop gets. Does not know
 how either of them runs a test.
@@ -16,7 +18,7 @@ import pytest
 from runflow_async import RunflowSession
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from runflow_async.emulator import Emulator
 
@@ -26,7 +28,8 @@ LoopScope = Literal["function", "class", "module", "package", "session"]
 
 NO_LOOP = (
     "runflow_emulator and runflow_session run on the event loop of the test, and this test has none. Make it an "
-    "'async def', install pytest-asyncio or anyio, and mark it with @pytest.mark.asyncio or @pytest.mark.anyio."
+    "'async def', install pytest-asyncio or anyio, and mark it with @pytest.mark.asyncio or @pytest.mark.anyio. Or "
+    "request runflow_threaded_emulator or runflow_emulator_url, which need no event loop."
 )
 TWO_LOOPS = (
     "runflow_emulator and runflow_session run on the event loop of the test, and both pytest-asyncio and anyio have "
@@ -63,13 +66,37 @@ def runflow_session(_runflow_service: Service) -> RunflowSession:
 
 
 @pytest.fixture
+def runflow_threaded_emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    """Like `runflow_emulator`, but it serves in a thread of its own, and so also while no event loop runs.
+
+    Request it in a plain `def` test, such as one that uses the test client of Starlette, FastAPI, Flask or Django. You
+    can create batches and append faults while requests arrive.
+    """
+    from runflow_async.emulator import Emulator, in_thread  # noqa: PLC0415  # as in _server
+
+    monkeypatch.delenv("RUNFLOW_ORGANIZATION_ID", raising=False)
+    with in_thread(Emulator(seed=0)) as emulator:
+        _point_to(emulator, monkeypatch)
+        yield emulator
+
+
+@pytest.fixture
+def runflow_emulator_url(runflow_threaded_emulator: Emulator) -> str:
+    """The base URL of `runflow_threaded_emulator`, for tests that only have to reach it."""
+    return runflow_threaded_emulator.url
+
+
+def _point_to(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNFLOW_API_KEY", emulator.api_key)
+    monkeypatch.setenv("RUNFLOW_BASE_URL", emulator.url)
+
+
+@pytest.fixture
 def _runflow_service(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Service:
     source = _source_for(request)
     monkeypatch.delenv("RUNFLOW_ORGANIZATION_ID", raising=False)
     service: Service = request.getfixturevalue(source)
-    emulator, _ = service
-    monkeypatch.setenv("RUNFLOW_API_KEY", emulator.api_key)
-    monkeypatch.setenv("RUNFLOW_BASE_URL", emulator.url)
+    _point_to(service[0], monkeypatch)
     return service
 
 

@@ -8,12 +8,15 @@ import hmac
 import json
 import shutil
 import subprocess
+import sys
+import zlib
 from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 import aiohttp
+import brotli
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -21,8 +24,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runflow_async import ConfigurationError, InvalidSignatureError, MalformedResponseError, RunflowSession
-from runflow_async.callbacks import MOST_REMEMBERED, callback_application, parse_callback, verify_signature
-from tests.rig import eventually
+from runflow_async._callbacks import MOST_REMEMBERED, Receiver
+from runflow_async.asgi import callback_asgi
+from runflow_async.callbacks import callback_application, parse_callback, verify_signature
+from tests.rig import eventually, on_uvicorn
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -91,8 +101,9 @@ class TestSignatures:
     def test_need_a_secret_that_is_not_empty(self, secrets):
         with pytest.raises(ConfigurationError):
             verify_signature(secrets, BODY, sign(BODY, ""))
-        with pytest.raises(ConfigurationError):
-            callback_application(None, secrets)
+        for make in (callback_application, callback_asgi):
+            with pytest.raises(ConfigurationError):
+                make(None, secrets)
 
 
 class TestBodies:
@@ -168,8 +179,8 @@ class TestBodies:
             assert parse_callback(body).event
 
 
-class Receiver:
-    """A callback application over a real socket."""
+class Client:
+    """Posts callbacks to an application over a real socket."""
 
     def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
         self.http = http
@@ -182,14 +193,34 @@ class Receiver:
 
 
 @asynccontextmanager
-async def receiving(session: RunflowSession, **keywords: object) -> AsyncIterator[Receiver]:
-    server = TestServer(callback_application(session, [SECRET], path="/hook", **keywords))
-    async with server, aiohttp.ClientSession() as http:
-        yield Receiver(http, str(server.make_url("/hook")))
+async def on_aiohttp(app: web.Application) -> AsyncIterator[str]:
+    async with TestServer(app) as server:
+        yield str(server.make_url("")).rstrip("/")
 
 
+def asgi_server(parser: str):
+    return lambda app: on_uvicorn(app, http=parser)
+
+
+SERVERS = [
+    pytest.param(callback_application, on_aiohttp, id="aiohttp"),
+    pytest.param(callback_asgi, asgi_server("h11"), id="uvicorn"),
+]
+
+
+@pytest.mark.parametrize(("make", "serve"), SERVERS)
 class TestApplication:
-    async def test_ends_a_wait_within_a_round_trip(self, emulator, session):
+    @pytest.fixture
+    def receiving(self, make, serve):
+        @asynccontextmanager
+        async def receiving(session: RunflowSession, **keywords: object) -> AsyncIterator[Client]:
+            app = make(session, [SECRET], path="/hook", **keywords)
+            async with serve(app) as url, aiohttp.ClientSession() as http:
+                yield Client(http, f"{url}/hook")
+
+        return receiving
+
+    async def test_ends_a_wait_within_a_round_trip(self, receiving, emulator, session):
         batch_id = emulator.create_batch(items=2, duration=0.3)
         wait = session.wait_for_batch(batch_id, expect_callback=True)
         async for _ in wait:
@@ -202,7 +233,7 @@ class TestApplication:
             assert (await task).is_terminal
         assert wait.stats.polls == 2
 
-    async def test_acts_once_on_what_comes_twice(self, emulator, session):
+    async def test_acts_once_on_what_comes_twice(self, receiving, emulator, session):
         batch_id = emulator.create_batch(duration=99)
         wait = session.wait_for_batch(batch_id, expect_callback=True)
         await anext(wait)
@@ -213,7 +244,7 @@ class TestApplication:
             assert [await receiver.post(body, sign(body)) for _ in range(3)] == [200] * 3
         assert nudged == [batch_id]
 
-    async def test_refuses_what_is_forged_and_does_nothing(self, emulator, session, caplog):
+    async def test_refuses_what_is_forged_and_does_nothing(self, receiving, emulator, session, caplog):
         batch_id = emulator.create_batch(duration=99)
         wait = session.wait_for_batch(batch_id, expect_callback=True)
         await anext(wait)
@@ -225,7 +256,7 @@ class TestApplication:
         assert nudged == []
         assert SECRET not in caplog.text
 
-    async def test_tells_what_is_wrong_by_the_status(self, session):
+    async def test_tells_what_is_wrong_by_the_status(self, receiving, session):
         async with receiving(session, max_body=1000) as receiver:
             assert await receiver.post(b"{}", sign(b"{}")) == 400
             large = b" " * 1001
@@ -236,7 +267,7 @@ class TestApplication:
             other = callback(UUID(int=6))
             assert await receiver.post(other, sign(other)) == 503
 
-    async def test_ends_a_wait_of_long_intervals_soon_after_its_batch(self, emulator, session):
+    async def test_ends_a_wait_of_long_intervals_soon_after_its_batch(self, receiving, emulator, session):
         batch_id = emulator.create_batch(items=2, duration=0.15)
         wait = session.wait_for_batch(batch_id, interval=60)
         await anext(wait)
@@ -248,7 +279,7 @@ class TestApplication:
             assert (await waiting).is_terminal
         assert wait.stats.elapsed < 60
 
-    async def test_refuses_large_bodies_however_they_come(self, session):
+    async def test_refuses_large_bodies_however_they_come(self, receiving, session):
         async def chunks() -> AsyncIterator[bytes]:
             for _ in range(20):
                 yield b" " * 100
@@ -261,54 +292,76 @@ class TestApplication:
             assert await receiver.post(bomb, sign(bomb), **{"Content-Encoding": "gzip"}) == 413
             assert await receiver.post(b"none", sign(b"none"), **{"Content-Encoding": "gzip"}) == 400
 
-    async def test_verifies_compressed_bodies_as_they_were_before(self, session):
+    async def test_verifies_compressed_bodies_as_they_were_before(self, receiving, session):
         async with receiving(session) as receiver:
             packed, how = gzip.compress(BODY), {"Content-Encoding": "gzip"}
             assert await receiver.post(packed, sign(BODY), **how) == 200
             assert await receiver.post(packed, sign(packed), **how) == 401
 
+    @pytest.mark.parametrize("coding", ["deflate", "Deflate", "br", "zstd", "identity", "x-none", "utf-8"])
+    async def test_knows_the_compressions_of_aiohttp_and_takes_others_as_none(self, receiving, session, coding):
+        pack = {"deflate": zlib.compress, "br": brotli.compress, "zstd": zstd.compress}.get(coding.lower(), bytes)
+        async with receiving(session) as receiver:
+            packed, how = pack(BODY), {"Content-Encoding": coding}
+            assert await receiver.post(packed, sign(BODY), **how) == 200
+
     @pytest.mark.parametrize("max_body", [0, -1, True, 1.5])
-    def test_needs_a_bound_of_bodies(self, max_body):
+    def test_needs_a_bound_of_bodies(self, make, serve, max_body):
         with pytest.raises(ConfigurationError):
-            callback_application(None, SECRET, max_body=max_body)
+            make(None, SECRET, max_body=max_body)
 
-    @pytest.mark.parametrize("is_read_before", [False, True])
-    async def test_keeps_its_bound_where_it_is_mounted(self, session, is_read_before):
-        @web.middleware
-        async def read_before(request, handler):
-            await request.read()
-            return await handler(request)
+    async def test_has_no_other_path_and_no_other_method(self, receiving, session):
+        async with receiving(session) as receiver:
+            async with receiver.http.get(receiver.url) as answer:
+                assert (answer.status, answer.headers["Allow"]) == (405, "POST")
+            for path in ("", "/", "/hook/hook", "/x/hook"):
+                async with receiver.http.post(receiver.url.removesuffix("/hook") + path) as answer:
+                    assert answer.status == 404
 
-        outer = web.Application(client_max_size=10**6, middlewares=[read_before] if is_read_before else [])
-        outer.add_subapp("/runflow", callback_application(session, SECRET, path="/hook", max_body=1000))
-        fits, large = (callback(UUID(int=8)).ljust(size) for size in (1000, 1001))
-        async with TestServer(outer) as server, aiohttp.ClientSession() as http:
-            receiver = Receiver(http, str(server.make_url("/runflow/hook")))
-            assert await receiver.post(fits, sign(fits)) == 200
-            assert await receiver.post(large, sign(large)) == 413
+    async def test_says_what_is_wrong_as_json(self, receiving, session):
+        async with receiving(session) as receiver:
+            async with receiver.http.post(receiver.url, data=BODY) as answer:
+                assert "Runflow-Signature is missing" in (await answer.json())["error"]
+            async with receiver.http.post(receiver.url, data=BODY, headers={"runflow-signature": sign(BODY)}) as answer:
+                assert (answer.status, await answer.json()) == (200, {})
 
-    async def test_keeps_the_secrets_it_was_made_with(self, session):
+    async def test_keeps_the_secrets_it_was_made_with(self, make, serve, session):
         secrets = [SECRET]
-        application = callback_application(session, secrets)
+        application = make(session, secrets)
         secrets.clear()
-        async with TestServer(application) as server, aiohttp.ClientSession() as http:
-            assert await Receiver(http, str(server.make_url("/"))).post(BODY, sign(BODY)) == 200
+        async with serve(application) as url, aiohttp.ClientSession() as http:
+            assert await Client(http, f"{url}/").post(BODY, sign(BODY)) == 200
 
-    async def test_names_the_request_it_refuses_without_control_characters(self, session, caplog):
+    async def test_names_the_request_it_refuses_without_control_characters(self, receiving, session, caplog):
         async with receiving(session) as receiver:
             name = {"Runflow-Request-Id": "one\u202etwo"}
             assert await receiver.post(BODY, sign(BODY, "guess"), **name) == 401
         assert "one" in caplog.text
         assert "\u202e" not in caplog.text
 
-    async def test_remembers_in_bounded_memory_whatever_events_are_called(self, session):
-        application = callback_application(session, SECRET)
-        (route,) = application.router.routes()
-        known = route.handler.__self__._known
-        known.update({(UUID(int=number), b""): None for number in range(MOST_REMEMBERED)})
-        async with TestServer(application) as server, aiohttp.ClientSession() as http:
-            body = callback(UUID(int=1), event="x" * 10**5)
-            assert await Receiver(http, str(server.make_url("/"))).post(body, sign(body)) == 200
-        assert len(known) == MOST_REMEMBERED
-        assert (UUID(int=0), b"") not in known
-        assert max(len(event) for _, event in known) == 32
+
+@pytest.mark.parametrize("is_read_before", [False, True])
+async def test_an_application_of_aiohttp_keeps_its_bound_where_it_is_mounted(session, is_read_before):
+    @web.middleware
+    async def read_before(request, handler):
+        await request.read()
+        return await handler(request)
+
+    outer = web.Application(client_max_size=10**6, middlewares=[read_before] if is_read_before else [])
+    outer.add_subapp("/runflow", callback_application(session, SECRET, path="/hook", max_body=1000))
+    fits, large = (callback(UUID(int=8)).ljust(size) for size in (1000, 1001))
+    async with TestServer(outer) as server, aiohttp.ClientSession() as http:
+        receiver = Client(http, str(server.make_url("/runflow/hook")))
+        assert await receiver.post(fits, sign(fits)) == 200
+        assert await receiver.post(large, sign(large)) == 413
+
+
+async def test_callbacks_are_remembered_in_bounded_memory_whatever_their_events_are_called(session):
+    receiver = Receiver(session, SECRET)
+    known = receiver._known
+    known.update({(UUID(int=number), b""): None for number in range(MOST_REMEMBERED)})
+    body = callback(UUID(int=1), event="x" * 10**5)
+    assert receiver.answer(body, sign(body), None).status == 200
+    assert len(known) == MOST_REMEMBERED
+    assert (UUID(int=0), b"") not in known
+    assert max(len(event) for _, event in known) == 32

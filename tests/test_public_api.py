@@ -222,6 +222,10 @@ __version__: str
 wait_adaptive(*, min: float | timedelta = 0.5, max: float | timedelta = 10.0, eagerness: float = 1.0,
         jitter: float = 0.1) < wait_base
 """,
+    "runflow_async.asgi": """
+callback_asgi(session: RunflowSession, secrets: str | Sequence[str], *, path: str = '/', max_body: int = 1048576)
+        -> ASGIApp
+""",
     "runflow_async.callbacks": """
 BatchCallback(*, event: str, batch_id: UUID, status: str | None = None, output: dict[str, Any] | None = None,
         duration_ms: int | None = None, created_at: Annotated[datetime, Meta(tz=True)] | None = None,
@@ -316,6 +320,7 @@ ReceivedRequest(*, method: str, path: str, headers: dict[str, str], received_at:
         batch_id: UUID | None, body: bytes = b'') < Struct
 SentCallback(*, batch_id: UUID, url: str, body: bytes, status: int | None, attempt: int) < Struct
 faults: module
+in_thread(emulator: E) -> Generator[E, None, None]
 """,
     "runflow_async.emulator.faults": """
 Fault(*, name: str, times: float = 1, batch_id: UUID | None = None, route: Route | None = None, silent: bool = False,
@@ -368,6 +373,12 @@ WaitEnded(*, batch_id: UUID, wait_id: int, status_code: str | None, error: Excep
         stats: WaitStats) < Struct
 WaitStalled(*, batch_id: UUID, wait_id: int, seconds: float) < Struct
 WaitStarted(*, batch_id: UUID, wait_id: int, fleet_id: int | None) < Struct
+""",
+    "runflow_async.sse": """
+EndOfWait(*, batch_id: UUID, status_code: str | None, items_total: int | None, items_succeeded: int | None,
+        items_failed: int | None, items_cancelled: int | None, error: str | None) < Struct
+since_of(last_event_id: str | None) -> Batch | None
+sse(wait: BatchWait, *, heartbeat: float | timedelta = 15.0) -> AsyncGenerator[bytes, None]
 """,
 }
 MADE_BY_OTHERS = {"BatchResults", "BatchWait", "BatchesWait", "DistributedWait", "Outputs", "RemoteWait"}

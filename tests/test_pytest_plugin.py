@@ -319,6 +319,45 @@ def test_pytest_tells_what_the_fixtures_are_for(run):
     result.stdout.no_fnmatch_line("_runflow*")
 
 
+def test_a_plain_test_reaches_an_emulator_in_a_thread(run, monkeypatch):
+    """It is scripted, hit by faults and asked while it serves; afterwards it is gone and the environment as before."""
+    monkeypatch.setenv("RUNFLOW_API_KEY", "rf_live_real")
+    source = """
+        import socket, threading
+        from runflow_async import RunflowSession
+        from runflow_async.emulator import faults
+
+        ports = set()
+
+        async def follow(batch_id):
+            async with RunflowSession() as session:
+                return await session.wait_for_batch(batch_id, interval=0.01)
+
+        @pytest.mark.parametrize("number", [1, 2])
+        def test_my_app(number, runflow_threaded_emulator, runflow_emulator_url):
+            emulator = runflow_threaded_emulator
+            assert runflow_emulator_url == emulator.url == os.environ["RUNFLOW_BASE_URL"]
+            emulator.faults += [faults.reset()]
+            batch = asyncio.run(follow(emulator.create_batch(items=3, duration=0.05)))
+            assert batch.items_succeeded == 3
+            assert [request.status for request in emulator.requests.copy()][:2] == [None, 200]
+            assert emulator.snapshot(batch.id)["status_code"] == "succeeded"
+            ports.add(int(emulator.url.rpartition(":")[2]))
+
+        @pytest.mark.asyncio
+        async def test_my_coroutine(runflow_threaded_emulator):
+            await follow(runflow_threaded_emulator.create_scripted_batch([[(0.0, "succeeded")]]))
+
+        def test_afterwards():
+            assert os.environ["RUNFLOW_API_KEY"] == "rf_live_real"
+            assert [thread.name for thread in threading.enumerate() if "emulator" in thread.name] == []
+            for port in ports:
+                with pytest.raises(ConnectionRefusedError):
+                    socket.create_connection(("127.0.0.1", port))
+    """
+    run(source, *STRICT).assert_outcomes(passed=4)
+
+
 def test_it_adds_nothing_to_what_the_package_imports():
     """Every run of pytest pays for what a plugin imports, also where nobody uses it."""
     script = """

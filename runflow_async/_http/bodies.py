@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Reader: TypeAlias = Callable[[CIMultiDictProxy[str], aiohttp.StreamReader, int, bytes], Awaitable[bytes]]
 
-__all__ = ["read_body", "read_start"]
+__all__ = ["CODINGS", "decompress", "read_body", "read_start"]
 
 CHUNK_BYTES = 65_536
 NO_CODINGS = frozenset({"", "identity", "utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin-1", "none"})
@@ -61,7 +61,7 @@ async def read_body(headers: CIMultiDictProxy[str], content: aiohttp.StreamReade
                 raise ResponseTooLargeError(limit)
         body = whole.getvalue()
     if coding is not None:
-        body = _undo(coding, body, limit)
+        body = decompress(coding, body, limit)
     if len(body) > limit:
         raise ResponseTooLargeError(limit)
     return body
@@ -76,7 +76,7 @@ async def read_start(
         body += await content.read(limit - len(body))
     try:
         coding = _remaining_coding(headers)
-        return body[:limit] if coding is None else _undo(coding, body, limit)[:limit]
+        return body[:limit] if coding is None else decompress(coding, body, limit)[:limit]
     except MalformedResponseError:
         return b""
 
@@ -97,8 +97,17 @@ def _remaining_coding(headers: CIMultiDictProxy[str]) -> str | None:
     return codings[0].removeprefix("x-")
 
 
-def _undo(coding: str, body: bytes, limit: int) -> bytes:
-    """Decompress the body, but not much further than `limit` bytes."""
+def decompress(coding: str, body: bytes, limit: int) -> bytes:
+    """Decompress a body, but not much further than `limit` bytes.
+
+    Args:
+        coding: one of `CODINGS`.
+        body: compressed.
+        limit: bytes, decompressed.
+
+    Raises:
+        MalformedResponseError: if the body does not match the coding, or a library for it is missing.
+    """
     whole = BytesIO()
     try:
         decompressor = _decompressor(coding, body)

@@ -17,5 +17,16 @@ from runflow_async.emulator.faults import Fault
 from runflow_async.emulator.outputs import Outputs
 from runflow_async.emulator.received import ReceivedRequest
 from runflow_async.emulator.server import Emulator
+from runflow_async.emulator.threads import in_thread
 
-__all__ = ["BatchDetails", "BatchPlan", "Emulator", "Fault", "Outputs", "ReceivedRequest", "SentCallback", "faults"]
+__all__ = [
+    "BatchDetails",
+    "BatchPlan",
+    "Emulator",
+    "Fault",
+    "Outputs",
+    "ReceivedRequest",
+    "SentCallback",
+    "faults",
+    "in_thread",
+]

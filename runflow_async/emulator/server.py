@@ -20,6 +20,7 @@ from runflow_async.emulator.listening import Listener
 from runflow_async.emulator.listing import Listing, check_listing
 from runflow_async.emulator.outputs import Outputs, answer_download, show_output
 from runflow_async.emulator.received import RECORDS_KEPT, ReceivedRequest
+from runflow_async.emulator.threads import Home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -33,8 +34,9 @@ __all__ = ["Emulator"]
 
 
 class Emulator:
-    """A Runflow API in this process and on this event loop: batches, their items, outputs and callbacks.
+    """A Runflow API in this process: batches, their items, outputs and callbacks.
 
+    It serves on the event loop that starts it; `in_thread` gives it one of its own. Other threads may call its methods.
     `async with Emulator() as emulator:` serves until the end of the block. Create batches with its methods, or over
     HTTP for any model; they follow their timelines as its clock advances. A model whose name ends in `no-template` has
     no batches. The same seed and the same calls give the same ids.
@@ -62,7 +64,8 @@ class Emulator:
         callbacks: every attempt to deliver a callback, oldest first. Deliveries that `close()` interrupts start
             afresh at the next `start()`.
 
-    You may change `latency`, `rate_limit`, `listing`, `faults`, `requests` and `created` at any time.
+    You may change `latency`, `rate_limit`, `listing`, `faults`, `requests` and `created` at any time and in any thread.
+    In another thread, iterate `requests.copy()`.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class Emulator:
         self.faults: list[Fault] = []
         self.requests: deque[ReceivedRequest] = deque(maxlen=RECORDS_KEPT)
         self._clock = clock
+        self._home = Home()
         self._deliveries = Deliveries(callback_secret, self.now, follows_loop=clock is None)
         self.callbacks: list[SentCallback] = self._deliveries.sent
         self._batches = Batches(self._random, self.organization_id, self.now, self._deliveries)
@@ -122,7 +126,7 @@ class Emulator:
 
     def now(self) -> float:
         """The current time on the emulator's clock."""
-        return self._clock() if self._clock else asyncio.get_running_loop().time()
+        return self._clock() if self._clock else self._home.call(lambda: asyncio.get_running_loop().time())
 
     def create_batch(
         self,
@@ -151,16 +155,9 @@ class Emulator:
         Raises:
             ValueError: if an argument is invalid.
         """
-        timelines = draw_timelines(
-            self._random if seed is None else seeded(seed),
-            items=items,
-            duration=duration,
-            fail=fail,
-            cancel=cancel,
-            workers=workers,
-            stragglers=stragglers,
-        )
-        return self._batches.add(timelines, None, details)
+        random = self._random if seed is None else seeded(seed)
+        draw = partial(draw_timelines, random, items=items, duration=duration, workers=workers, stragglers=stragglers)
+        return self._home.call(lambda: self._batches.add(draw(fail=fail, cancel=cancel), None, details))
 
     def create_scripted_batch(
         self,
@@ -181,7 +178,7 @@ class Emulator:
         Raises:
             ValueError: if there are no items, or a timeline is empty or out of order.
         """
-        return self._batches.add(*script_of(timelines, status_timeline), details)
+        return self._home.call(self._batches.add, *script_of(timelines, status_timeline), details)
 
     def script_next(
         self,
@@ -227,12 +224,14 @@ class Emulator:
             await self._downloads.close()
             raise
         self._deliveries.start()
+        self._home.enter()
 
     async def close(self) -> None:
         """Stop serving; cut every connection and every delivery of a callback. It may be called again."""
         await self._deliveries.close()
         await self._listener.close()
         await self._downloads.close()
+        self._home.leave()
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from tests.rig.asgi import on_uvicorn
 from tests.rig.bodies import asked_in, http, item, json_batch
 from tests.rig.cancelling import Cut, cancel_at_every_suspension
 from tests.rig.certificates import Certificates
@@ -40,6 +41,7 @@ __all__ = [
     "json_batch",
     "lateness",
     "on_accept",
+    "on_uvicorn",
     "pause",
     "push",
     "refused_port",

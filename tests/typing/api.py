@@ -6,7 +6,7 @@ Lines with ignores must not type-check: each checker has its own, and complains 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
@@ -63,10 +63,20 @@ from runflow_async import (
     WaitTimeoutError,
     wait_adaptive,
 )
+from runflow_async.asgi import callback_asgi
 from runflow_async.callbacks import BatchCallback, callback_application, parse_callback, verify_signature
 from runflow_async.checkpoints import Checkpoint, SQLiteCheckpoints
 from runflow_async.distributed import DistributedWait, RemoteWait, SessionConfig, wait_for_batches
-from runflow_async.emulator import BatchDetails, BatchPlan, Emulator, Fault, ReceivedRequest, SentCallback, faults
+from runflow_async.emulator import (
+    BatchDetails,
+    BatchPlan,
+    Emulator,
+    Fault,
+    ReceivedRequest,
+    SentCallback,
+    faults,
+    in_thread,
+)
 from runflow_async.observers import (
     Event,
     FleetEnded,
@@ -87,6 +97,7 @@ from runflow_async.observers import (
     WaitStarted,
 )
 from runflow_async.otel import OpenTelemetry
+from runflow_async.sse import since_of, sse
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -346,8 +357,30 @@ async def callbacks(session: RunflowSession, body: bytes, signature: str | None)
     assert_type(callback.is_terminal, bool)
     assert_type(callback_application(session, ["secret"], path="/runflow", max_body=9), web.Application)
     session.wait_for_batch(callback.batch_id, expect_callback=True)
+    scope: dict[str, Any] = {"type": "lifespan"}
+    assert_type(await callback_asgi(session, ["secret"], path="/runflow", max_body=9)(scope, receive, send), None)
     verify_signature(b"secret", body, signature)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     parse_callback("{}")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def receive() -> dict[str, Any]:
+    """A server's."""
+    return {"type": "lifespan.startup"}
+
+
+async def send(message: Mapping[str, Any]) -> None:
+    """A server's."""
+
+
+async def pages(session: RunflowSession, batch_id: UUID, last_event_id: str | None) -> None:
+    """Server-sent events."""
+    since = since_of(last_event_id)
+    assert_type(since, Batch | None)
+    events = sse(session.wait_for_batch(batch_id, since=since), heartbeat=5)
+    assert_type(events, AsyncGenerator[bytes, None])
+    async for chunk in events:
+        assert_type(chunk, bytes)
+    sse(session.wait_for_batches([batch_id]))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 class Remembered:
@@ -486,6 +519,8 @@ async def emulators(details: BatchDetails) -> None:
         assert_type(received[0].status, int | None)
         sent: Sequence[SentCallback] = emulator.callbacks
         assert_type(sent[0].body, bytes)
+    with in_thread(Emulator(seed=1)) as threaded:
+        assert_type(threaded, Emulator)
     emulator.create_batch(client_ref="a")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     faults.reset(route="none")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     faults.status("503")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

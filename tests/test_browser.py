@@ -1,0 +1,72 @@
+"""The example page in a real browser, which decides by itself when to reconnect and from where to resume."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from runflow_async import wait_adaptive
+from tests.rig import on_uvicorn
+from tests.rig.browser import CHROMIUM, browsing
+from tests.test_examples import example
+
+RECORDER = """
+window.received = [];
+const Plain = EventSource;
+window.EventSource = class extends Plain {
+  constructor(...given) {
+    super(...given);
+    this.addEventListener("transitions", ({data}) => window.received.push(...JSON.parse(data)));
+    this.addEventListener("open", () => { window.opened = (window.opened ?? 0) + 1; });
+  }
+};
+"""
+TEXT = 'document.getElementById("{}").textContent'
+COUNT = "window.received.filter(({item}) => item.status_code === 'succeeded').length"
+PICTURE = os.environ.get("PICTURE")
+"""Where to save a picture of the page on its way; `docs/page.png` was made so."""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")
+async def test_progress_moves_and_a_dropped_connection_resumes_without_loss(stepping_emulator, unmeasured, monkeypatch):
+    """The second server knows nothing of the first, as after a restart."""
+    delay = wait_adaptive.__call__
+    monkeypatch.setattr(wait_adaptive, "__call__", lambda strategy, state: delay(strategy, state) / 20)
+    emulator, app = stepping_emulator, example("web_progress").app
+    batch_id = emulator.create_batch(items=24, duration=30.0, fail=0.1, seed=2)
+    with socket.socket() as reserved:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
+        async with browsing() as page:
+            await page.call("Page.enable")
+            await page.call("Page.addScriptToEvaluateOnNewDocument", source=RECORDER)
+            async with on_uvicorn(app, port=port, timeout_graceful_shutdown=0) as url:
+                await page.call("Page.navigate", url=f"{url}/batches/{batch_id}")
+                await page.until("window.received?.length > 24")
+                before = await page.evaluate("window.received.length")
+            await page.until(f"{TEXT.format('connection')} === 'reconnecting'")
+            async with on_uvicorn(app, port=port):
+                await page.until(f"{COUNT} >= 12")
+                if PICTURE:
+                    await page.picture(Path(PICTURE))
+                await page.until(f"{TEXT.format('connection')} === 'ended'")
+            received = json.loads(await page.evaluate("JSON.stringify(window.received)"))
+            assert await page.evaluate(TEXT.format("summary")) == "24 of 24 items ended, 2 failed"
+            assert await page.evaluate(TEXT.format("status")) == "partial_succeeded"
+            assert await page.evaluate("window.opened") == 2
+    assert 24 < before < len(received)
+    steps: dict[str, list[tuple[str | None, str]]] = {}
+    for one in received:
+        steps.setdefault(one["item"]["id"], []).append((one["previous"], one["item"]["status_code"]))
+    assert len(steps) == 24
+    for taken in steps.values():
+        assert taken[0][0] is None
+        assert taken[-1][1] in ("succeeded", "failed")
+        assert all(first[1] == second[0] for first, second in pairwise(taken))

@@ -1,0 +1,129 @@
+"""Plain tests of applications that use the package, with the test client of each framework, as users write them."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import flask
+import pytest
+from django.conf import settings
+from django.http import HttpResponse, JsonResponse
+from django.test import Client, override_settings
+from django.urls import path
+from fastapi import FastAPI, Request
+from fastapi.testclient import TestClient
+from starlette.responses import StreamingResponse
+
+from runflow_async import InvalidSignatureError, RunflowSession
+from runflow_async.asgi import callback_asgi
+from runflow_async.callbacks import parse_callback, verify_signature
+from runflow_async.emulator import faults
+from runflow_async.pytest_plugin import runflow_emulator_url, runflow_threaded_emulator
+from runflow_async.sse import since_of, sse
+from tests.test_callbacks import BODY, SECRET, sign
+
+__all__ = ["runflow_emulator_url", "runflow_threaded_emulator"]  # as the plugin offers them
+
+SCRIPT = [[(0.0, "running"), (0.1, "succeeded")]]
+SIGNED = {"Runflow-Signature": sign(BODY)}
+FORGED = {"Runflow-Signature": sign(BODY, "guess")}
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI):
+    async with RunflowSession() as session:
+        app.mount("/runflow", callback_asgi(session, SECRET, path="/callback"))
+        yield {"session": session}
+
+
+fastapi_app = FastAPI(lifespan=lifespan)
+
+
+@fastapi_app.get("/batches/{batch_id}")
+async def show_batch(batch_id: str, request: Request) -> dict[str, str | None]:
+    return {"status": (await request.state.session.get_batch(batch_id)).status_code}
+
+
+@fastapi_app.get("/batches/{batch_id}/events")
+async def send_events(batch_id: str, request: Request) -> StreamingResponse:
+    since = since_of(request.headers.get("Last-Event-ID"))
+    wait = request.state.session.wait_for_batch(batch_id, interval=0.02, since=since)
+    return StreamingResponse(sse(wait), media_type="text/event-stream")
+
+
+def test_fastapi(runflow_threaded_emulator):
+    batch_id = runflow_threaded_emulator.create_scripted_batch(SCRIPT)
+    runflow_threaded_emulator.faults.append(faults.reset())
+    with TestClient(fastapi_app) as client:
+        assert client.get(f"/batches/{batch_id}").json()["status"] in ("running", "succeeded")
+        events = client.get(f"/batches/{batch_id}/events").text
+        assert events.count("event: end") == 1
+        assert client.post("/runflow/callback", content=BODY, headers=SIGNED).status_code == 200
+        assert client.post("/runflow/callback", content=BODY, headers=FORGED).status_code == 401
+
+
+async def status_of(batch_id: str) -> str | None:
+    async with RunflowSession() as session:
+        return (await session.get_batch(batch_id)).status_code
+
+
+def flask_app() -> flask.Flask:
+    app = flask.Flask(__name__)
+
+    @app.get("/batches/<batch_id>")
+    def show_batch(batch_id: str) -> dict[str, str | None]:
+        return {"status": asyncio.run(status_of(batch_id))}
+
+    @app.post("/runflow")
+    def receive() -> tuple[str, int]:
+        try:
+            verify_signature(SECRET, flask.request.get_data(), flask.request.headers.get("Runflow-Signature"))
+        except InvalidSignatureError as error:
+            return str(error), 401
+        return parse_callback(flask.request.get_data()).event, 200
+
+    return app
+
+
+def test_flask(runflow_threaded_emulator):
+    batch_id = runflow_threaded_emulator.create_scripted_batch([[(0.0, "succeeded")]])
+    client = flask_app().test_client()
+    assert client.get(f"/batches/{batch_id}").json == {"status": "succeeded"}
+    assert client.post("/runflow", data=BODY, headers=SIGNED).text == "batch.succeeded"
+    assert client.post("/runflow", data=BODY, headers=FORGED).status_code == 401
+
+
+def django_show(request, batch_id):
+    return JsonResponse({"status": asyncio.run(status_of(batch_id))})
+
+
+def django_receive(request):
+    try:
+        verify_signature(SECRET, request.body, request.headers.get("Runflow-Signature"))
+    except InvalidSignatureError as error:
+        return HttpResponse(str(error), status=401)
+    return HttpResponse(parse_callback(request.body).event)
+
+
+urlpatterns = [path("batches/<batch_id>", django_show), path("runflow", django_receive)]
+
+
+@pytest.fixture(scope="module")
+def django_client():
+    if not settings.configured:
+        settings.configure(SECRET_KEY="-")
+    with override_settings(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["testserver"], MIDDLEWARE=[]):
+        yield Client()
+
+
+def test_django(django_client, runflow_threaded_emulator):
+    batch_id = runflow_threaded_emulator.create_scripted_batch([[(0.0, "succeeded")]])
+    assert django_client.get(f"/batches/{batch_id}").json() == {"status": "succeeded"}
+    post = {"path": "/runflow", "data": BODY, "content_type": "application/json"}
+    assert django_client.post(**post, headers=SIGNED).content == b"batch.succeeded"
+    assert django_client.post(**post, headers=FORGED).status_code == 401
+
+
+def test_a_url_is_all_that_some_tests_need(runflow_emulator_url):
+    assert runflow_emulator_url.startswith("http://127.0.0.1:")
