@@ -1,0 +1,95 @@
+"""The session and its waits for programs without asyncio: the same names without `await`.
+
+Each session runs the asynchronous one on an event loop in a thread of its own, so it also works where a loop is running
+already, as in a notebook. Callbacks such as `until` run in that thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from weakref import finalize
+
+import runflow_async
+from runflow_async._portal import Portal
+from runflow_async.models import Batch, BatchItem, ItemTransition
+from runflow_async.schedules import RetryPolicy
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+    from datetime import timedelta
+    from types import TracebackType
+    from typing import Unpack
+    from uuid import UUID
+
+    import aiohttp
+    from tenacity import RetryCallState
+    from tenacity.wait import wait_base
+
+    from runflow_async._waits.options import WaitKeywords
+    from runflow_async.checkpoints import Checkpoint
+    from runflow_async.models import CallbackDelivery, WaitStats
+
+__all__ = ["BatchResults", "BatchWait", "BatchesWait", "RunflowSession", "SQLiteCheckpoints"]
+
+T = TypeVar("T")
+Face = TypeVar("Face", "runflow_async.BatchWait", "runflow_async.BatchesWait", "runflow_async.BatchResults")
+
+
+class _Steps(Iterator[T]):
+    """An asynchronous iterator, step by step. What arrived when Ctrl-C did is kept for the next step."""
+
+    def __init__(self, portal: Portal, source: AsyncIterator[T]) -> None:
+        self._portal = portal
+        self._held = [source]
+        self._kept: list[T] = []
+        finalize(self, portal.drop, self._held).atexit = False
+
+    def __next__(self) -> T:
+        if not self._kept and not self._portal.run(self._step):
+            raise StopIteration
+        return self._kept.pop()
+
+    async def _step(self) -> bool:
+        try:
+            self._kept.append(await anext(self._held[0]))
+        except StopAsyncIteration:
+            return False
+        return True
+
+
+class _Closing(Generic[Face, T], Iterator[T]):
+    """What a wait and results have in common."""
+
+    def __init__(self, portal: Portal, inner: Face, steps: _Steps[T]) -> None:
+        self._portal = portal
+        self._held = [inner]
+        self._steps = steps
+        finalize(self, portal.drop, self._held).atexit = False
+
+    @property
+    def _inner(self) -> Face:
+        return self._held[0]
+
+    def __repr__(self) -> str:
+        return self._portal.look(self._inner.__repr__)
+
+    def __next__(self) -> T:
+        return next(self._steps)
+
+    def close(self) -> None:
+        """End it for good. A thread that waits in it leaves first; afterwards iteration is over."""
+        try:
+            self._portal.run(self._inner.aclose)
+        except runflow_async.SessionClosedError:
+            return
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
