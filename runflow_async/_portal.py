@@ -7,8 +7,8 @@ import os
 import sys
 import threading
 import warnings
-from concurrent.futures import CancelledError, Future
-from concurrent.futures import wait as wait_for
+from concurrent.futures import CancelledError, Future, InvalidStateError
+from contextlib import suppress
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import finalize
@@ -42,6 +42,11 @@ class Portal:
         self._server: _Server | None = None
         self._is_closed = False
         self._lock = threading.Lock()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it was closed."""
+        return self._is_closed
 
     def run(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
         """Run a coroutine on the loop, in the caller's context, and return its result.
@@ -147,13 +152,12 @@ class _Server:
 
         self._calls.add(done)
         try:
-            if not self.post(start):
-                raise SessionClosedError
             try:
+                if not self.post(start):
+                    raise SessionClosedError
                 _wait(done)
             except BaseException:  # Ctrl-C, or what a signal handler raised
-                if not done.cancel():
-                    self.post(lambda: task[0].cancel())
+                if not done.cancel() and self.post(lambda: task[0].cancel()):
                     _wait(done)
                 raise
             return done.result()
@@ -182,9 +186,8 @@ class _Server:
             await self._is_stopping.wait()
 
         asyncio.run(main())
-        while self._calls:  # that came too late to begin
-            call = self._calls.pop()
-            if not call.done():
+        for call in tuple(self._calls):  # that came too late to begin
+            with suppress(InvalidStateError):
                 call.set_exception(SessionClosedError())
 
 
@@ -199,7 +202,8 @@ def _copy(ended: asyncio.Task[T], done: Future[T]) -> None:
 
 def _wait(done: Future[Any]) -> None:
     while not done.done():
-        wait_for([done], SLICE)
+        with suppress(TimeoutError):
+            done.exception(SLICE)
 
 
 def _abandon(server: _Server) -> None:
