@@ -30,8 +30,8 @@ FORKED = (
     "loop: open it in each worker process, after the fork"
 )
 OWN_THREAD = (
-    "a blocking RunflowSession was called from the thread of its own event loop, as by `until` or a strategy, and would "
-    "wait for itself: call it from another thread"
+    "a blocking RunflowSession was called from the thread of its own event loop, as by `until` or a strategy, and "
+    "would wait for itself: call it from another thread"
 )
 
 
@@ -153,11 +153,12 @@ class _Server:
         self._calls.add(done)
         try:
             try:
-                if not self.post(start):
-                    raise SessionClosedError
-                _wait(done)
+                if self.post(start):
+                    _wait(done)
+                else:
+                    done.set_exception(SessionClosedError())
             except BaseException:  # Ctrl-C, or what a signal handler raised
-                if not done.cancel() and self.post(lambda: task[0].cancel()):
+                if not done.cancel() and self.post(lambda: task.pop().cancel()):
                     _wait(done)
                 raise
             return done.result()

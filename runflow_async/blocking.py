@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from weakref import finalize
 
 import runflow_async
-from runflow_async import RetryPolicy
+from runflow_async import RetryPolicy, checkpoints
 from runflow_async._portal import Portal
 from runflow_async.models import Batch, BatchItem, ItemTransition
 
@@ -59,12 +59,12 @@ class _Steps(Iterator[T]):
         return True
 
 
-class _Closing(Generic[Face, T], Iterator[T]):
+class _Closing(Iterator[T], Generic[Face, T]):
     """What a wait and results have in common."""
 
     def __init__(self, portal: Portal, inner: Face, steps: _Steps[T]) -> None:
         self._portal = portal
-        self._held = [inner]
+        self._held: list[Face] = [inner]
         self._steps = steps
         finalize(self, portal.drop, self._held).atexit = False
 
@@ -149,8 +149,8 @@ class BatchWait(_Closing["runflow_async.BatchWait", ItemTransition]):
 
     def result(self) -> Batch:
         """Wait until it has ended, and return the last batch or raise the error of the wait."""
-        if self.done():
-            return self._portal.look(self._inner.result) if self._portal.is_over else self._portal.run(self._await)
+        if self._portal.is_over and self.done():
+            return self._inner.result()
         return self._portal.run(self._await)
 
     def exception(self) -> Exception | None:
@@ -257,7 +257,7 @@ class BatchResults(_Closing["runflow_async.BatchResults", BatchItem]):
         return self._portal.look(lambda: self._inner.delivered)
 
 
-class SQLiteCheckpoints(runflow_async.SQLiteCheckpoints):
+class SQLiteCheckpoints(checkpoints.SQLiteCheckpoints):
     """Checkpoints in a file, opened by `with SQLiteCheckpoints(path) as checkpoints`, for `checkpoint=`."""
 
     def __enter__(self) -> Self:
@@ -582,7 +582,7 @@ class RunflowSession:
         """
         return self._portal.run(lambda: self._session.get_batch(batch_id))
 
-    def iter_batch_items(self, batch_id: UUID | str, *, page_size: int = LARGEST_PAGE) -> Iterator[BatchItem]:
+    def iter_batch_items(self, batch_id: UUID | str, *, page_size: int = 500) -> Iterator[BatchItem]:
         """Iterate a batch's items with their inputs and results, in the server's order, each once.
 
         Pages are fetched as needed and retried like `get_batch`. A warning is logged if items are missing at the end.
