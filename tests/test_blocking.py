@@ -198,9 +198,11 @@ def test_a_forgotten_session_warns_and_its_thread_ends(server):
     session = open_on(server)
     session.nudge(UUID(int=1))
     (thread,) = set(threading.enumerate()) - before
+    held = [session]
+    del session
     with pytest.warns(ResourceWarning, match="never closed"):
-        del session
-        gc.collect()
+        held.clear()
+    gc.collect()
     thread.join(PATIENCE)
     assert not thread.is_alive()
 
