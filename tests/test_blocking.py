@@ -260,6 +260,7 @@ def test_a_session_that_was_not_used_before_the_fork_works_in_the_child(server):
     session.close()
 
 
+@pytest.mark.slow
 def test_importing_the_package_does_not_import_it_and_exit_does_not_hang():
     program = (
         "import sys, uuid, runflow_async; assert 'runflow_async.blocking' not in sys.modules\n"

@@ -432,6 +432,6 @@ def without_asyncio(batch_id: UUID) -> None:
         assert_type(session.get_batch(batch_id), Batch)
         assert_type(session.wait_for_batches([batch_id]).result(), list[Batch])
         assert_type([*session.wait_for_batches([batch_id]).as_completed()], list[blocking.BatchWait])
-        assert_type([*session.iter_results(batch_id)], list[BatchItem])
+        assert_type(next(session.iter_results(batch_id)), BatchItem)
         with blocking.SQLiteCheckpoints("seen") as checkpoints:
             assert_type(session.wait_for_batch(batch_id, checkpoint=checkpoints), blocking.BatchWait)
