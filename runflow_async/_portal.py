@@ -9,7 +9,6 @@ import threading
 import warnings
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from contextlib import suppress
-from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import finalize
 
@@ -140,14 +139,13 @@ class _Server:
         self.check_thread()
         done: Future[T] = Future()
         task: list[asyncio.Task[T]] = []
-        context = copy_context()
 
         async def main() -> T:
             return await function(*args)
 
         def start() -> None:
             if done.set_running_or_notify_cancel():  # not interrupted before it began
-                task.append(self._loop.create_task(main(), context=context))
+                task.append(self._loop.create_task(main()))
                 task[0].add_done_callback(lambda ended: _copy(ended, done))
 
         self._calls.add(done)
@@ -170,7 +168,7 @@ class _Server:
     def post(self, function: Callable[[], object]) -> bool:
         """Call it on the loop, soon. Return whether there still is one."""
         try:
-            self._loop.call_soon_threadsafe(function)
+            self._loop.call_soon_threadsafe(function)  # in the caller's context, which a task inherits
         except RuntimeError:  # closed
             return False
         return True
