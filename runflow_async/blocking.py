@@ -387,7 +387,7 @@ class RunflowSession:
             expect_callback: set this if something calls `nudge` when the batch ends, such as `callback_application`.
                 Until then the batch is polled only about every three minutes. Cannot be combined with `interval`.
             checkpoint: records what was delivered and resumes from there, even in another process. Cannot be combined
-                with `since`. A transition is recorded when the loop comes back for the next one, the rest when an
+                with `since`. A transition is recorded when the loop comes back for the next one, the rest when
                 `result()` returns. `load` must finish within `timeout`, or `request_timeout` if `timeout` is 0.
 
         Raises:
