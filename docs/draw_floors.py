@@ -20,7 +20,7 @@ BLOCK = re.compile(r"(?<=<!-- drawn by docs/draw_floors\.py -->\n\n).*?(?=\n\n<!
 PACKAGE = "runflow_async"
 WIDTH, LINE, GAP, LEFT = 640, 17, 6, 18
 CORE = frozenset({"_answers", "models", "errors", "_errors", "_statuses", "_text", "_version", "_startup", "_progress"})
-EDGE = frozenset({"__main__", "cli", "demo", "pytest_plugin", "emulator", "callbacks", "distributed"})
+EDGE = frozenset({"__main__", "blocking", "callbacks", "cli", "demo", "distributed", "emulator", "pytest_plugin"})
 STYLE = """\
     text { fill: #1a202c; }
     .name { font: 600 12.5px ui-monospace, "DejaVu Sans Mono", monospace; }

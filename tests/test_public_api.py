@@ -226,6 +226,67 @@ wait_adaptive(*, min: float | timedelta = 0.5, max: float | timedelta = 10.0, ea
 callback_asgi(session: RunflowSession, secrets: str | Sequence[str], *, path: str = '/', max_body: int = 1048576)
         -> ASGIApp
 """,
+    "runflow_async.blocking": """
+BatchResults < _Closing
+    close() -> None
+    delivered -> list[Batch]
+    waits -> Mapping[UUID, BatchWait]
+BatchWait < _Closing
+    batch -> Batch | None
+    batched() -> Iterator[list[ItemTransition]]
+    close() -> None
+    deadline -> float
+    delivered -> Batch
+    done() -> bool
+    exception() -> Exception | None
+    has_pending -> bool
+    next_poll_at -> float
+    nudge() -> bool
+    outage -> OngoingOutage | None
+    result() -> Batch
+    stats -> WaitStats
+BatchesWait < _Closing
+    add(batch_id: UUID | str) -> BatchWait
+    as_completed() -> Iterator[BatchWait]
+    batched() -> Iterator[list[ItemTransition]]
+    close() -> None
+    ended -> list[BatchWait]
+    result() -> list[Batch]
+    waits -> Mapping[UUID, BatchWait]
+RunflowSession(api_key: str | None = None, *, base_url: str | None = None, organization_id: UUID | str | None = None,
+        http: Callable[[], aiohttp.ClientSession] | None = None, request_timeout: float | timedelta = 30.0,
+        max_connections: int = 100, max_rate: float | None = None, max_response_bytes: int = 33554432,
+        max_retry_after: float | timedelta = 120.0, retry: RetryPolicy = RetryPolicy())
+    callback_deliveries(batch_id: UUID | str) -> list[CallbackDelivery]
+    close() -> None
+    create_batch(model: str, inputs: Sequence[Mapping[str, Any]], *, client_refs: Sequence[str | None] | None = None,
+        metadata: Mapping[str, Any] | None = None, callback_url: str | None = None, idempotency_key: str | None =
+        None, **waiting: Unpack[WaitKeywords]) -> BatchWait
+    create_batches(model: str, inputs: Iterable[Mapping[str, Any]], *, client_refs: Iterable[str | None] | None =
+        None, metadata: Mapping[str, Any] | None = None, callback_url: str | None = None, idempotency_key: str | None
+        = None, **waiting: Unpack[WaitKeywords]) -> BatchesWait
+    get_batch(batch_id: UUID | str) -> Batch
+    get_batch_item(batch_id: UUID | str, item_id: UUID | str) -> BatchItem
+    iter_batch_items(batch_id: UUID | str, *, page_size: int = 500) -> Iterator[BatchItem]
+    iter_results(batch_ids: UUID | str | Iterable[UUID | str], *, timeout: float | timedelta | None = 3600.0,
+        interval: float | timedelta | wait_base | Callable[[RetryCallState], float] | None = None, max_outage: float |
+        timedelta = 300.0, until: Callable[[Batch], bool] | None = None, since: Batch | Iterable[Batch] = (),
+        expect_callback: bool = False, checkpoint: Checkpoint | None = None) -> BatchResults
+    nudge(batch_id: UUID | str) -> bool
+    redeliver_callback(batch_id: UUID | str) -> CallbackDelivery
+    resubmit(model: str, batch: Batch | UUID | str, *, metadata: Mapping[str, Any] | None = None, callback_url: str |
+        None = None, idempotency_key: str | None = None, **waiting: Unpack[WaitKeywords]) -> BatchWait
+    save_outputs(batch_id: UUID | str, folder: str | os.PathLike[str], *, concurrency: int = 8) -> SavedOutputs
+    wait_for_batch(batch_id: UUID | str, *, timeout: float | timedelta | None = 3600.0, interval: float | timedelta |
+        wait_base | Callable[[RetryCallState], float] | None = None, max_outage: float | timedelta = 300.0, until:
+        Callable[[Batch], bool] | None = None, since: Batch | None = None, expect_callback: bool = False, checkpoint:
+        Checkpoint | None = None) -> BatchWait
+    wait_for_batches(batch_ids: Iterable[UUID | str], *, timeout: float | timedelta | None = 3600.0, interval: float |
+        timedelta | wait_base | Callable[[RetryCallState], float] | None = None, max_outage: float | timedelta =
+        300.0, until: Callable[[Batch], bool] | None = None, since: Iterable[Batch] = (), expect_callback: bool =
+        False, checkpoint: Checkpoint | None = None) -> BatchesWait
+SQLiteCheckpoints < SQLiteCheckpoints
+""",
     "runflow_async.callbacks": """
 BatchCallback(*, event: str, batch_id: UUID, status: str | None = None, output: dict[str, Any] | None = None,
         duration_ms: int | None = None, created_at: Annotated[datetime, Meta(tz=True)] | None = None,

@@ -61,6 +61,7 @@ from runflow_async import (
     WaitClosedError,
     WaitStats,
     WaitTimeoutError,
+    blocking,
     wait_adaptive,
 )
 from runflow_async.asgi import callback_asgi
@@ -524,3 +525,16 @@ async def emulators(details: BatchDetails) -> None:
     emulator.create_batch(client_ref="a")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     faults.reset(route="none")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     faults.status("503")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def without_asyncio(batch_id: UUID) -> None:
+    with blocking.RunflowSession() as session, session.wait_for_batch(batch_id) as wait:
+        assert_type(wait.result(), Batch)
+        assert_type(next(wait), ItemTransition)
+        assert_type([*wait.batched()], list[list[ItemTransition]])
+        assert_type(session.get_batch(batch_id), Batch)
+        assert_type(session.wait_for_batches([batch_id]).result(), list[Batch])
+        assert_type([*session.wait_for_batches([batch_id]).as_completed()], list[blocking.BatchWait])
+        assert_type(next(session.iter_results(batch_id)), BatchItem)
+        with blocking.SQLiteCheckpoints("seen") as checkpoints:
+            assert_type(session.wait_for_batch(batch_id, checkpoint=checkpoints), blocking.BatchWait)
