@@ -55,6 +55,8 @@ class Ledger:
         batch_id: the batch that the answers are about.
         is_terminal: whether the batch has ended. Stays true once it is.
         tally: how far the items are; None before the first answer.
+        status_code: the batch's status, as the newest answer spelled it.
+        changes: number of changes that were seen.
         warn: logs a warning about the batch, each kind once.
     """
 
@@ -67,7 +69,9 @@ class Ledger:
         "_seen",  # status by key; replaced and never changed, because `_pending.delivered` starts as this very object
         "_unlisted",  # items that the newest answer left out; a later one may list them again
         "batch_id",
+        "changes",
         "is_terminal",
+        "status_code",
         "tally",
         "warn",
     )
@@ -76,6 +80,8 @@ class Ledger:
         self.batch_id = batch_id
         self.is_terminal = False
         self.tally: Tally | None = None
+        self.status_code: str | None = None
+        self.changes = 0
         self.warn = WarnOnce("batch", batch_id)
         self._body = b""
         self._is_calm = False
@@ -117,6 +123,7 @@ class Ledger:
         self._body = body
         self._batch = None
         self.is_terminal = envelope.is_terminal
+        self.status_code = envelope.status_code
         if phase_of(envelope.status_code) is Phase.UNKNOWN:
             self.warn("unknown status %r: treated as not terminal", envelope.status_code)
 
@@ -150,6 +157,7 @@ class Ledger:
         changes, contradictions = diff_items(self._seen, items, batch_id=self.batch_id, observed_at=observed_at)
         report_contradictions(contradictions, self.warn)
         if changes:
+            self.changes += len(changes)
             if self._pending is None:
                 self._pending = Pending(self._seen, observed_at, deque(changes))
             else:

@@ -15,6 +15,7 @@ from weakref import WeakMethod, finalize
 from runflow_async._arguments.batches import parse_batch_id
 from runflow_async._waits.agenda import SLACK
 from runflow_async._waits.alarm import Alarm
+from runflow_async._waits.estimates import Estimate, estimate_end
 from runflow_async._waits.flights import Flights
 from runflow_async._waits.many import ManyWaits, News
 from runflow_async._waits.one import BatchWait
@@ -89,6 +90,13 @@ class BatchesWait(ManyWaits[BatchWait]):
             run.watch(partial(_call_alive, self._weakly_changed, run.batch_id))
             self._alarm.ring()
         return self._waits[parsed]
+
+    def estimate(self) -> Estimate | None:
+        """Estimate when the last batch will end, as `BatchWait.estimate` does for one; ended batches do not count.
+
+        None while `BatchWait.estimate` is None for one of the unfinished batches, and once all waits have ended.
+        """
+        return estimate_end(run.polling for run in self._unfinished)
 
     async def aclose(self) -> None:
         """End it for good. Polls in flight are cancelled, and have ended when this returns."""

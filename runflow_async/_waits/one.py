@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from runflow_async._waits.batched import Batched
 from runflow_async._waits.driving import Drive
+from runflow_async._waits.estimates import Estimate, estimate_end
 from runflow_async._waits.outcome import HasOutcome
 from runflow_async._waits.unused import WarnsIfUnused
 from runflow_async.models import Batch, ItemTransition, WaitStats
@@ -102,6 +103,14 @@ class BatchWait(WarnsIfUnused, HasOutcome, Coroutine[Any, Any, Batch], AsyncIter
     def outage(self) -> OngoingOutage | None:
         """Since when, and why, no valid response has come; None while they come."""
         return self._run.polling.outage
+
+    def estimate(self) -> Estimate | None:
+        """Estimate when the batch will end, from the progress of its items; it costs no request.
+
+        None before the first item was seen to end, and once the wait has ended. It depends neither on `interval` nor on
+        `until`.
+        """
+        return estimate_end([self._run.polling])
 
     def done(self) -> bool:
         """Whether the wait has ended, successfully or not. Transitions may still be pending."""
