@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from runflow_async import ServerError
-from runflow_async.cli.bars import bar_cells
 from runflow_async._statuses import KINDS
+from runflow_async.cli.bars import bar_cells
 from runflow_async.cli.board import PACE_SECONDS, Board, ItemProgress
 from runflow_async.cli.frame import Scene, draw_frame
 from runflow_async.cli.recent import draw_recent
