@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakMethod, finalize
 
 from runflow_async._arguments.batches import parse_batch_id
+from runflow_async._shown import MOST_ROWS, table_of
 from runflow_async._waits.agenda import SLACK
 from runflow_async._waits.alarm import Alarm
 from runflow_async._waits.estimates import Estimate, estimate_end
@@ -21,6 +22,7 @@ from runflow_async._waits.many import ManyWaits, News
 from runflow_async._waits.one import BatchWait
 from runflow_async._waits.rota import Rota
 from runflow_async._waits.run import Run
+from runflow_async._waits.showing import describe_waits, row_of_wait
 from runflow_async.errors import WaitClosedError
 
 if TYPE_CHECKING:
@@ -70,6 +72,14 @@ class BatchesWait(ManyWaits[BatchWait]):
         self._delivered_from: Run | None = None
         self._faults: list[BaseException] = []
         self._alarm = Alarm()
+
+    def __repr__(self) -> str:
+        return f"<BatchesWait of {describe_waits(self._runs.values())}>"
+
+    def _repr_html_(self) -> str:
+        runs = sorted(self._runs.values(), key=lambda run: run.is_done)
+        rows = [row_of_wait(run) for run in runs[:MOST_ROWS]]
+        return table_of(rows, title=describe_waits(runs), left_out=len(runs) - len(rows))
 
     def add(self, batch_id: UUID | str) -> BatchWait:
         """Wait for one more batch, even while this is running. A batch that was added before keeps its wait.

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.cells import set_cell_size
 from rich.text import Text
 
-from runflow_async._text import printable
+from runflow_async._text import duration_text, printable
 from runflow_async.cli.bars import STYLES, draw_bar, draw_legend, style_of_status
 from runflow_async.cli.outages import describe_outage, find_outages
 from runflow_async.cli.recent import draw_recent
-from runflow_async.cli.words import batch_name, duration_text
+from runflow_async.cli.words import batch_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
