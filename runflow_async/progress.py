@@ -16,7 +16,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Literal, Self
 
 from runflow_async import BatchesWait, BatchWait
@@ -27,7 +27,7 @@ from runflow_async.errors import ConfigurationError
 from runflow_async.models import ItemTransition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Generator, Mapping
     from uuid import UUID
 
 __all__ = ["progress"]
@@ -75,42 +75,60 @@ class _Progress(AsyncIterator[ItemTransition]):
         self._counts: Counter[str] = Counter()
         self._counted: set[UUID] = set()
         self._drawn_at = -math.inf
-        self._ticking: asyncio.TimerHandle | None = None
+        self._ticking: asyncio.TimerHandle  # while somebody awaits the next transition
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> ItemTransition:
-        self._tick()
+        self._ticking = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
         try:
             transition = await anext(self._source)
         except BaseException:
-            self._count_rest()
-            self._draw()
-            self._close()
+            self._finish()
             raise
         finally:
-            self._stop_ticking()
-        self._count(transition)
-        if time.monotonic() >= self._drawn_at + LEAST_PAUSE_SECONDS:
-            self._draw()
+            self._ticking.cancel()
+        with self._harmless():
+            self._count(transition)
+            if time.monotonic() >= self._drawn_at + LEAST_PAUSE_SECONDS:
+                self._draw()
         return transition
 
     def __del__(self) -> None:
         if self._bar is not None:  # the loop was left by `break` or by an exception
-            self._draw()
-            self._close()
+            self._finish()
 
     def _tick(self) -> None:
-        self._draw()
+        with self._harmless():
+            self._draw()
         self._ticking = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
 
-    def _stop_ticking(self) -> None:
-        if self._ticking is not None:
-            self._ticking.cancel()
-            self._ticking = None
+    def _finish(self) -> None:
+        with self._harmless():
+            self._count_rest()
+            self._draw()
+        self._close()
+
+    @contextmanager
+    def _harmless(self) -> Generator[None]:
+        """Whatever goes wrong with the bar, the wait goes on, and no transition is lost."""
+        try:
+            yield
+        except Exception:
+            self._is_broken = True
+            logger.warning("the progress bar cannot be drawn; the wait goes on without it", exc_info=True)
+            self._close()
+
+    def _close(self) -> None:
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            with suppress(Exception):  # of a terminal that is gone
+                bar.close()
 
     def _count(self, transition: ItemTransition) -> None:
+        if self._is_broken:
+            return
         if transition.batch_id not in self._counted:
             self._count_delivered(self._waits[transition.batch_id])
             return
@@ -125,6 +143,7 @@ class _Progress(AsyncIterator[ItemTransition]):
                 self._count_delivered(wait)
 
     def _count_delivered(self, wait: BatchWait) -> None:
+        """Count all that was delivered of a batch, now and by earlier waits."""
         self._counted.add(wait.batch_id)
         self._counts.update(kind_of(item.status_code) for item in wait.delivered.items or ())
 
@@ -137,27 +156,14 @@ class _Progress(AsyncIterator[ItemTransition]):
         if self._is_broken or not self._counts.total():
             return
         self._drawn_at = time.monotonic()
-        try:
-            reading = self._read()
-            if self._bar is None:
-                self._bar = self._make_bar(reading)
-            self._bar.draw(reading)
-        except Exception:
-            self._is_broken = True
-            logger.warning("the progress bar cannot be drawn; the wait goes on without it", exc_info=True)
-            self._close()
+        reading = self._read()
+        if self._bar is None:
+            self._bar = self._make_bar(reading)
+        self._bar.draw(reading)
 
     def _read(self) -> Reading:
-        source, counts = self._source, self._counts
-        name = (
-            f"batch {str(source.batch_id)[:8]}" if isinstance(source, BatchWait) else f"{len(source.waits):,} batches"
-        )
+        counts, waits = self._counts, list(self._waits)
+        name = f"batch {str(waits[0])[:SHORT_ID]}" if len(waits) == 1 else f"{len(waits):,} batches"
         kinds = [f"{counts[kind]:,} {kind}" for kind in KINDS[1:] if counts[kind]]
-        text = join_parts([*kinds, outlook_text(source.estimate())])
+        text = join_parts([*kinds, outlook_text(self._source.estimate())])
         return Reading(name, counts.total() - sum(counts[kind] for kind in UNFINISHED), counts.total(), text)
-
-    def _close(self) -> None:
-        bar, self._bar = self._bar, None
-        if bar is not None:
-            with suppress(Exception):  # of a terminal that is gone
-                bar.close()
