@@ -4,6 +4,7 @@ from runflow_async import _startup as _startup  # first: it hears signals during
 from runflow_async._jobs.batch_results import BatchResults
 from runflow_async._saved import SavedFile, SavedOutputs
 from runflow_async._version import __version__
+from runflow_async._waits.estimates import Estimate
 from runflow_async._waits.fleet import BatchesWait
 from runflow_async._waits.one import BatchWait
 from runflow_async._waits.options import WaitKeywords
@@ -36,6 +37,7 @@ from runflow_async.errors import (
     ServerError,
     SessionClosedError,
     ShardError,
+    StalledError,
     StatusError,
     TransportError,
     UnprocessableError,
@@ -78,6 +80,7 @@ __all__ = [
     "ConflictError",
     "DownloadError",
     "ErrorDetail",
+    "Estimate",
     "InvalidSignatureError",
     "ItemTransition",
     "MalformedResponseError",
@@ -101,6 +104,7 @@ __all__ = [
     "ServerError",
     "SessionClosedError",
     "ShardError",
+    "StalledError",
     "StatusError",
     "TransportError",
     "UnprocessableError",

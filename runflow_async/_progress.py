@@ -9,31 +9,27 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from runflow_async._durations import SHORTEST_SECONDS, Durations, Prior
+from runflow_async._forecasts import Forecast, foresee
+
 if TYPE_CHECKING:
     from runflow_async._answers.tally import Tally
 
 __all__ = ["Progress"]
 
-PRIOR_MEDIAN = math.log(8.0)
-"""Log of an item's duration in seconds, before any of this batch is known."""
-PRIOR_WEIGHT = 0.8
-"""Number of items that this prior counts for."""
-SPREAD_BETWEEN = 0.65
-"""Standard deviation of log durations from one batch to the next."""
-SPREAD_WITHIN = 0.2
-"""Standard deviation of log durations within a batch, before any is known."""
-SPREAD_WITHIN_WEIGHT = 6.0
-"""Number of items that `SPREAD_WITHIN` counts for."""
-LOGISTIC_VARIANCE = math.pi**2 / 3
-"""Variance of the standard logistic distribution."""
+PRIOR = Prior(weight=0.8, spread=0.2, spread_weight=6.0)
+"""Optimistic: to poll too early costs a request, to poll too late costs time."""
+FORECAST_PRIOR = Prior(weight=0.0, spread=0.7, spread_weight=10.0)
+"""As wide as batches turn out to be. What has ended first was quick, so the first durations seen say little."""
+FORECAST_FITS = 2
+FORECAST_INDEPENDENCE = 0.65
+"""As `INDEPENDENCE`, for forecasts."""
+QUEUE_SPREAD = 0.2
+"""Standard error, in logistic scales of log seconds, of the time that items wait for others."""
 MOST_COHORTS = 8
 """Number of groups of items that started together; beyond it, the oldest two are merged."""
-SHORTEST_SECONDS = 0.05
-"""The least duration that an item is assumed to have."""
 STEPS = 12
 """Number of steps in which the hazard is integrated."""
-LEAST_AGE = -4.0
-"""Age, in scales from the median, below which a running item says nothing about the durations."""
 LEAST_LOG_CHANCE = -12.0
 """Log of the probability below which no end is expected within the longest interval."""
 INDEPENDENCE = 0.5
@@ -58,14 +54,11 @@ class Progress:
     __slots__ = (
         "_changed_at",
         "_cohorts",
-        "_count",
+        "_durations",
         "_finished",
-        "_median",
+        "_forecast",  # None if it has to be computed
         "_observed_at",
         "_peak",
-        "_scale",
-        "_squares",
-        "_sum",
         "_waiting",
     )
 
@@ -74,16 +67,14 @@ class Progress:
         self._changed_at = since
         self._waiting = self._finished = self._peak = 0
         self._cohorts: list[tuple[float, int]] = []
-        self._count = 0
-        self._sum = self._squares = 0.0
-        self._median = PRIOR_MEDIAN
-        self._scale = math.sqrt((SPREAD_BETWEEN**2 + SPREAD_WITHIN**2) / LOGISTIC_VARIANCE)
+        self._durations = Durations(PRIOR)
+        self._forecast: Forecast | None = None
 
     def observe(self, now: float, tally: Tally) -> None:
         """Update the estimate with the counts at this instant."""
         self.note(now, tally)
         if self._waiting or self._cohorts:
-            self._fit(now)
+            self._durations.fit(self._ages(now))
 
     def note(self, now: float, tally: Tally) -> None:
         """Take in the counts at this instant, but leave the estimate for when somebody wants it."""
@@ -94,6 +85,7 @@ class Progress:
         else:
             self._compare(self._observed_at, now, running, finished)
         self._observed_at = now
+        self._forecast = None
         self._waiting, self._finished = waiting, finished
         self._peak = max(self._peak, running)
 
@@ -113,41 +105,13 @@ class Progress:
         while surplus > 0 and self._cohorts:
             start, count = self._cohorts[0]
             left = min(count, surplus)
-            self._add_duration(min(left, ended), math.log(max(between - start or unseen, SHORTEST_SECONDS)))
+            self._durations.add(min(left, ended), math.log(max(between - start or unseen, SHORTEST_SECONDS)))
             ended -= min(left, ended)
             surplus -= left
             self._cohorts[0:1] = [(start, count - left)] if count > left else []
         while len(self._cohorts) > MOST_COHORTS:
             (start, count), (later, more) = self._cohorts[:2]
             self._cohorts[:2] = [((start * count + later * more) / (count + more), count + more)]
-
-    def _add_duration(self, count: int, log_duration: float) -> None:
-        self._count += count
-        self._sum += count * log_duration
-        self._squares += count * log_duration**2
-
-    def _fit(self, now: float) -> None:
-        """Do one step of expectation maximisation: a running item counts with the duration expected of it by now."""
-        median, scale = self._median, self._scale
-        weight = PRIOR_WEIGHT + self._count
-        total = PRIOR_WEIGHT * PRIOR_MEDIAN + self._sum
-        spread_weight = SPREAD_WITHIN_WEIGHT + self._count
-        spread = SPREAD_WITHIN_WEIGHT * SPREAD_WITHIN**2
-        for start, count in self._cohorts:
-            z = (math.log(max(now - start, SHORTEST_SECONDS)) - median) / scale
-            if z < LEAST_AGE:
-                continue
-            expected = scale * _expected_beyond(min(z, 30.0))
-            share = count / (1 + math.exp(-z))
-            weight += share
-            total += share * (median + expected)
-            spread_weight += share
-            spread += share * (expected**2 / 2 + scale**2)
-        self._median = median = total / weight
-        spread += self._squares - 2 * median * self._sum + self._count * median**2
-        within = spread / spread_weight
-        between = SPREAD_BETWEEN**2 / (1 + (weight - PRIOR_WEIGHT) * SPREAD_BETWEEN**2 / within)
-        self._scale = math.sqrt((within + between) / LOGISTIC_VARIANCE)
 
     def delay(self, now: float, longest: float, eagerness: float) -> float:
         """Return the seconds until the integral of the root of the end's hazard, times `eagerness`, reaches one.
@@ -185,39 +149,67 @@ class Progress:
 
     def _groups(self, now: float) -> list[tuple[float, int]]:
         """Return pairs of an age and a number of items; the age of items that have not started is negative."""
-        groups = [(now - start, count) for start, count in self._cohorts]
+        groups = self._ages(now)
         if self._waiting:
-            groups.append((-self._start_delay(now), min(self._waiting, max(self._peak, 1))))
+            groups.append((-self._start_delay(now, self._durations), self._last_to_start))
         return groups
 
-    def _start_delay(self, now: float) -> float:
+    def _ages(self, now: float) -> list[tuple[float, int]]:
+        return [(now - start, count) for start, count in self._cohorts]
+
+    @property
+    def _last_to_start(self) -> int:
+        """How many of the waiting items will be the last to start, together."""
+        return min(self._waiting, max(self._peak, 1))
+
+    def _start_delay(self, now: float, durations: Durations) -> float:
         running = sum(count for _, count in self._cohorts)
         if not running:
             return START_DELAY * (now - self._changed_at)
-        usual = math.exp(self._median)
+        usual = math.exp(durations.median)
         age = sum((now - start) * count for start, count in self._cohorts) / running
         rounds = self._waiting / running
         return max(0.0, usual * rounds - age * min(1.0, rounds))
 
-    def _surviving(self, age: float) -> float:
-        if age <= 0:
-            return 1.0
-        return 1 / (1 + math.exp(min((math.log(age) - self._median) / self._scale, 700.0)))
-
     def _log_ended(self, groups: list[tuple[float, int]], after: float) -> float:
         """Return the log of the probability that all items end within `after` seconds."""
+        log_ended = self._durations.log_ended
         total = 0.0
         for age, count in groups:
-            later = age + after
-            if later <= 0:
-                return -math.inf
-            share = 1 - self._surviving(later) / self._surviving(age)
-            if share <= 0:
-                return -math.inf
-            total += count**INDEPENDENCE * math.log(share)
+            total += count**INDEPENDENCE * log_ended(age, after)
         return total
 
+    @property
+    def forecast(self) -> Forecast | None:
+        """When the batch will end, as seen from the last observation; None before an item was seen to end.
 
-def _expected_beyond(z: float) -> float:
-    """Return the mean of a standard logistic variable, given that it exceeds z."""
-    return z + (1 + math.exp(z)) * math.log1p(math.exp(-z))
+        It assumes less than `delay` does: the schedule may expect an end too early, because it asks again.
+        """
+        if self._forecast is None and self._observed_at is not None:
+            self._forecast = self._foresee(self._observed_at)
+        return self._forecast
+
+    def _foresee(self, now: float) -> Forecast | None:
+        if not self._waiting and not self._cohorts:
+            return Forecast(now, now, now, now) if self._finished else None
+        if not self._durations.count:
+            return None
+        running, durations = self._ages(now), self._durations.under(FORECAST_PRIOR)
+        for _ in range(FORECAST_FITS):
+            durations.fit(running)
+        groups = [(durations, age, count) for age, count in running]
+        if self._waiting:
+            groups.append((self._until_waiting_end(now, durations), 0.0, self._last_to_start))
+
+        def log_ended(after: float) -> float:
+            return sum(math.pow(count, FORECAST_INDEPENDENCE) * one.log_ended(age, after) for one, age, count in groups)
+
+        return foresee(now, log_ended)
+
+    def _until_waiting_end(self, now: float, durations: Durations) -> Durations:
+        """Return how long it takes from now until one of the last items to start has ended."""
+        usual, delay = math.exp(durations.median), self._start_delay(now, durations)
+        taken = durations.under(FORECAST_PRIOR)
+        taken.median = math.log(delay + usual)
+        taken.scale = math.hypot(durations.scale * usual, QUEUE_SPREAD * delay) / (delay + usual)
+        return taken

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum, StrEnum, auto
 
-__all__ = ["TERMINAL_STATUSES", "BatchStatus", "Phase", "phase_of"]
+__all__ = ["KINDS", "TERMINAL_STATUSES", "BatchStatus", "Phase", "kind_of", "phase_of"]
 
 
 class BatchStatus(StrEnum):
@@ -52,3 +52,18 @@ TERMINAL_STATUSES: frozenset[str] = frozenset(
     {status for status, phase in _phases.items() if status and phase not in {Phase.WAITING, Phase.RUNNING}}
 )
 """Final statuses, including both of the server's spellings of cancelled."""
+
+KINDS = ("succeeded", "failed", "cancelled", "running", "queued", "other")
+"""Kinds of statuses for people, in their order in a bar."""
+_kinds = {
+    Phase.SUCCEEDED: "succeeded",
+    Phase.FAILED: "failed",
+    Phase.CANCELLED: "cancelled",
+    Phase.RUNNING: "running",
+    Phase.WAITING: "queued",
+}
+
+
+def kind_of(status: str) -> str:
+    """Return the kind of an item's status; unknown statuses are `other`."""
+    return _kinds.get(phase_of(status), "other")

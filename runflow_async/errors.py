@@ -15,7 +15,7 @@
     │   ├── NotFoundError 404, ConflictError 409, UnprocessableError 422, RateLimitError 429
     │   └── ServerError 5xx, RedirectError 3xx
     ├── BatchWaitError                 a wait that ended before its batch
-    │   └── WaitTimeoutError, OutageError, WaitClosedError
+    │   └── WaitTimeoutError, OutageError, StalledError, WaitClosedError
     └── BatchFailedError               a batch that did not succeed
 
 All of them can be pickled and hold plain data. Each carries a `verdict`; the rules that read it decide when to retry.
@@ -57,7 +57,14 @@ from runflow_async._errors.statuses import (
     StatusError,
     UnprocessableError,
 )
-from runflow_async._errors.waits import BatchFailedError, BatchWaitError, OutageError, WaitClosedError, WaitTimeoutError
+from runflow_async._errors.waits import (
+    BatchFailedError,
+    BatchWaitError,
+    OutageError,
+    StalledError,
+    WaitClosedError,
+    WaitTimeoutError,
+)
 
 __all__ = [
     "AuthenticationError",
@@ -86,6 +93,7 @@ __all__ = [
     "ServerError",
     "SessionClosedError",
     "ShardError",
+    "StalledError",
     "StatusError",
     "TransportError",
     "UnprocessableError",

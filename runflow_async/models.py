@@ -7,9 +7,11 @@ from decimal import Decimal
 from typing import Annotated, Any
 from uuid import UUID
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
+from runflow_async._model import Model
 from runflow_async._outputs import files_of
+from runflow_async._shown import batch_row, counts_of, describe_batch, quoted, table_of
 from runflow_async._statuses import TERMINAL_STATUSES, BatchStatus, Phase, phase_of
 from runflow_async.errors import BatchFailedError
 
@@ -40,7 +42,7 @@ def _check_finite(cost: Decimal | None) -> None:
         raise ValueError(f"cost must be a finite number, not {cost}")
 
 
-class BatchItemHandle(Struct, frozen=True, gc=False):
+class BatchItemHandle(Model, frozen=True, gc=False):
     """One item of a batch as shown in the batch's detail. It is identified by `id`, never by its position."""
 
     id: UUID
@@ -55,7 +57,7 @@ class BatchItemHandle(Struct, frozen=True, gc=False):
         return self.status_code in TERMINAL_STATUSES
 
 
-class ItemTransition(Struct, frozen=True, gc=False):
+class ItemTransition(Model, frozen=True, gc=False):
     """One item changed from one status to another. Encodes to JSON as it is.
 
     Attributes:
@@ -70,6 +72,10 @@ class ItemTransition(Struct, frozen=True, gc=False):
     previous: str | None
     observed_at: datetime
 
+    def __repr__(self) -> str:
+        item, change = self.item, f"{quoted(self.previous)} -> {quoted(self.current)}"
+        return f"<ItemTransition item {item.sequence_index} {quoted(item.client_ref)} of {self.batch_id}: {change}>"
+
     @property
     def current(self) -> str:
         """The item's status now, as the server spelled it."""
@@ -81,7 +87,7 @@ class ItemTransition(Struct, frozen=True, gc=False):
         return self.item.is_terminal
 
 
-class Batch(Struct, frozen=True, kw_only=True):
+class Batch(Model, frozen=True, kw_only=True):
     """A snapshot of a batch. Every field is optional and nullable, as in the contract.
 
     An unusable value, such as a negative count or an invalid date, becomes None and a warning is logged. In a batch
@@ -119,6 +125,12 @@ class Batch(Struct, frozen=True, kw_only=True):
     links: dict[str, Any] | None = None
     items: list[BatchItemHandle] | None = None
 
+    def __repr__(self) -> str:
+        return f"<Batch {self.id} {describe_batch(self)}>"
+
+    def _repr_html_(self) -> str:
+        return table_of([batch_row(str(self.id), counts_of(self), describe_batch(self))])
+
     def __post_init__(self) -> None:
         _check_finite(self.cost)
 
@@ -140,7 +152,7 @@ class Batch(Struct, frozen=True, kw_only=True):
             raise error
 
 
-class BatchItem(Struct, frozen=True, kw_only=True):
+class BatchItem(Model, frozen=True, kw_only=True):
     """One item with its input and results, from `GET /v1/batches/{id}/items`."""
 
     id: UUID
@@ -158,6 +170,9 @@ class BatchItem(Struct, frozen=True, kw_only=True):
     completed_at: Instant | None = None
     run: dict[str, Any] | None = None
 
+    def __repr__(self) -> str:
+        return f"<BatchItem {self.id} {self.sequence_index} {quoted(self.client_ref)} {quoted(self.status_code)}>"
+
     def __post_init__(self) -> None:
         _check_finite(self.cost)
 
@@ -172,7 +187,7 @@ class BatchItem(Struct, frozen=True, kw_only=True):
         return self.status_code in TERMINAL_STATUSES
 
 
-class CallbackAttempt(Struct, frozen=True, kw_only=True):
+class CallbackAttempt(Model, frozen=True, kw_only=True):
     """One attempt to deliver a callback."""
 
     attempt_number: Whole | None = None
@@ -182,7 +197,7 @@ class CallbackAttempt(Struct, frozen=True, kw_only=True):
     created_at: Instant | None = None
 
 
-class CallbackDelivery(Struct, frozen=True, kw_only=True):
+class CallbackDelivery(Model, frozen=True, kw_only=True):
     """The delivery of a batch's callback, from `GET /v1/batches/{id}/callback`."""
 
     id: UUID
@@ -199,7 +214,7 @@ class CallbackDelivery(Struct, frozen=True, kw_only=True):
     attempts: list[CallbackAttempt] | None = None
 
 
-class ErrorDetail(Struct, frozen=True):
+class ErrorDetail(Model, frozen=True):
     """The server's error envelope."""
 
     code: str
@@ -207,7 +222,7 @@ class ErrorDetail(Struct, frozen=True):
     errors: list[dict[str, Any]] | None = None
 
 
-class WaitStats(Struct, frozen=True, kw_only=True):
+class WaitStats(Model, frozen=True, kw_only=True):
     """The requests, transitions and time of a wait so far.
 
     Every request is counted exactly once: `requests == polls - shared + failures + repeats + cut`, plus one while a

@@ -144,6 +144,8 @@ class RunflowSession(ResubmitsItems, YieldsResults, SavesOutputs, RedeliversCall
         until: Callable[[Batch], bool] | None = None,
         since: Batch | None = None,
         expect_callback: bool = False,
+        stalled_after: float | timedelta | None = None,
+        end_when_stalled: bool = False,
         checkpoint: Checkpoint | None = None,
     ) -> BatchWait:
         """Wait until a batch has ended: await it for the final `Batch`, or iterate it for every item's transitions.
@@ -160,6 +162,9 @@ class RunflowSession(ResubmitsItems, YieldsResults, SavesOutputs, RedeliversCall
             since: a `Batch` seen earlier, such as `delivered` of an interrupted wait. Only later changes are yielded.
             expect_callback: set this if something calls `nudge` when the batch ends, such as `callback_application`.
                 Until then the batch is polled only about every three minutes. Cannot be combined with `interval`.
+            stalled_after: seconds without any change after which a warning is logged, once until something changes. A
+                poll is made at that moment. None means never.
+            end_when_stalled: end the wait with `StalledError` instead.
             checkpoint: records what was delivered and resumes from there, even in another process. Cannot be combined
                 with `since`. A transition is recorded when the loop comes back for the next one, the rest when an
                 `await` returns. `load` must finish within `timeout`, or `request_timeout` if `timeout` is 0.
@@ -169,6 +174,7 @@ class RunflowSession(ResubmitsItems, YieldsResults, SavesOutputs, RedeliversCall
             SessionClosedError: at once, or while waiting, if the session is closed.
             WaitTimeoutError: while waiting: `timeout` expired; the batch keeps running on the server.
             OutageError: while waiting: `max_outage` expired; its cause is the last error.
+            StalledError: while waiting: nothing had changed for `stalled_after` seconds, and `end_when_stalled` is set.
             RunflowError: while waiting: a failure that a retry cannot fix, such as a `StatusError`, `CertificateError`
                 or `MalformedResponseError`.
 
@@ -180,7 +186,13 @@ class RunflowSession(ResubmitsItems, YieldsResults, SavesOutputs, RedeliversCall
         earlier = parse_since(since, asked)
         checkpoint = check_checkpoint(checkpoint, has_since=earlier is not None)
         options = WaitOptions.check(
-            timeout=timeout, interval=interval, max_outage=max_outage, until=until, expect_callback=expect_callback
+            timeout=timeout,
+            interval=interval,
+            max_outage=max_outage,
+            until=until,
+            expect_callback=expect_callback,
+            stalled_after=stalled_after,
+            end_when_stalled=end_when_stalled,
         )
         self._lifetime.check_open()
         return self._waits.one(asked, options, earlier, checkpoint)
@@ -195,6 +207,8 @@ class RunflowSession(ResubmitsItems, YieldsResults, SavesOutputs, RedeliversCall
         until: Callable[[Batch], bool] | None = None,
         since: Iterable[Batch] = (),
         expect_callback: bool = False,
+        stalled_after: float | timedelta | None = None,
+        end_when_stalled: bool = False,
         checkpoint: Checkpoint | None = None,
     ) -> BatchesWait:
         """Wait for many batches: iterate their transitions, await their final states, or iterate `as_completed()`.
@@ -209,6 +223,8 @@ class RunflowSession(ResubmitsItems, YieldsResults, SavesOutputs, RedeliversCall
             until: as for `wait_for_batch`.
             since: snapshots seen earlier, such as `delivered` of each wait of an interrupted stream, in any order.
             expect_callback: as for `wait_for_batch`.
+            stalled_after: as for `wait_for_batch`.
+            end_when_stalled: as for `wait_for_batch`.
             checkpoint: as for `wait_for_batch`; `as_completed()` records a batch when the loop comes back for the next
                 one, and skips batches that an earlier run has delivered to the end.
 
@@ -218,7 +234,13 @@ class RunflowSession(ResubmitsItems, YieldsResults, SavesOutputs, RedeliversCall
             ExceptionGroup: while waiting, once all waits have ended: the errors of those that failed.
         """
         options = WaitOptions.check(
-            timeout=timeout, interval=interval, max_outage=max_outage, until=until, expect_callback=expect_callback
+            timeout=timeout,
+            interval=interval,
+            max_outage=max_outage,
+            until=until,
+            expect_callback=expect_callback,
+            stalled_after=stalled_after,
+            end_when_stalled=end_when_stalled,
         )
         self._lifetime.check_open()
         asked = parse_batch_ids(batch_ids)

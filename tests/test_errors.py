@@ -24,6 +24,7 @@ SPECIAL = {
     errors.RedirectError: lambda: errors.RedirectError(302, location="https://x", request_id="r"),
     errors.WaitTimeoutError: lambda: errors.WaitTimeoutError(BATCH_ID, 5.0, reason="why", batch=SNAPSHOT),
     errors.OutageError: lambda: errors.OutageError(BATCH_ID, 5.0, reason="why"),
+    errors.StalledError: lambda: errors.StalledError(BATCH_ID, 5.0, seen="last seen 'running'"),
     errors.WaitClosedError: lambda: errors.WaitClosedError(BATCH_ID),
     errors.BatchWaitError: lambda: errors.BatchWaitError("message", BATCH_ID),
     errors.SessionClosedError: errors.SessionClosedError,

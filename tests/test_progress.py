@@ -170,12 +170,12 @@ def test_any_eagerness_leaves_an_interval_within_the_bounds(age, eagerness):
 def test_items_that_begin_and_end_between_two_polls_have_the_duration_of_littles_law():
     """Eight at a time, eight of which ended within 4 s: 4 s each."""
     progress = watched((0.0, 32, 0, 0), (4.0, 16, 8, 8))
-    assert math.exp(progress._sum / progress._count) == pytest.approx(4.0)
+    assert math.exp(progress._durations._sum / progress._durations.count) == pytest.approx(4.0)
 
 
 def test_items_that_all_begin_and_end_between_two_polls_took_a_third_of_the_interval():
     progress = watched((0.0, 8, 0, 0), (6.0, 4, 0, 4))
-    assert math.exp(progress._sum / progress._count) == pytest.approx(2.0)
+    assert math.exp(progress._durations._sum / progress._durations.count) == pytest.approx(2.0)
 
 
 @pytest.mark.looptime

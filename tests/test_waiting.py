@@ -350,7 +350,7 @@ class TestOutsideOfTasks:
             wait.throw(LookupError())
         wait.close()
         assert (await wait).is_terminal
-        assert repr(wait) == f"<BatchWait {BATCH_ID} done, last seen 'succeeded'>"
+        assert repr(wait) == f"<BatchWait {BATCH_ID} done, last seen succeeded, 1 of 1 item ended>"
 
 
 class TestTimeout:

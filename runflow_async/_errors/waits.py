@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from runflow_async.models import Batch
 
-__all__ = ["BatchFailedError", "BatchWaitError", "OutageError", "WaitClosedError", "WaitTimeoutError"]
+__all__ = ["BatchFailedError", "BatchWaitError", "OutageError", "StalledError", "WaitClosedError", "WaitTimeoutError"]
 
 
 class BatchWaitError(RunflowError):
@@ -42,6 +42,15 @@ class OutageError(BatchWaitError):
     def __init__(self, batch_id: UUID, max_outage: float, *, reason: object) -> None:
         self.max_outage = max_outage
         super().__init__(f"no valid response about batch {batch_id} for {max_outage} s: {reason}", batch_id)
+
+
+class StalledError(BatchWaitError):
+    """Nothing of the batch had changed for `seconds`, at least those of `stalled_after`; it keeps running."""
+
+    def __init__(self, batch_id: UUID, seconds: float, *, seen: str) -> None:
+        self.seconds = seconds
+        known = f"nothing of batch {batch_id} has changed for {seconds:.0f} s ({seen})"
+        super().__init__(f"{known}: check the batch, or wait again with a longer stalled_after", batch_id)
 
 
 class WaitClosedError(BatchWaitError):

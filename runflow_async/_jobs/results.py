@@ -55,6 +55,8 @@ class YieldsResults(HasParts):
         until: Callable[[Batch], bool] | None = None,
         since: Batch | Iterable[Batch] = (),
         expect_callback: bool = False,
+        stalled_after: float | timedelta | None = None,
+        end_when_stalled: bool = False,
         checkpoint: Checkpoint | None = None,
     ) -> BatchResults:
         """Iterate the items of one or many batches, each whole and once, as they end, successfully or not.
@@ -71,6 +73,8 @@ class YieldsResults(HasParts):
             since: a `Batch`, or several; usually `delivered` of an interrupted iteration. Items that ended in it are
                 skipped.
             expect_callback: as for `wait_for_batch`.
+            stalled_after: as for `wait_for_batch`.
+            end_when_stalled: as for `wait_for_batch`.
             checkpoint: as for `wait_for_batch`; an item is recorded when the loop comes back for the next one, so that
                 no result is lost if the process is killed. Do not share the file with a wait for the same batches.
 
@@ -83,7 +87,13 @@ class YieldsResults(HasParts):
             ExceptionGroup: while iterating several batches, once all have ended: the errors of those that failed.
         """
         options = WaitOptions.check(
-            timeout=timeout, interval=interval, max_outage=max_outage, until=until, expect_callback=expect_callback
+            timeout=timeout,
+            interval=interval,
+            max_outage=max_outage,
+            until=until,
+            expect_callback=expect_callback,
+            stalled_after=stalled_after,
+            end_when_stalled=end_when_stalled,
         )
         self._lifetime.check_open()
         one = parse_batch_id(batch_ids) if isinstance(batch_ids, (UUID, str)) else None

@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING
 from weakref import WeakMethod, finalize
 
 from runflow_async._arguments.batches import parse_batch_id
+from runflow_async._shown import MOST_ROWS, table_of
 from runflow_async._waits.agenda import SLACK
 from runflow_async._waits.alarm import Alarm
+from runflow_async._waits.estimates import Estimate, estimate_end
 from runflow_async._waits.flights import Flights
 from runflow_async._waits.many import ManyWaits, News
 from runflow_async._waits.one import BatchWait
 from runflow_async._waits.rota import Rota
 from runflow_async._waits.run import Run
+from runflow_async._waits.showing import describe_waits, row_of_wait
 from runflow_async.errors import WaitClosedError
 
 if TYPE_CHECKING:
@@ -75,6 +78,14 @@ class BatchesWait(ManyWaits[BatchWait]):
         self._faults: list[BaseException] = []
         self._alarm = Alarm()
 
+    def __repr__(self) -> str:
+        return f"<BatchesWait of {describe_waits(self._runs.values())}>"
+
+    def _repr_html_(self) -> str:
+        runs = sorted(self._runs.values(), key=lambda run: run.is_done)
+        rows = [row_of_wait(run) for run in runs[:MOST_ROWS]]
+        return table_of(rows, title=describe_waits(runs), left_out=len(runs) - len(rows))
+
     def add(self, batch_id: UUID | str) -> BatchWait:
         """Wait for one more batch, even while this is running. A batch that was added before keeps its wait.
 
@@ -94,6 +105,13 @@ class BatchesWait(ManyWaits[BatchWait]):
             run.watch(partial(_call_alive, self._weakly_changed, run.batch_id))
             self._alarm.ring()
         return self._waits[parsed]
+
+    def estimate(self) -> Estimate | None:
+        """Estimate when the last batch will end, as `BatchWait.estimate` does for one; ended batches do not count.
+
+        None while `BatchWait.estimate` is None for one of the unfinished batches, and once all waits have ended.
+        """
+        return estimate_end(run.polling for run in self._unfinished)
 
     async def aclose(self) -> None:
         """End it for good. Polls in flight are cancelled, and have ended when this returns."""

@@ -6,9 +6,12 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from runflow_async._shown import table_of
 from runflow_async._waits.batched import Batched
 from runflow_async._waits.driving import Drive
+from runflow_async._waits.estimates import Estimate, estimate_end
 from runflow_async._waits.outcome import HasOutcome
+from runflow_async._waits.showing import describe_wait, row_of_wait
 from runflow_async._waits.unused import WarnsIfUnused
 from runflow_async.models import Batch, ItemTransition, WaitStats
 
@@ -42,9 +45,10 @@ class BatchWait(WarnsIfUnused, HasOutcome, Coroutine[Any, Any, Batch], AsyncIter
         self._drive: Drive[Batch] = Drive(run.purpose)
 
     def __repr__(self) -> str:
-        batch, error = self.batch, self._run.error
-        state = f"ended with {type(error).__name__}" if error else "done" if self.done() else "waiting"
-        return f"<BatchWait {self.batch_id} {state}, last seen {batch.status_code if batch else None!r}>"
+        return f"<BatchWait {self.batch_id} {describe_wait(self._run)}>"
+
+    def _repr_html_(self) -> str:
+        return table_of([row_of_wait(self._run)])
 
     if not TYPE_CHECKING:  # checkers would take every name for one that is there
 
@@ -102,6 +106,14 @@ class BatchWait(WarnsIfUnused, HasOutcome, Coroutine[Any, Any, Batch], AsyncIter
     def outage(self) -> OngoingOutage | None:
         """Since when, and why, no valid response has come; None while they come."""
         return self._run.polling.outage
+
+    def estimate(self) -> Estimate | None:
+        """Estimate when the batch will end, from the progress of its items; it costs no request.
+
+        None before the first item was seen to end, and once the wait has ended. It depends neither on `interval` nor on
+        `until`.
+        """
+        return estimate_end([self._run.polling])
 
     def done(self) -> bool:
         """Whether the wait has ended, successfully or not. Transitions may still be pending."""

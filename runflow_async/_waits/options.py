@@ -38,6 +38,8 @@ class OptionKeywords(TypedDict, total=False):
     max_outage: float | timedelta
     until: Callable[[Batch], bool] | None
     expect_callback: bool
+    stalled_after: float | timedelta | None
+    end_when_stalled: bool
 
 
 class WaitKeywords(OptionKeywords, total=False):
@@ -59,6 +61,8 @@ class WaitOptions(Struct, frozen=True, kw_only=True):
     max_outage: float
     until: Callable[[Batch], bool] | None
     expect_callback: bool
+    stalled_after: float | None
+    end_when_stalled: bool
 
     @classmethod
     def check(
@@ -69,6 +73,8 @@ class WaitOptions(Struct, frozen=True, kw_only=True):
         max_outage: float | timedelta = 300.0,
         until: Callable[[Batch], bool] | None = None,
         expect_callback: bool = False,
+        stalled_after: float | timedelta | None = None,
+        end_when_stalled: bool = False,
     ) -> Self:
         """Make options of keywords as users pass them.
 
@@ -77,12 +83,16 @@ class WaitOptions(Struct, frozen=True, kw_only=True):
         """
         check_type("expect_callback", expect_callback, bool)
         check_only_one("how often to poll", expect_callback=expect_callback, interval=interval is not None)
+        if check_type("end_when_stalled", end_when_stalled, bool) and stalled_after is None:
+            raise ConfigurationError("end_when_stalled needs stalled_after, the seconds after which a wait is stalled")
         return cls(
             timeout=math.inf if timeout is None else check_seconds("timeout", timeout, zero=True),
             interval=parse_interval(interval),
             max_outage=check_seconds("max_outage", max_outage),
             until=check_function("until", until, "a function of a Batch"),
             expect_callback=expect_callback,
+            stalled_after=None if stalled_after is None else check_seconds("stalled_after", stalled_after),
+            end_when_stalled=end_when_stalled,
         )
 
     @property

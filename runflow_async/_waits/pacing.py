@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runflow_async._answers.tally import Tally
+    from runflow_async._forecasts import Forecast
     from runflow_async._waits.options import WaitOptions
     from runflow_async._waits.polls import Poll
     from runflow_async.models import Batch
@@ -63,6 +64,11 @@ class Pacing:
         if is_attempt:
             self._over_at = -math.inf
         self.state.answered(now, tally, is_attempt=is_attempt)
+
+    @property
+    def forecast(self) -> Forecast | None:
+        """When the batch will end, as the responses tell, whatever the strategy makes of them."""
+        return self.state.progress.forecast
 
     def delay_after(self, poll: Poll) -> float:
         """Return the seconds from a valid response to the next poll.

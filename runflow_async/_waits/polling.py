@@ -16,6 +16,7 @@ from runflow_async._waits.outages import OngoingOutage, Outage, limit_error
 from runflow_async._waits.pacing import Pacing
 from runflow_async._waits.polls import Bounds, Poll
 from runflow_async._waits.retries import JUST_CREATED_SECONDS, verdict_of
+from runflow_async._waits.stalls import Stalls
 from runflow_async._waits.subscription import Subscription
 from runflow_async.errors import NotFoundError, RunflowError
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from datetime import datetime
 
+    from runflow_async._forecasts import Forecast
     from runflow_async._http.replies import Reply
     from runflow_async._waits.options import WaitOptions
     from runflow_async._waits.retries import Retries
@@ -85,6 +87,7 @@ class Polling:
         self._take_turn = take_turn
         # The pacing has the ledger, not this: a cycle would keep a dropped wait until the collector comes.
         self._pacing = Pacing(options, lambda: ledger.batch)
+        self._stalls = Stalls(self.ledger, options)
         self._terminal_at: float | None = None  # when the batch was seen to have ended
         self._outage: Outage | None = None  # from the first failure to the next valid response
 
@@ -110,6 +113,21 @@ class Polling:
         if since is None or error is None or self.ended:
             return None
         return OngoingOutage(since, self.agenda.outage_limit, error)
+
+    @property
+    def clocks(self) -> tuple[float, datetime]:
+        """This instant on the event loop's clock and on the wall clock."""
+        return self._clock(), self._utc_now()
+
+    @property
+    def forecast(self) -> Forecast | None:
+        """When the batch will end; None while nothing says so, and once the wait has ended."""
+        return None if self.ended else self._pacing.forecast
+
+    @property
+    def changed_at(self) -> float | None:
+        """The instant since which every response was the same; None before the first one."""
+        return self._stalls.changed_at
 
     def nudge(self) -> bool:
         """Poll as soon as the server allows, and again if a poll is in flight. Return False if that was due anyway."""
@@ -191,10 +209,12 @@ class Polling:
         return await self.subscription.next(Bounds(limit, self._options.max_outage, self.agenda.deadline))
 
     def _take(self, reply: Reply) -> None:
-        began = self._clock()
+        began, known = self._clock(), (self.ledger.changes, self.ledger.tally, self.ledger.status_code)
         answer = self.ledger.read(reply.body)
         reply.require_batch(self.ledger.batch_id, answer.envelope.id, self.ledger.warn)
         self.ledger.take(reply.body, answer, self.subscription.latest_poll.observed_at or self._utc_now())
+        if (self.ledger.changes, self.ledger.tally, self.ledger.status_code) != known:
+            self._stalls.changed_at = began
         if len(reply.body) > LARGE_BODY:
             milliseconds, extra = 1000 * (self._clock() - began), fields(self.ledger.batch_id)
             logger.debug("%d bytes held the event loop for %.0f ms", len(reply.body), milliseconds, extra=extra)
@@ -219,7 +239,10 @@ class Polling:
             asked = self._retries.cap(reply.retry_after)
             if asked:
                 self.subscription.hold(now + asked)
-            self.agenda.plan(now, self._pacing.delay_after(self.subscription.latest_poll), retry_after=asked)
+            delay = self._pacing.delay_after(self.subscription.latest_poll)
+            if self._options.stalled_after is not None:
+                delay = min(delay, self._stalls.check(now))
+            self.agenda.plan(now, delay, retry_after=asked)
 
     def _settle(self, now: float) -> None:
         self._terminal_at = now if self._terminal_at is None else self._terminal_at

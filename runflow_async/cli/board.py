@@ -5,11 +5,11 @@ Pure: takes transitions with the times at which they arrived, returns numbers. K
 
 from __future__ import annotations
 
-import math
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-from runflow_async.models import TERMINAL_STATUSES, Phase, phase_of
+from runflow_async._statuses import kind_of
+from runflow_async.models import TERMINAL_STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -17,26 +17,12 @@ if TYPE_CHECKING:
 
     from runflow_async.models import BatchItemHandle, ItemTransition
 
-__all__ = ["KINDS", "Board", "ItemProgress", "kind_of"]
+__all__ = ["Board", "ItemProgress"]
 
-KINDS = ("succeeded", "failed", "cancelled", "running", "queued", "other")
-"""Kinds of statuses, in their order in a bar."""
-KIND_OF = {
-    Phase.SUCCEEDED: "succeeded",
-    Phase.FAILED: "failed",
-    Phase.CANCELLED: "cancelled",
-    Phase.RUNNING: "running",
-    Phase.WAITING: "queued",
-}
 PACE_SECONDS = 60.0
 """Time over which the items per second are measured."""
 REMEMBERED = 50
 """How many transitions are kept for display."""
-
-
-def kind_of(status: str) -> str:
-    """Return the kind of an item's status; unknown statuses are `other`."""
-    return KIND_OF.get(phase_of(status), "other")
 
 
 class ItemProgress:
@@ -79,13 +65,6 @@ class ItemProgress:
             self._endings.popleft()
         span = min(now - self._began, PACE_SECONDS)
         return len(self._endings) / span if span > 0 else 0.0
-
-    def eta(self, now: float) -> float:
-        """Seconds until all items have ended at the current rate; infinite while the rate is unknown."""
-        if not self.left:
-            return 0.0 if self.total else math.inf
-        pace = self.pace(now)
-        return self.left / pace if pace else math.inf
 
 
 class Board:

@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich.cells import set_cell_size
 from rich.text import Text
 
-from runflow_async._text import printable
+from runflow_async._text import duration_text, printable
 from runflow_async.cli.bars import STYLES, draw_bar, draw_legend, style_of_status
 from runflow_async.cli.outages import describe_outage, find_outages
 from runflow_async.cli.recent import draw_recent
-from runflow_async.cli.words import batch_name, duration_text
+from runflow_async.cli.words import batch_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from uuid import UUID
 
     from runflow_async import BatchesWait, BatchWait
-    from runflow_async.cli.board import Board, ItemProgress
+    from runflow_async.cli.board import Board
 
 __all__ = ["Scene", "draw_frame"]
 
@@ -124,7 +125,7 @@ def _style_of(state: str) -> str:
 
 def _overall(scene: Scene, width: int) -> Text:
     progress = scene.board.overall
-    text = f"  {progress.ended:,}/{progress.total:,}  {_outlook(scene, progress)}"
+    text = f"  {progress.ended:,}/{progress.total:,}  {_outlook(scene, scene.waits)}"
     name = "all  "
     return (
         Text(name, style="bold")
@@ -137,15 +138,21 @@ def _slowness(scene: Scene, wait: BatchWait) -> tuple[bool, bool, float, int]:
     """Order the batches: failed waits first, then unfinished batches far from their end, then the rest."""
     progress = scene.board.progress(wait.batch_id)
     if not wait.done():
-        return (False, True, progress.eta(scene.now), progress.left)
+        return (False, True, _seconds_left(wait), progress.left)
     return (wait.exception() is not None, False, wait.stats.elapsed, progress.total)
 
 
-def _outlook(scene: Scene, progress: ItemProgress) -> str:
-    if scene.over or (progress.total and not progress.left):
+def _seconds_left(waits: BatchWait | BatchesWait) -> float:
+    """Return the seconds until the expected end; infinite while nothing is known about it."""
+    estimate = waits.estimate()
+    return math.inf if estimate is None else max((estimate.ends_at - datetime.now(UTC)).total_seconds(), 0.0)
+
+
+def _outlook(scene: Scene, waits: BatchWait | BatchesWait) -> str:
+    left = _seconds_left(waits)
+    if scene.over or not left:
         return ""
-    eta = progress.eta(scene.now)
-    return f"ETA {duration_text(eta)}" if eta < math.inf else "ETA -"
+    return f"ETA {duration_text(left)}" if left < math.inf else "ETA -"
 
 
 def _polls(scene: Scene, wait: BatchWait) -> str:
@@ -188,7 +195,7 @@ def _cells(scene: Scene, wait: BatchWait, width: int) -> list[Text]:
     progress = scene.board.progress(wait.batch_id)
     done = wait.done()
     pace = progress.pace(scene.now)
-    state = _state(wait) if done else _outlook(scene, progress)
+    state = _state(wait) if done else _outlook(scene, wait)
     return [
         Text(batch_name(scene.names, wait.batch_id, whole=width >= WIDE)),
         Text(f"{progress.ended}/{progress.total}" if progress.total else "-"),

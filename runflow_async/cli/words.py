@@ -1,4 +1,4 @@
-"""Items, batches and durations in words. Pure."""
+"""Items and batches in words. Pure."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ if TYPE_CHECKING:
 
     from runflow_async import BatchWait, ItemTransition
 
-__all__ = ["batch_name", "duration_text", "item_name", "outcome_text", "size_text"]
+__all__ = ["batch_name", "item_name", "outcome_text", "size_text"]
 
 LONGEST_NAME = 36
 SHORT_ID = 8
-TENTHS_BELOW_SECONDS = 10
 KILO = 1000
 
 
@@ -49,14 +48,3 @@ def size_text(size: int) -> str:
             break
         shown, unit = shown / KILO, larger
     return f"{shown:.1f} {unit}"
-
-
-def duration_text(seconds: float) -> str:
-    """Format a duration for people."""
-    if seconds < TENTHS_BELOW_SECONDS:
-        return f"{seconds:.1f} s"
-    minutes, left = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {left:02} s" if minutes else f"{left} s"

@@ -56,6 +56,8 @@ def wait_for_batches(
     max_outage: float | timedelta = 300.0,
     until: Callable[[Batch], bool] | None = None,
     since: Iterable[Batch] = (),
+    stalled_after: float | timedelta | None = None,
+    end_when_stalled: bool = False,
 ) -> DistributedWait:
     """Wait for many batches on the workers of a Dask cluster: iterate, await, or iterate `as_completed()`.
 
@@ -74,6 +76,8 @@ def wait_for_batches(
         max_outage: as for `RunflowSession.wait_for_batches`.
         until: as for `RunflowSession.wait_for_batches`; it runs on the workers.
         since: as for `RunflowSession.wait_for_batches`.
+        stalled_after: as for `RunflowSession.wait_for_batches`; the warning is logged on the worker.
+        end_when_stalled: as for `RunflowSession.wait_for_batches`.
 
     Raises:
         ConfigurationError: at once, if an argument is invalid.
@@ -85,7 +89,14 @@ def wait_for_batches(
         raise ConfigurationError("client must be a dask.distributed.Client made with asynchronous=True")
     if client.status not in ("running", "connecting"):
         raise ConfigurationError(f"the client is {client.status}: use a connected one, with `async with Client(...)`")
-    options = WaitOptions.check(timeout=timeout, interval=interval, max_outage=max_outage, until=until)
+    options = WaitOptions.check(
+        timeout=timeout,
+        interval=interval,
+        max_outage=max_outage,
+        until=until,
+        stalled_after=stalled_after,
+        end_when_stalled=end_when_stalled,
+    )
     _check_pickles(interval=interval, until=until)
     plan = ShardPlan(check_type("session", session, SessionConfig), options, check_rate(max_rate))
     order = parse_batch_ids(batch_ids)

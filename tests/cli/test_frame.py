@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from uuid import UUID
@@ -14,13 +13,14 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from runflow_async import ServerError
+from runflow_async._statuses import KINDS
+from runflow_async._text import duration_text
 from runflow_async.cli.bars import bar_cells
-from runflow_async.cli.board import KINDS, PACE_SECONDS, Board, ItemProgress
+from runflow_async.cli.board import PACE_SECONDS, Board, ItemProgress
 from runflow_async.cli.frame import Scene, draw_frame
 from runflow_async.cli.recent import draw_recent
-from runflow_async.cli.words import duration_text
 from runflow_async.models import BatchItemHandle, ItemTransition
-from tests.virtual import body, play
+from tests.virtual import body, perform, play
 
 ITEM = BatchItemHandle(UUID(int=1), 0, UUID(int=2), "succeeded")
 
@@ -60,28 +60,27 @@ class TestItemProgress:
         assert progress.counts == {"cancelled": 1, "queued": 1, "running": 0}
         assert (progress.total, progress.ended, progress.left) == (2, 1, 1)
 
-    def test_predicts_the_end_from_the_pace(self):
+    def test_has_the_pace_at_which_items_end(self):
         progress = ItemProgress(0.0)
         for _ in range(30):
             progress.note(None, "running", 0.0)
         for second in range(10):
             progress.note("running", "succeeded", float(second))
         assert progress.pace(10.0) == 1.0
-        assert progress.eta(10.0) == 20.0
 
     def test_forgets_what_ended_long_ago(self):
         progress = ItemProgress(0.0)
         progress.note(None, "running", 0.0)
         progress.note(None, "running", 0.0)
         progress.note("running", "failed", 1.0)
-        assert progress.eta(30.0) == 30.0
-        assert progress.eta(2 + PACE_SECONDS) == math.inf
+        assert progress.pace(30.0) > 0
+        assert progress.pace(2 + PACE_SECONDS) == 0
 
     def test_ignores_what_had_ended_before_in_the_pace(self):
         progress = ItemProgress(0.0)
         progress.note(None, "succeeded", 0.1)
         progress.note(None, "running", 0.1)
-        assert progress.eta(1.0) == math.inf
+        assert progress.pace(1.0) == 0
 
     def test_counts_unknown_statuses_as_other(self):
         progress = ItemProgress(0.0)
@@ -151,6 +150,23 @@ class TestTheLastFrame:
             board.add(ItemTransition(UUID(int=0), ITEM, None, now_utc), 1.0)
             text = "\n".join(line.plain for line in draw_frame(Scene(waits, board, {}, [], 5.0, plain=False), 150, 80))
             assert "ETA 0" not in text
+
+
+@pytest.mark.looptime
+async def test_the_time_left_is_the_estimate_of_the_wait():
+    """Five rounds of ten seconds, one item at a time, of which two and a half are over."""
+    rounds = [[(0.0, "queued"), (10.0 * one, "running"), (10.0 * one + 10, "succeeded")] for one in range(5)]
+    wait = perform(rounds).wait(interval=1)
+    task = asyncio.ensure_future(wait)
+    await asyncio.sleep(25)
+    now, board = asyncio.get_running_loop().time(), Board(0.0, {})
+    waits = SimpleNamespace(waits={wait.batch_id: wait}, ended=[], estimate=wait.estimate)
+    text = "\n".join(line.plain for line in draw_frame(Scene(waits, board, {}, [], now, plain=False), 150, 30))
+    left = (wait.estimate().ends_at - datetime.now(UTC)).total_seconds()
+    assert 15 < left < 40
+    assert f"ETA {duration_text(left)}" in text
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 @pytest.mark.looptime
