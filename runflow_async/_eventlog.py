@@ -95,8 +95,9 @@ def _log_recovery(event: OutageEnded) -> None:
 
 
 def _log_stall(event: WaitStalled) -> None:
-    text = "batch %s: nothing has changed for %.0f s"
-    logger.warning(text, event.batch_id, event.seconds, extra=fields(event.batch_id, event.wait_id))
+    ended = "" if event.items_total is None else f", {event.items_ended} of {event.items_total} items ended"
+    text, extra = "batch %s: nothing has changed for %.0f s (last seen %r%s)", fields(event.batch_id, event.wait_id)
+    logger.warning(text, event.batch_id, event.seconds, event.status_code, ended, extra=extra)
 
 
 def _count(waits: int) -> str:

@@ -200,11 +200,17 @@ class WaitStalled(Struct, frozen=True, kw_only=True, gc=False):
         batch_id: the batch.
         wait_id: the wait.
         seconds: since the last change.
+        status_code: of the batch, as received.
+        items_ended: number of items that have ended.
+        items_total: number of items; None if nothing says so.
     """
 
     batch_id: UUID
     wait_id: int
     seconds: float
+    status_code: str | None
+    items_ended: int
+    items_total: int | None
 
 
 class WaitEnded(Struct, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from runflow_async._answers.decoding import decode_batch, decode_poll
 from runflow_async._answers.ledger import Ledger
+from runflow_async._waits.settling import next_settling_delay
 from runflow_async.errors import MalformedResponseError
 from runflow_async.models import TERMINAL_STATUSES, Batch
 from tests.virtual import BATCH_ID, RUN_ID, body, item_id, line, look_at_everything, play
@@ -221,7 +222,7 @@ class Wait:
         assert statuses_of(batch) == self.known
         assert statuses_of(delivered) == self.delivered
         assert self.ledger.has_pending or self.delivered == self.known
-        settled = self.ledger.next_settling_delay(0.0) is None
+        settled = next_settling_delay(self.ledger.statuses.values(), 0.0) is None
         assert settled == TERMINAL_STATUSES.issuperset(self.known.values())
         self.ledger.report_missing()
         msgspec.json.encode((batch, delivered))

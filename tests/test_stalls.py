@@ -25,7 +25,7 @@ async def test_a_stall_is_logged_once_and_the_wait_goes_on(caplog):
     wait = perform([STUCK]).wait(timeout=None, interval=7, stalled_after=100)
     assert (await wait).is_terminal
     assert warnings_of(caplog) == [
-        f"batch {BATCH_ID}: nothing has changed for 100 s (last seen 'running', 0 of 1 items ended); still waiting"
+        f"batch {BATCH_ID}: nothing has changed for 100 s (last seen 'running', 0 of 1 items ended)"
     ]
 
 

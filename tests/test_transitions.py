@@ -15,6 +15,7 @@ from runflow_async._answers.contradictions import is_second_end
 from runflow_async._answers.decoding import decode_poll
 from runflow_async._answers.ledger import Ledger
 from runflow_async._answers.transitions import by_key, diff_items
+from runflow_async._waits.settling import next_settling_delay
 from runflow_async.errors import MalformedResponseError
 from runflow_async.models import Batch, ItemTransition
 from tests.virtual import BATCH_ID, body, item_id, line, status_at
@@ -242,14 +243,19 @@ class TestTheEndOfABatch:
     def test_gives_the_items_that_lag_behind_a_few_polls(self):
         ledger = Ledger(BATCH_ID, None)
         receive(ledger, "succeeded", "running")
-        assert [ledger.next_settling_delay(elapsed) for elapsed in (0.0, 0.25, 1.25, 4.25)] == [0.25, 1.0, 3.0, None]
+        assert [next_settling_delay(ledger.statuses.values(), elapsed) for elapsed in (0.0, 0.25, 1.25, 4.25)] == [
+            0.25,
+            1.0,
+            3.0,
+            None,
+        ]
 
     def test_is_settled_once_every_item_has_ended(self):
         ledger = Ledger(BATCH_ID, None)
         receive(ledger, "succeeded", "running")
-        assert ledger.next_settling_delay(0.0) == 0.25
+        assert next_settling_delay(ledger.statuses.values(), 0.0) == 0.25
         receive(ledger, "succeeded", "succeeded")
-        assert ledger.next_settling_delay(0.0) is None
+        assert next_settling_delay(ledger.statuses.values(), 0.0) is None
 
 
 def receive(ledger: Ledger, status: str, *items: str) -> None:

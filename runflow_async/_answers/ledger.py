@@ -33,7 +33,7 @@ from runflow_async._answers.tally import Tally, adjust_tally, count_statuses, re
 from runflow_async._answers.transitions import by_key, diff_items
 from runflow_async._answers.updates import Layout, Update, is_few, read_layout, read_update
 from runflow_async._eventlog import fields
-from runflow_async.models import TERMINAL_STATUSES, Batch, BatchItemHandle, ItemTransition, Phase, phase_of
+from runflow_async.models import Batch, BatchItemHandle, ItemTransition, Phase, phase_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,10 +43,6 @@ if TYPE_CHECKING:
 __all__ = ["Ledger"]
 
 logger = logging.getLogger("runflow_async")
-
-SETTLING_INSTANTS = (0.25, 1.25, 4.25)
-"""Seconds after the end of a batch at which polls let its items catch up."""
-SETTLING_SLACK = 0.01
 
 
 class Ledger:
@@ -218,19 +214,6 @@ class Ledger:
         if self._pending is None or newest.items is None:
             return newest
         return replace(newest, items=at_statuses(self._pending.delivered, newest.items))
-
-    def next_settling_delay(self, elapsed: float) -> float | None:
-        """Return the seconds until the next poll for items that lag behind their terminal batch.
-
-        Args:
-            elapsed: seconds since the batch was seen to be terminal.
-
-        Returns:
-            None if every item has ended or no such poll is left.
-        """
-        if TERMINAL_STATUSES.issuperset(self._seen.values()):
-            return None
-        return next((instant - elapsed for instant in SETTLING_INSTANTS if instant > elapsed + SETTLING_SLACK), None)
 
     def report_missing(self) -> None:
         """Log the items that the newest answer left out."""

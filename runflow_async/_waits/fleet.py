@@ -164,7 +164,7 @@ class BatchesWait(ManyWaits[BatchWait]):
         return self._runs[wait.batch_id].was_handed_over
 
     def _raise_failures(self) -> None:
-        if self._runs and all(run.was_closed for run in self._runs.values()):
+        if self._runs and all(run.is_own_close(run.error) for run in self._runs.values()):
             raise WaitClosedError
         super()._raise_failures()
 

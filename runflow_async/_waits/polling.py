@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import logging
-import math
 from typing import TYPE_CHECKING
 
 from runflow_async._answers.ledger import Ledger
 from runflow_async._eventlog import fields
 from runflow_async._http.protocol import held_back
-from runflow_async._verdict import Verdict
 from runflow_async._waits.agenda import SLACK, Agenda
 from runflow_async._waits.costs import Costs
-from runflow_async._waits.outages import OngoingOutage, Outage, limit_error
+from runflow_async._waits.failures import Failures
 from runflow_async._waits.pacing import Pacing
 from runflow_async._waits.polls import Bounds, Poll
-from runflow_async._waits.retries import JUST_CREATED_SECONDS, verdict_of
+from runflow_async._waits.settling import Settling
 from runflow_async._waits.stalls import Stalls
 from runflow_async._waits.subscription import Subscription
-from runflow_async.errors import NotFoundError, RunflowError
+from runflow_async.errors import RunflowError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
     from runflow_async._forecasts import Forecast
     from runflow_async._http.replies import Reply
     from runflow_async._waits.options import WaitOptions
+    from runflow_async._waits.outages import OngoingOutage
     from runflow_async._waits.retries import Retries
     from runflow_async._waits.sharing import Fetch, Sharing
     from runflow_async._waits.witness import Witness
@@ -87,9 +86,11 @@ class Polling:
         self._take_turn = take_turn
         # The pacing has the ledger, not this: a cycle would keep a dropped wait until the collector comes.
         self._pacing = Pacing(options, lambda: ledger.batch)
-        self._stalls = Stalls(self.ledger, options)
-        self._terminal_at: float | None = None  # when the batch was seen to have ended
-        self._outage: Outage | None = None  # from the first failure to the next valid response
+        self._stalls = Stalls(ledger, options, witness)
+        self._settling = Settling(ledger, self.agenda)
+        self._failures = Failures(
+            ledger, self.costs, self.agenda, self.subscription, witness, options=options, retries=retries
+        )
 
     @property
     def ended(self) -> bool:
@@ -109,10 +110,7 @@ class Polling:
     @property
     def outage(self) -> OngoingOutage | None:
         """The failures in a row up to now; None after a valid response, and before the first one failed."""
-        since, error = self.agenda.outage_started, self._last_error
-        if since is None or error is None or self.ended:
-            return None
-        return OngoingOutage(since, self.agenda.outage_limit, error)
+        return self._failures.ongoing
 
     @property
     def clocks(self) -> tuple[float, datetime]:
@@ -147,7 +145,7 @@ class Polling:
         """Have the next step use a poll of another wait. Return False if it is of no use."""
         if self.agenda.started is None or self.ended:
             return False
-        return self.subscription.offer(poll, is_retrying=self._outage is not None)
+        return self.subscription.offer(poll, is_retrying=self._failures.outage is not None)
 
     def end(self) -> None:
         """Stop polling."""
@@ -201,7 +199,7 @@ class Polling:
         if self.ledger.is_terminal:
             self.end()
         elif not agenda.is_due(now) or agenda.deadline <= now + SLACK:
-            raise limit_error(self.ledger, self._options, self.agenda, self._last_error) from self._last_error
+            self._failures.raise_limit()
 
     async def _next_reply(self) -> Reply:
         # If no step was taken until the outage's limit had passed, the attempt that was due is still made.
@@ -221,10 +219,8 @@ class Polling:
 
     def _after_answer(self, reply: Reply) -> None:
         now = self.subscription.latest_poll.ended_at  # another wait's poll may have ended a while ago
-        if self._outage is not None:
-            self._outage.recovered(now, self.witness)
-            self.witness.attempt = 1
-        self._outage = None
+        if self._failures.outage is not None:
+            self._failures.recovered(now)
         if self.witness.silence.since is not None:
             self.witness.silence.answered(now)
         if self.witness.observing.is_watched:
@@ -232,7 +228,8 @@ class Polling:
         self.agenda.answered(reply.roundtrip)
         self._pacing.answered(now, self.ledger.tally, was_due=self.agenda.was_due(now))
         if self.ledger.is_terminal:
-            self._settle(now)
+            if not self._settling.plan(now):
+                self.end()
         elif self._options.ends_early(self.ledger):
             self.end()
         else:
@@ -244,50 +241,9 @@ class Polling:
                 delay = min(delay, self._stalls.check(now))
             self.agenda.plan(now, delay, retry_after=asked)
 
-    def _settle(self, now: float) -> None:
-        self._terminal_at = now if self._terminal_at is None else self._terminal_at
-        delay = self.ledger.next_settling_delay(now - self._terminal_at)
-        if delay is not None:
-            self.agenda.plan(now, delay)
-        if delay is None or self.agenda.due == math.inf:
-            self.end()
-
     def _after_failure(self, error: RunflowError) -> None:
         now = self._clock()
-        if self.ledger.is_terminal:
-            self._after_settling_failure(error, now)
-            return
-        sent_at = self.subscription.latest_poll.sent_at
-        if sent_at is not None:  # perhaps by another wait, before this one began
-            sent_at = self.costs.join(max(sent_at, self.start()))
-        age = self.costs.age(now)
-        self.agenda.failed(sent_at)
-        self._outage = outage = self._outage or Outage(now, self._retries)
-        delay = outage.failed(error, verdict_of(error, self.costs.polls, age), was_sent=sent_at is not None)
-        asked = error.retry_after
-        if asked is not None and sent_at is not None:
-            self.subscription.hold(self.subscription.latest_poll.ended_at + self._retries.cap(asked))
-        if delay is None or (asked is not None and now + asked > self.agenda.deadline):
-            raise error
-        if self.agenda.is_over(now):
-            raise limit_error(self.ledger, self._options, self.agenda, self._last_error) from self._last_error
-        self.costs.retries += 1
-        delay = self.subscription.latest_poll.agree_on(Outage, delay)
-        if asked is None and isinstance(error, NotFoundError) and not self.costs.polls:
-            delay = min(delay, JUST_CREATED_SECONDS - age)  # the last one is made just before a 404 counts
-        self.agenda.plan(now, delay, retry_after=0.0 if asked is None else delay)
-        self.witness.attempt = outage.failures + 1
-        self.witness.silence.failed(self.witness.wait_id, now, error)
-        self.witness.retrying(self.agenda.next_poll_at - now, error)
-
-    def _after_settling_failure(self, error: RunflowError, now: float) -> None:
-        text, batch_id = "batch %s has ended; a poll to settle its items failed: %s", self.ledger.batch_id
-        logger.debug(text, batch_id, error, extra=fields(batch_id))
-        if error.verdict is Verdict.FINAL:
+        if not self.ledger.is_terminal:
+            self._failures.plan_retry(error, now, self.start())
+        elif not self._settling.failed(error, now):
             self.end()
-        else:
-            self._settle(now)
-
-    @property
-    def _last_error(self) -> RunflowError | None:
-        return None if self._outage is None else self._outage.error

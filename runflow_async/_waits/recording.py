@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from runflow_async._arguments.values import check_type
 from runflow_async._usercode import UserCode
+from runflow_async.errors import WaitTimeoutError
 from runflow_async.models import Batch
 
 if TYPE_CHECKING:
@@ -36,12 +38,28 @@ class Recording:
         self.is_loaded = checkpoint is None
         self.knows_the_end = False
 
-    async def load(self, batch_id: UUID) -> Batch | None:
+    async def load(self, batch_id: UUID, started: float, allowed: float) -> Batch | None:
         """Return what was recorded of a batch earlier. If it was cancelled or failed, it can be called again.
+
+        Args:
+            batch_id: the batch.
+            started: when the wait started, on the event loop's clock.
+            allowed: seconds from then on.
 
         Raises:
             ConfigurationError: if the checkpoint returns anything but a `Batch` or None.
+            WaitTimeoutError: if it does not return in time.
         """
+        bound = asyncio.timeout_at(started + allowed)
+        try:
+            async with bound:
+                return await self._load(batch_id)
+        except Exception as error:
+            if not bound.expired():
+                raise
+            raise WaitTimeoutError(batch_id, allowed, reason="checkpoint.load did not return") from error
+
+    async def _load(self, batch_id: UUID) -> Batch | None:
         with UserCode("checkpoint.load"):
             earlier = None if self._checkpoint is None else await self._checkpoint.load(batch_id)
         if earlier is not None:

@@ -5,19 +5,19 @@ Decides what a step is, how the wait ends and what is recorded. When to take a s
 
 from __future__ import annotations
 
-import asyncio
 import math
 from functools import partial
 from typing import TYPE_CHECKING
 from weakref import finalize
 
 from runflow_async._waits.recording import Recording
-from runflow_async._waits.witness import report_drop
-from runflow_async.errors import RunflowError, WaitClosedError, WaitTimeoutError
+from runflow_async._waits.witness import report_delivery, report_drop, report_end
+from runflow_async.errors import RunflowError, WaitClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
+    from uuid import UUID
 
     from runflow_async._http.replies import Reply
     from runflow_async._lifetime import Lifetime
@@ -64,8 +64,8 @@ class Run:
     def __init__(
         self, lifetime: Lifetime, polling: Polling, checkpoint: Checkpoint | None, load_timeout: float
     ) -> None:
-        self.batch_id = polling.ledger.batch_id
-        self.purpose = f"the wait for batch {self.batch_id}"
+        self.batch_id: UUID = polling.ledger.batch_id
+        self.purpose: str = f"the wait for batch {self.batch_id}"
         self.polling = polling
         self.error: Exception | None = None
         self.traceback: TracebackType | None = None
@@ -123,11 +123,6 @@ class Run:
         return self.polling.agenda.expires_at
 
     @property
-    def was_closed(self) -> bool:
-        """Whether `close` ended it before its batch did."""
-        return self.error is not None and self.is_own_close(self.error)
-
-    @property
     def was_handed_over(self) -> bool:
         """Whether an earlier process delivered this very end: the wait succeeded, and no item has changed since."""
         is_news = self.polling.costs.transitions > 0 or self.has_pending
@@ -158,26 +153,15 @@ class Run:
                 if self.is_loaded:
                     await self.polling.step()
                     if self.polling.agenda.ended is not None and self.error is None:
-                        self._report_end()
+                        report_end(self.polling, None)
                 else:
-                    await self._load()
+                    earlier = await self._recording.load(self.batch_id, self.polling.start(), self._load_timeout)
+                    self.polling.ledger.resume(earlier)
         except Exception as error:
             self._end(error)
             raise
         finally:
             self._notify()
-
-    async def _load(self) -> None:
-        started, allowed = self.polling.start(), self._load_timeout
-        bound = asyncio.timeout_at(started + allowed)
-        try:
-            async with bound:
-                earlier = await self._recording.load(self.batch_id)
-        except Exception as error:
-            if not bound.expired():
-                raise
-            raise WaitTimeoutError(self.batch_id, allowed, reason="checkpoint.load did not return") from error
-        self.polling.ledger.resume(earlier)
 
     def _end(self, error: Exception) -> None:
         is_news = not self.is_done
@@ -191,13 +175,7 @@ class Run:
             error.batch = self.polling.ledger.batch
             error.stats = self.polling.stats
         if is_news and self.polling.agenda.started is not None:
-            self._report_end()
-
-    def _report_end(self) -> None:
-        polling, witness = self.polling, self.polling.witness
-        witness.silence.left(witness.wait_id, polling.agenda.ended or 0.0)
-        if witness.observing.is_watched:
-            witness.ended(polling.ledger.status_code, self.error, polling.stats)
+            report_end(self.polling, self.error)
 
     def nudge(self) -> bool:
         """Poll as soon as the server allows. Return whether there was still something to poll for."""
@@ -215,7 +193,7 @@ class Run:
             if self._recording.is_on:
                 self._recording.deliver([transition])
             if self.polling.witness.observing.is_watched:
-                self._report([transition])
+                report_delivery(self.polling, [transition])
         return transition
 
     def next_transitions(self) -> list[ItemTransition]:
@@ -224,11 +202,8 @@ class Run:
         self.polling.costs.transitions += len(transitions)
         self._recording.deliver(transitions)
         if self.polling.witness.observing.is_watched:
-            self._report(transitions)
+            report_delivery(self.polling, transitions)
         return transitions
-
-    def _report(self, transitions: list[ItemTransition]) -> None:
-        self.polling.witness.delivered(transitions, self._lifetime.now(), has_more=self.has_pending)
 
     def postpone(self) -> None:
         """Drop the computed list of pending transitions while nobody wants it; it is computed again when needed."""
@@ -268,6 +243,6 @@ class Run:
         """Whether `close` was called, before or after the end."""
         return self._closed is not None
 
-    def is_own_close(self, error: Exception) -> bool:
+    def is_own_close(self, error: Exception | None) -> bool:
         """Whether an error is the one of `close`. Compared by identity: `until` may raise the one of another wait."""
-        return error is self._closed
+        return error is not None and error is self._closed

@@ -5,7 +5,6 @@ A stall is declared only by a response, and a poll is made just when one would b
 
 from __future__ import annotations
 
-import logging
 import math
 from typing import TYPE_CHECKING
 
@@ -15,10 +14,9 @@ from runflow_async.errors import StalledError
 if TYPE_CHECKING:
     from runflow_async._answers.ledger import Ledger
     from runflow_async._waits.options import WaitOptions
+    from runflow_async._waits.witness import Witness
 
 __all__ = ["Stalls"]
-
-logger = logging.getLogger("runflow_async")
 
 
 class Stalls:
@@ -27,15 +25,17 @@ class Stalls:
     Args:
         ledger: what the responses said.
         options: of the wait; whether `stalled_after` is set is up to the caller.
+        witness: reports each stall.
 
     Attributes:
         changed_at: the instant of the last change; None before the first response.
     """
 
-    __slots__ = ("_declared_at", "_ledger", "_options", "changed_at")
+    __slots__ = ("_declared_at", "_ledger", "_options", "_witness", "changed_at")
 
-    def __init__(self, ledger: Ledger, options: WaitOptions) -> None:
+    def __init__(self, ledger: Ledger, options: WaitOptions, witness: Witness) -> None:
         self._ledger = ledger
+        self._witness = witness
         self._options = options
         self._declared_at: float | None = None  # the change since which the declared stall lasts
         self.changed_at: float | None = None
@@ -53,13 +53,11 @@ class Stalls:
         if left > SLACK:
             return left
         self._declared_at = changed_at
-        self._declare(now - changed_at)
+        self._witness.stalled(self._ledger, now - changed_at)
+        if self._options.end_when_stalled:
+            raise StalledError(self._ledger.batch_id, now - changed_at, seen=self._seen())
         return math.inf
 
-    def _declare(self, seconds: float) -> None:
-        batch_id, seen = self._ledger.batch_id, f"last seen {self._ledger.status_code!r}"
-        if self._ledger.tally:
-            seen += f", {self._ledger.tally.finished} of {sum(self._ledger.tally)} items ended"
-        if self._options.end_when_stalled:
-            raise StalledError(batch_id, seconds, seen=seen)
-        logger.warning("batch %s: nothing has changed for %.0f s (%s); still waiting", batch_id, seconds, seen)
+    def _seen(self) -> str:
+        seen, tally = f"last seen {self._ledger.status_code!r}", self._ledger.tally
+        return f"{seen}, {tally.finished} of {sum(tally)} items ended" if tally else seen

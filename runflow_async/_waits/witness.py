@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runflow_async.errors import WaitClosedError
-from runflow_async.observers import Polled, Retrying, TransitionDelivered, WaitEnded, WaitStarted
+from runflow_async.observers import Polled, Retrying, TransitionDelivered, WaitEnded, WaitStalled, WaitStarted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from runflow_async.errors import RunflowError
     from runflow_async.models import ItemTransition, WaitStats
 
-__all__ = ["Witness", "report_drop"]
+__all__ = ["Witness", "report_delivery", "report_drop", "report_end"]
 
 
 class Witness:
@@ -82,6 +82,20 @@ class Witness:
         )
         self.observing.emit(polled)
 
+    def stalled(self, ledger: Ledger, seconds: float) -> None:
+        """Nothing has changed for so many seconds."""
+        tally = ledger.tally
+        self.observing.emit(
+            WaitStalled(
+                batch_id=self.batch_id,
+                wait_id=self.wait_id,
+                seconds=seconds,
+                status_code=ledger.status_code,
+                items_ended=0 if tally is None else tally.finished,
+                items_total=None if tally is None else sum(tally),
+            )
+        )
+
     def retrying(self, delay: float, error: RunflowError) -> None:
         """A poll failed, and the next one follows in `delay` seconds, or never if that is infinite."""
         self.observing.emit(
@@ -117,3 +131,17 @@ def report_drop(polling: Polling) -> None:
     witness = polling.witness
     if polling.agenda.started is not None and not polling.ended and witness.observing.is_watched:
         witness.ended(polling.ledger.status_code, WaitClosedError(witness.batch_id), polling.stats)
+
+
+def report_end(polling: Polling, error: Exception | None) -> None:
+    """Report that a wait has ended, with this error, or without one."""
+    witness = polling.witness
+    witness.silence.left(witness.wait_id, polling.agenda.ended or 0.0)
+    if witness.observing.is_watched:
+        witness.ended(polling.ledger.status_code, error, polling.stats)
+
+
+def report_delivery(polling: Polling, transitions: Iterable[ItemTransition]) -> None:
+    """Report transitions to whoever watches."""
+    now, _ = polling.clocks
+    polling.witness.delivered(transitions, now, has_more=polling.ledger.has_pending)
