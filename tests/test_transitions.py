@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runflow_async._answers.contradictions import is_second_end
 from runflow_async._answers.decoding import decode_poll
 from runflow_async._answers.ledger import Ledger
-from runflow_async._answers.contradictions import is_second_end
 from runflow_async._answers.transitions import by_key, diff_items
 from runflow_async.errors import MalformedResponseError
 from runflow_async.models import Batch, ItemTransition

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_type
@@ -36,6 +36,7 @@ from runflow_async import (
     ConfigurationError,
     DownloadError,
     ErrorDetail,
+    Estimate,
     InvalidSignatureError,
     ItemTransition,
     MalformedResponseError,
@@ -54,6 +55,7 @@ from runflow_async import (
     ServerError,
     SessionClosedError,
     ShardError,
+    StalledError,
     StatusError,
     TransportError,
     UnprocessableError,
@@ -66,6 +68,7 @@ from runflow_async.callbacks import BatchCallback, callback_application, parse_c
 from runflow_async.checkpoints import Checkpoint, SQLiteCheckpoints
 from runflow_async.distributed import DistributedWait, RemoteWait, SessionConfig, wait_for_batches
 from runflow_async.emulator import BatchDetails, BatchPlan, Emulator, Fault, ReceivedRequest, SentCallback, faults
+from runflow_async.progress import progress
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -300,7 +303,7 @@ STATUS_ERRORS: tuple[type[StatusError], ...] = (
     ServerError,
     UnprocessableError,
 )
-WAIT_ERRORS: tuple[type[BatchWaitError], ...] = (OutageError, WaitClosedError, WaitTimeoutError)
+WAIT_ERRORS: tuple[type[BatchWaitError], ...] = (OutageError, StalledError, WaitClosedError, WaitTimeoutError)
 OTHER_ERRORS: tuple[type[RunflowError], ...] = (
     CertificateError,
     CheckpointError,
@@ -325,6 +328,28 @@ async def callbacks(session: RunflowSession, body: bytes, signature: str | None)
     session.wait_for_batch(callback.batch_id, expect_callback=True)
     verify_signature(b"secret", body, signature)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     parse_callback("{}")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def under_a_bar(session: RunflowSession, batch_id: UUID) -> None:
+    """Bars, estimates, stalls."""
+    wait = session.wait_for_batch(batch_id, stalled_after=timedelta(minutes=5), end_when_stalled=True)
+    async for transition in progress(wait, bar="tqdm"):
+        assert_type(transition, ItemTransition)
+    waits = session.wait_for_batches([batch_id], stalled_after=300)
+    assert_type(progress(waits), AsyncIterator[ItemTransition])
+    for estimate in (wait.estimate(), waits.estimate()):
+        assert_type(estimate, Estimate | None)
+        if estimate is not None:
+            assert_type(estimate.ends_at - estimate.unchanged_since, timedelta)
+    progress([])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    progress(wait, bar="blocks")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def plain_data(batch: Batch, transition: ItemTransition) -> None:
+    """As dicts and as JSON."""
+    assert_type(batch.to_dict(), dict[str, Any])
+    assert_type(transition.to_json(), str)
+    assert_type(dict(batch), dict[str, Any])
 
 
 class Remembered:
