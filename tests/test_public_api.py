@@ -27,6 +27,7 @@ from runflow_async import (
     ResponseTooLargeError,
     RunflowSession,
     ShardError,
+    StalledError,
     StatusError,
     WaitClosedError,
     WaitTimeoutError,
@@ -49,20 +50,26 @@ Batch(*, id: UUID | None = None, org_id: UUID | None = None, target_type_code: s
         duration_ms: Whole | None = None, failure_code: str | None = None, failure_message: str | None = None,
         failure_stage_code: str | None = None, created_by: UUID | None = None, created_at: Instant | None = None,
         started_at: Instant | None = None, completed_at: Instant | None = None, links: dict[str, Any] | None = None,
-        items: list[BatchItemHandle] | None = None) < Struct
+        items: list[BatchItemHandle] | None = None) < Model
     is_terminal -> bool
     raise_for_status() -> None
+    to_dict() -> dict[str, Any]
+    to_json() -> str
 BatchFailedError(batch_id: UUID | None, status: str | None, reason: str | None = None) < RunflowError
 BatchItem(*, id: UUID, batch_id: UUID | None = None, sequence_index: Whole | None = None, run_id: UUID | None = None,
         client_ref: str | None = None, status_code: str | None = None, input: dict[str, Any] | None = None,
         output: dict[str, Any] | None = None, error: dict[str, Any] | None = None, cost: Decimal | None = None,
         created_at: Instant | None = None, started_at: Instant | None = None, completed_at: Instant | None = None,
-        run: dict[str, Any] | None = None) < Struct
+        run: dict[str, Any] | None = None) < Model
     is_terminal -> bool
+    to_dict() -> dict[str, Any]
+    to_json() -> str
     urls -> list[str]
 BatchItemHandle(id: UUID, sequence_index: Whole, run_id: UUID, status_code: str, client_ref: str | None = None)
-        < Struct
+        < Model
     is_terminal -> bool
+    to_dict() -> dict[str, Any]
+    to_json() -> str
 BatchResults < AsyncIterator
     async aclose() -> None
     delivered -> list[Batch]
@@ -84,6 +91,7 @@ BatchWait < WarnsIfUnused, HasOutcome, Coroutine, AsyncIterator
     deadline -> float
     delivered -> Batch
     done() -> bool
+    estimate() -> Estimate | None
     exception() -> Exception | None
     has_pending -> bool
     next_poll_at -> float
@@ -99,15 +107,20 @@ BatchesWait < ManyWaits
     add(batch_id: UUID | str) -> BatchWait
     as_completed() -> Completions[Wait]
     batched() -> AsyncIterator[list[ItemTransition]]
+    estimate() -> Estimate | None
     waits -> Mapping[UUID, Wait]
 CallbackAttempt(*, attempt_number: Whole | None = None, status_code: Whole | None = None,
         response_time_ms: Whole | None = None, error_message: str | None = None, created_at: Instant | None = None)
-        < Struct
+        < Model
+    to_dict() -> dict[str, Any]
+    to_json() -> str
 CallbackDelivery(*, id: UUID, batch_id: UUID | None = None, callback_url: str | None = None,
         status_code: str | None = None, failure_reason_code: str | None = None, failure_detail: str | None = None,
         attempt_count: Whole | None = None, max_attempts: Whole | None = None, next_attempt_at: Instant | None = None,
         created_at: Instant | None = None, completed_at: Instant | None = None,
-        attempts: list[CallbackAttempt] | None = None) < Struct
+        attempts: list[CallbackAttempt] | None = None) < Model
+    to_dict() -> dict[str, Any]
+    to_json() -> str
 CertificateError < TransportError
     verdict = 'final'
 CheckpointError < RunflowError
@@ -118,11 +131,16 @@ DownloadError(url: str, reason: object, *, status: int | None = None, retry_afte
     client_ref: str | None
     item_id: UUID | None
     sequence_index: int | None
-ErrorDetail(code: str, message: str, errors: list[dict[str, Any]] | None = None) < Struct
+ErrorDetail(code: str, message: str, errors: list[dict[str, Any]] | None = None) < Model
+    to_dict() -> dict[str, Any]
+    to_json() -> str
+Estimate(*, ends_at: datetime, earliest: datetime, latest: datetime, unchanged_since: datetime) < Struct
 InvalidSignatureError < RunflowError
-ItemTransition(batch_id: UUID, item: BatchItemHandle, previous: str | None, observed_at: datetime) < Struct
+ItemTransition(batch_id: UUID, item: BatchItemHandle, previous: str | None, observed_at: datetime) < Model
     current -> str
     is_terminal -> bool
+    to_dict() -> dict[str, Any]
+    to_json() -> str
 MalformedResponseError(reason: str, *, where: str = '$', verdict: Verdict | None = None) < RunflowError
     verdict = 'suspect'
 NotFoundError < StatusError
@@ -174,7 +192,8 @@ RunflowSession(api_key: str | None = None, *, base_url: str | None = None, organ
         interval: float | timedelta | wait_base | Callable[[RetryCallState], float] | None = None,
         max_outage: float | timedelta = 300.0,
         until: Callable[[Batch], bool] | None = None, since: Batch | Iterable[Batch] = (),
-        expect_callback: bool = False, checkpoint: Checkpoint | None = None) -> BatchResults
+        expect_callback: bool = False, stalled_after: float | timedelta | None = None, end_when_stalled: bool = False,
+        checkpoint: Checkpoint | None = None) -> BatchResults
     nudge(batch_id: UUID | str) -> bool
     async redeliver_callback(batch_id: UUID | str) -> CallbackDelivery
     async resubmit(model: str, batch: Batch | UUID | str, *, metadata: Mapping[str, Any] | None = None,
@@ -185,11 +204,13 @@ RunflowSession(api_key: str | None = None, *, base_url: str | None = None, organ
         interval: float | timedelta | wait_base | Callable[[RetryCallState], float] | None = None,
         max_outage: float | timedelta = 300.0,
         until: Callable[[Batch], bool] | None = None, since: Batch | None = None, expect_callback: bool = False,
+        stalled_after: float | timedelta | None = None, end_when_stalled: bool = False,
         checkpoint: Checkpoint | None = None) -> BatchWait
     wait_for_batches(batch_ids: Iterable[UUID | str], *, timeout: float | timedelta | None = 3600.0,
         interval: float | timedelta | wait_base | Callable[[RetryCallState], float] | None = None,
         max_outage: float | timedelta = 300.0,
         until: Callable[[Batch], bool] | None = None, since: Iterable[Batch] = (), expect_callback: bool = False,
+        stalled_after: float | timedelta | None = None, end_when_stalled: bool = False,
         checkpoint: Checkpoint | None = None) -> BatchesWait
 SaveError < RunflowError
 SavedFile(*, batch_id: UUID, item_id: UUID, sequence_index: int | None = None, client_ref: str | None = None,
@@ -200,6 +221,7 @@ SavedOutputs(files: list[SavedFile], failures: list[DownloadError]) < Struct
 ServerError < StatusError
 SessionClosedError() < RunflowError
 ShardError(shard: int, worker: str | None, reason: object) < RunflowError
+StalledError(batch_id: UUID, seconds: float, *, seen: str) < BatchWaitError
 StatusError(status: int, *, code: str | None = None, message: str = '', errors: Sequence[dict[str, Any]] | None = None,
         request_id: str | None = None, retry_after: float | None = None, hint: str | None = None) < RunflowError
     hint: str
@@ -209,13 +231,17 @@ UnprocessableError < StatusError
 WaitClosedError(batch_id: UUID | None = None) < BatchWaitError
 WaitKeywords < dict
     checkpoint: Checkpoint | None
+    end_when_stalled: bool
     expect_callback: bool
     interval: float | timedelta | Callable[[RetryCallState], float] | None
     max_outage: float | timedelta
+    stalled_after: float | timedelta | None
     timeout: float | timedelta | None
     until: Callable[[Batch], bool] | None
 WaitStats(*, polls: int = 0, requests: int = 0, retries: int = 0, failures: int = 0, repeats: int = 0, cut: int = 0,
-        shared: int = 0, transitions: int = 0, elapsed: float = 0.0) < Struct
+        shared: int = 0, transitions: int = 0, elapsed: float = 0.0) < Model
+    to_dict() -> dict[str, Any]
+    to_json() -> str
 WaitTimeoutError(batch_id: UUID, timeout: float, *, reason: object, batch: Batch | None = None)
         < BatchWaitError, TimeoutError
 __version__: str
@@ -334,7 +360,8 @@ wait_for_batches(client: Client, batch_ids: Iterable[UUID | str], *, shards: int
         timeout: float | timedelta | None = 3600.0,
         interval: float | timedelta | wait_base | Callable[[RetryCallState], float] | None = None,
         max_outage: float | timedelta = 300.0,
-        until: Callable[[Batch], bool] | None = None, since: Iterable[Batch] = ()) -> DistributedWait
+        until: Callable[[Batch], bool] | None = None, since: Iterable[Batch] = (),
+        stalled_after: float | timedelta | None = None, end_when_stalled: bool = False) -> DistributedWait
 """,
     "runflow_async.emulator": """
 BatchDetails < dict
@@ -382,6 +409,10 @@ ReceivedRequest(*, method: str, path: str, headers: dict[str, str], received_at:
 SentCallback(*, batch_id: UUID, url: str, body: bytes, status: int | None, attempt: int) < Struct
 faults: module
 in_thread(emulator: E) -> Generator[E, None, None]
+""",
+    "runflow_async.progress": """
+progress(wait_or_waits: BatchWait | BatchesWait, *, bar: Literal['tqdm', 'rich'] | None = None)
+        -> AsyncIterator[ItemTransition]
 """,
     "runflow_async.emulator.faults": """
 Fault(*, name: str, times: float = 1, batch_id: UUID | None = None, route: Route | None = None, silent: bool = False,
@@ -586,6 +617,7 @@ async def test_objects_hold_nothing_else_that_is_public():
         (DownloadError("https://h/a", "gone", status=410), ["retry_after", "status", "url", "verdict"]),
         (OutageError(UUID(int=1), 300.0, reason="down"), ["batch_id", "max_outage"]),
         (WaitTimeoutError(UUID(int=1), 5.0, reason="down"), ["batch", "batch_id", "timeout"]),
+        (StalledError(UUID(int=1), 5.0, seen="it"), ["batch_id", "seconds"]),
         (WaitClosedError(UUID(int=1)), ["batch_id"]),
         (StatusError(418), ["code", "errors", "message", "request_id", "retry_after", "status", "verdict"]),
         (

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never, assert_type
@@ -37,6 +37,7 @@ from runflow_async import (
     ConfigurationError,
     DownloadError,
     ErrorDetail,
+    Estimate,
     InvalidSignatureError,
     ItemTransition,
     MalformedResponseError,
@@ -55,6 +56,7 @@ from runflow_async import (
     ServerError,
     SessionClosedError,
     ShardError,
+    StalledError,
     StatusError,
     TransportError,
     UnprocessableError,
@@ -98,6 +100,7 @@ from runflow_async.observers import (
     WaitStarted,
 )
 from runflow_async.otel import OpenTelemetry
+from runflow_async.progress import progress
 from runflow_async.sse import since_of, sse
 
 if TYPE_CHECKING:
@@ -335,7 +338,7 @@ STATUS_ERRORS: tuple[type[StatusError], ...] = (
     ServerError,
     UnprocessableError,
 )
-WAIT_ERRORS: tuple[type[BatchWaitError], ...] = (OutageError, WaitClosedError, WaitTimeoutError)
+WAIT_ERRORS: tuple[type[BatchWaitError], ...] = (OutageError, StalledError, WaitClosedError, WaitTimeoutError)
 OTHER_ERRORS: tuple[type[RunflowError], ...] = (
     CertificateError,
     CheckpointError,
@@ -382,6 +385,28 @@ async def pages(session: RunflowSession, batch_id: UUID, last_event_id: str | No
     async for chunk in events:
         assert_type(chunk, bytes)
     sse(session.wait_for_batches([batch_id]))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def under_a_bar(session: RunflowSession, batch_id: UUID) -> None:
+    """Bars, estimates, stalls."""
+    wait = session.wait_for_batch(batch_id, stalled_after=timedelta(minutes=5), end_when_stalled=True)
+    async for transition in progress(wait, bar="tqdm"):
+        assert_type(transition, ItemTransition)
+    waits = session.wait_for_batches([batch_id], stalled_after=300)
+    assert_type(progress(waits), AsyncIterator[ItemTransition])
+    for estimate in (wait.estimate(), waits.estimate()):
+        assert_type(estimate, Estimate | None)
+        if estimate is not None:
+            assert_type(estimate.ends_at - estimate.unchanged_since, timedelta)
+    progress([])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    progress(wait, bar="blocks")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def plain_data(batch: Batch, transition: ItemTransition) -> None:
+    """As dicts and as JSON."""
+    assert_type(batch.to_dict(), dict[str, Any])
+    assert_type(transition.to_json(), str)
+    assert_type(dict(batch), dict[str, Any])
 
 
 class Remembered:
