@@ -16,7 +16,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
 
-from runflow_async import RunflowSession
+from runflow_async import RetryPolicy, RunflowSession
 from runflow_async.emulator import Emulator, faults
 from runflow_async.otel import OpenTelemetry
 
@@ -31,10 +31,10 @@ async def main(outage: float = 40.0) -> None:
         [PeriodicExportingMetricReader(ConsoleMetricExporter(out=sys.stdout))], resource=SERVICE
     )
     observers = [OpenTelemetry(tracer_provider, meter_provider)]
-    loop = asyncio.get_running_loop()
+    loop, retry = asyncio.get_running_loop(), RetryPolicy(wait_max=5.0)
     async with (
         Emulator(clock=loop.time) as emulator,
-        RunflowSession(emulator.api_key, base_url=emulator.url, observers=observers) as session,
+        RunflowSession(emulator.api_key, base_url=emulator.url, observers=observers, retry=retry) as session,
     ):
         batch_id = emulator.create_batch(items=3, duration=2.0)
         loop.call_later(0.5, emulator.faults.append, faults.status(503, times=math.inf))

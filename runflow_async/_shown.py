@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import UTC, datetime
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from runflow_async._waits.estimates import Estimate
-    from runflow_async.models import Batch
+    from runflow_async.models import Batch, ItemTransition
 
 __all__ = [
     "MOST_ROWS",
@@ -23,6 +24,7 @@ __all__ = [
     "counts_of",
     "describe_batch",
     "describe_counts",
+    "describe_transition",
     "join_parts",
     "outlook_text",
     "quoted",
@@ -69,6 +71,14 @@ def describe_counts(counts: Mapping[str, int]) -> str:
     ended = total - sum(counts.get(kind, 0) for kind in UNFINISHED)
     bad = [f"{counts[kind]:,} {kind}" for kind in ("failed", "cancelled") if counts.get(kind)]
     return join_parts([f"{ended:,} of {total:,} item{'' if total == 1 else 's'} ended", *bad])
+
+
+def describe_transition(transition: ItemTransition) -> str:
+    """Describe a transition; one that was made by hand may have any item."""
+    item, found = transition.item, partial(getattr, transition.item)
+    change = f"{quoted(transition.previous)} -> {quoted(found('status_code', None))}"
+    name = f"item {found('sequence_index', item)} {quoted(found('client_ref', None))}"
+    return f"{name} of {transition.batch_id}: {change}"
 
 
 def describe_batch(batch: Batch) -> str:

@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from runflow_async._model import Model
 from runflow_async._outputs import files_of
-from runflow_async._shown import batch_row, counts_of, describe_batch, quoted, table_of
+from runflow_async._shown import batch_row, counts_of, describe_batch, describe_transition, quoted, table_of
 from runflow_async._statuses import TERMINAL_STATUSES, BatchStatus, Phase, phase_of
 from runflow_async.errors import BatchFailedError
 
@@ -73,8 +73,7 @@ class ItemTransition(Model, frozen=True, gc=False):
     observed_at: datetime
 
     def __repr__(self) -> str:
-        item, change = self.item, f"{quoted(self.previous)} -> {quoted(self.current)}"
-        return f"<ItemTransition item {item.sequence_index} {quoted(item.client_ref)} of {self.batch_id}: {change}>"
+        return f"<ItemTransition {describe_transition(self)}>"
 
     @property
     def current(self) -> str:

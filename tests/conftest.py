@@ -35,6 +35,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """The same goes for what the tests of a module have loaded, and what pytest keeps of them."""
+    if nextitem is not None and nextitem.path != item.path:
+        gc.collect()
+        gc.freeze()
+
+
 @pytest.fixture(autouse=True, scope="session")
 def main_threads_loop() -> Iterator[None]:
     """The plugins ask for the main thread's loop before there is one, and leave the one they get unclosed."""

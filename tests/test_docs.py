@@ -90,7 +90,7 @@ class Reader:
 
     def __init__(self, page: Path, emulator: Emulator, session: RunflowSession, capsys, monkeypatch) -> None:
         self.page = page
-        self.names: dict[str, object] = {"__name__": "docs", "emulator": emulator}
+        self.names: dict[str, object] = {"__name__": "page", "emulator": emulator}
         self.emulator = emulator
         self.session = session
         self.capsys = capsys

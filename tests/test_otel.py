@@ -357,7 +357,16 @@ async def test_a_session_that_shares_the_observer_of_another_one_loses_it_and_th
 
 def test_a_stall_is_an_event_of_the_waits_span(telemetry):
     telemetry.observer(begun := started())
-    telemetry.observer(WaitStalled(batch_id=begun.batch_id, wait_id=1, seconds=90.0))
+    telemetry.observer(
+        WaitStalled(
+            batch_id=begun.batch_id,
+            wait_id=1,
+            seconds=90.0,
+            status_code="running",
+            items_ended=0,
+            items_total=1,
+        )
+    )
     telemetry.observer(WaitEnded(batch_id=begun.batch_id, wait_id=1, status_code=None, error=None, stats=WaitStats()))
     (stalled,) = telemetry.spans()[0].events
     assert (stalled.name, stalled.attributes) == ("runflow.wait.stalled", {"runflow.seconds": 90.0})

@@ -37,9 +37,11 @@ CLIENTS = [
     ROOT / "runflow_async/pytest_plugin.py",
 ]
 """They use the package as any program may."""
-SHARED = {"_startup", "_text", "_version"}
+SHARED = {"_startup", "_statuses", "_text", "_version"}
 """Private modules that even they use."""
 LATE_IMPORTS = {
+    "_bars.py": ["rich.console", "rich.progress"],  # an extra
+    "_model.py": ["pydantic_core"],  # called by pydantic alone
     "cli/commands.py": ["runflow_async.cli.timeline"],  # an extra of its own
     "pytest_plugin.py": ["runflow_async.emulator"],  # a server; most runs load the plugin and need none
 }
@@ -121,7 +123,7 @@ def test_only_what_most_do_not_need_is_imported_inside_of_a_function():
 
 def test_only_what_users_can_use_is_an_extra():
     """The tests are in the sdist, and whoever packs it runs them."""
-    assert PROJECT["optional-dependencies"].keys() == {"cli", "plot", "dask", "otel", "test"}
+    assert PROJECT["optional-dependencies"].keys() == {"cli", "plot", "dask", "otel", "progress", "test"}
 
 
 def test_the_compatibility_policy_names_the_pythons_that_are_tested():

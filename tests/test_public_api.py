@@ -463,7 +463,8 @@ Retrying(*, batch_id: UUID | None, wait_id: int | None, subject: str, attempt: i
 TransitionDelivered(*, batch_id: UUID, wait_id: int, transition: ItemTransition, age: float) < Struct
 WaitEnded(*, batch_id: UUID, wait_id: int, status_code: str | None, error: Exception | None,
         stats: WaitStats) < Struct
-WaitStalled(*, batch_id: UUID, wait_id: int, seconds: float) < Struct
+WaitStalled(*, batch_id: UUID, wait_id: int, seconds: float, status_code: str | None, items_ended: int,
+        items_total: int | None) < Struct
 WaitStarted(*, batch_id: UUID, wait_id: int, fleet_id: int | None) < Struct
 """,
     "runflow_async.sse": """

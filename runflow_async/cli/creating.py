@@ -21,8 +21,7 @@ from runflow_async.cli.watching import choose_view, json_option, report, run_unt
 from runflow_async.errors import NothingToResubmitError
 
 if TYPE_CHECKING:
-    from runflow_async import BatchesWait
-    from runflow_async._waits.options import WaitKeywords
+    from runflow_async import BatchesWait, WaitKeywords
 
 __all__ = ["resubmit", "run"]
 
