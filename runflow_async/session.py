@@ -23,7 +23,7 @@ from runflow_async._arguments.values import check_count, check_rate, check_secon
 from runflow_async._http.protocol import request_headers
 from runflow_async._http.throttle import Throttle
 from runflow_async._http.transport import Transport
-from runflow_async._jobs.deliveries import RedeliversCallbacks
+from runflow_async._jobs.deliveries import ServesCallbacks
 from runflow_async._jobs.resubmitting import ResubmitsItems
 from runflow_async._jobs.results import YieldsResults
 from runflow_async._jobs.saving import SavesOutputs
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 __all__ = ["RunflowSession"]
 
 
-class RunflowSession(ResubmitsItems, YieldsResults, SavesOutputs, RedeliversCallbacks):
+class RunflowSession(ResubmitsItems, YieldsResults, SavesOutputs, ServesCallbacks):
     """A connection pool, a key and a request rate, shared by all batches that are followed through it.
 
     Use it as `async with RunflowSession() as session`, or call `close()`. It belongs to one event loop.
@@ -247,14 +247,3 @@ class RunflowSession(ResubmitsItems, YieldsResults, SavesOutputs, RedeliversCall
         earlier = parse_since_of_many(since)
         checkpoint = check_checkpoint(checkpoint, has_since=bool(earlier))
         return self._waits.many(asked, options, earlier, checkpoint)
-
-    def nudge(self, batch_id: UUID | str) -> bool:
-        """Poll a batch now, because something indicates that it has changed. Return whether a wait still waits for it.
-
-        Raises:
-            SessionClosedError: if the session is closed.
-        """
-        asked = parse_batch_id(batch_id)
-        self._lifetime.check_open()
-        self._lifetime.check_loop()
-        return self._waits.nudge(asked)

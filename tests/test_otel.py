@@ -26,7 +26,8 @@ from runflow_async import OutageError, RetryPolicy, RunflowSession, WaitTimeoutE
 from runflow_async.emulator import Emulator, faults
 from runflow_async.models import WaitStats
 from runflow_async.observers import FleetEnded, PaceChanged, RequestSent, WaitEnded, WaitStalled, WaitStarted
-from runflow_async.otel import AGES, DURATIONS, OpenTelemetry
+from runflow_async.otel import OpenTelemetry
+from runflow_async.otel.measures import AGES, DURATIONS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -174,7 +174,7 @@ RunflowSession(api_key: str | None = None, *, base_url: str | None = None, organ
         max_connections: int = 100,
         max_rate: float | None = None, max_response_bytes: int = 33554432, max_retry_after: float | timedelta = 120.0,
         retry: RetryPolicy = RetryPolicy(), observers: Iterable[Observer] = ())
-        < ResubmitsItems, YieldsResults, SavesOutputs, RedeliversCallbacks
+        < ResubmitsItems, YieldsResults, SavesOutputs, ServesCallbacks
     async callback_deliveries(batch_id: UUID | str) -> list[CallbackDelivery]
     async close() -> None
     async create_batch(model: str, inputs: Sequence[Mapping[str, Any]], *,

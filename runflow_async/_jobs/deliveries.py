@@ -1,4 +1,4 @@
-"""The methods that show and repeat the deliveries of callbacks."""
+"""The methods about callbacks: their deliveries, and what one of them triggers."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
     from runflow_async.models import CallbackDelivery
 
-__all__ = ["RedeliversCallbacks"]
+__all__ = ["ServesCallbacks"]
 
 
-class RedeliversCallbacks(HasParts):
-    """The methods that show and repeat the deliveries of callbacks."""
+class ServesCallbacks(HasParts):
+    """The methods about callbacks: their deliveries, and what one of them triggers."""
 
     async def callback_deliveries(self, batch_id: UUID | str) -> list[CallbackDelivery]:
         """Fetch the deliveries of a batch's callback, each with its attempts. Retried like `get_batch`.
@@ -41,3 +41,14 @@ class RedeliversCallbacks(HasParts):
             RunflowError: for every other failure; after a lost response, `callback_deliveries` shows what was done.
         """
         return await self._writes.redeliver(parse_batch_id(batch_id))
+
+    def nudge(self, batch_id: UUID | str) -> bool:
+        """Poll a batch now, because something indicates that it has changed. Return whether a wait still waits for it.
+
+        Raises:
+            SessionClosedError: if the session is closed.
+        """
+        asked = parse_batch_id(batch_id)
+        self._lifetime.check_open()
+        self._lifetime.check_loop()
+        return self._waits.nudge(asked)
