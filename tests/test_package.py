@@ -15,9 +15,21 @@ import runflow_async
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-OPTIONAL = {"callbacks", "checkpoints", "cli", "demo", "distributed", "emulator", "pytest_plugin"}
+OPTIONAL = {"callbacks", "checkpoints", "cli", "demo", "distributed", "emulator", "progress", "pytest_plugin"}
 """Modules that are imported only by those who name them."""
-HEAVY = {"aiohttp.web", "anyio", "argparse", "click", "dask", "distributed", "matplotlib", "pytest", "rich", "sqlite3"}
+HEAVY = {
+    "aiohttp.web",
+    "anyio",
+    "argparse",
+    "click",
+    "dask",
+    "distributed",
+    "matplotlib",
+    "pydantic",
+    "pytest",
+    "rich",
+    "sqlite3",
+}
 
 CLIENTS = [
     *ROOT.glob("runflow_async/cli/**/*.py"),
@@ -28,6 +40,8 @@ CLIENTS = [
 SHARED = {"_startup", "_text", "_version"}
 """Private modules that even they use."""
 LATE_IMPORTS = {
+    "_bars.py": ["rich.console", "rich.progress"],  # an extra, and heavy
+    "_model.py": ["pydantic_core"],  # for those who have it
     "cli/commands.py": ["runflow_async.cli.timeline"],  # an extra of its own
     "pytest_plugin.py": ["runflow_async.emulator"],  # a server; most runs load the plugin and need none
 }
@@ -109,7 +123,7 @@ def test_only_what_most_do_not_need_is_imported_inside_of_a_function():
 
 def test_only_what_users_can_use_is_an_extra():
     """The tests are in the sdist, and whoever packs it runs them."""
-    assert PROJECT["optional-dependencies"].keys() == {"cli", "plot", "dask", "test"}
+    assert PROJECT["optional-dependencies"].keys() == {"cli", "plot", "dask", "progress", "test"}
 
 
 def test_the_compatibility_policy_names_the_pythons_that_are_tested():
