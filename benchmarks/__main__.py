@@ -22,6 +22,7 @@ COMMANDS = {
     "results_as_they_end": ["benchmarks.results_as_they_end"],
     "distributed": ["benchmarks.distributed"],
     "imports": ["benchmarks.imports"],
+    "estimates": ["benchmarks.estimates"],
     "schedule": ["benchmarks.schedule", "--plot", str(RESULTS / "schedule.png")],
 }
 

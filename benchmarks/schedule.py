@@ -12,11 +12,8 @@ densest peer.
 A second table holds short batches, drawn as the emulator draws them. It compares the default with the delay allowed
 for the batch's length, and with a poll every 2 s. A round trip takes 10 ms there, as to the emulator.
 
-A third one holds the estimates of `wait.estimate()` at a quarter, half and three quarters of each batch: how often
-there is one, and how often the end lies between its `earliest` and `latest`, which should be in 80 % of the batches.
-
-Run `python -m benchmarks.schedule [--short | --estimates] [--traces FILE] [--json] [--plot FILE]`. A traces file
-is a JSON list of `{"items": [{"started": s, "finished": s}, ...]}`, in seconds since the first poll.
+Run `python -m benchmarks.schedule [--short] [--traces FILE] [--json] [--plot FILE]`. A traces file is a JSON list of
+`{"items": [{"started": s, "finished": s}, ...]}`, in seconds since the first poll.
 """
 
 from __future__ import annotations
@@ -54,9 +51,6 @@ SHORT_FIXED = ("runflow-js: 2.0", "replicate: 0.5", "openai helpers: 1.0")
 
 KINDS = {"one item": 1, "side by side": 2, "queue": 3, "waves": 2, "stragglers": 2, "stalled": 1, "bursts": 1}
 """Kinds of batches, and how often each is drawn."""
-
-SHARES = (0.25, 0.5, 0.75)
-"""Shares of a batch's time after which its end is estimated."""
 
 SHORT_SECONDS = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0)
 SHORT_ITEMS = (1, 3, 24)
@@ -244,61 +238,6 @@ def run(traces: list[Trace], strategy: Any, seed: int) -> list[Outcome]:
     return [follow(trace, strategy) for trace in traces]
 
 
-class Guess(NamedTuple):
-    """The estimate of one batch at some instant, as instants; all are None if nothing was known."""
-
-    kind: str
-    end: float
-    earliest: float | None = None
-    expected: float | None = None
-    latest: float | None = None
-
-
-def estimates_of(traces: list[Trace], strategy: Any, seed: int) -> dict[float, list[Guess]]:
-    """Estimate the end of every batch after each share of its time."""
-    random.seed(seed)
-    found: dict[float, list[Guess]] = {share: [] for share in SHARES}
-    for trace in traces:
-        end, seen = max(end for _, end in trace.items), dict.fromkeys(SHARES, False)
-
-        def look(now: float, state: PollState, trace: Trace = trace, end: float = end, seen: Any = seen) -> None:
-            for share in [share for share in SHARES if not seen[share] and now >= share * end]:
-                seen[share] = True
-                forecast = state.progress.forecast
-                found[share].append(Guess(trace.kind, end, *(forecast[1:] if forecast else ())))
-
-        follow(trace, strategy, look=look)
-    return found
-
-
-def share_inside(guesses: list[Guess]) -> float:
-    """Return the share of known estimates between whose `earliest` and `latest` the batch ended."""
-    known = [guess for guess in guesses if guess.expected is not None]
-    return statistics.fmean(guess.earliest <= guess.end <= guess.latest for guess in known)  # type: ignore[operator]
-
-
-def compare_estimates(traces: list[Trace], seed: int) -> list[dict[str, Any]]:
-    """Estimate under the default and under fixed intervals."""
-    strategies = {"wait_adaptive()": wait_adaptive(), "interval=5": wait_fixed(5.0), "interval=30": wait_fixed(30.0)}
-    rows = []
-    for name, strategy in strategies.items():
-        for share, guesses in estimates_of(traces, strategy, seed).items():
-            known = [guess for guess in guesses if guess.expected is not None]
-            even = [guess for guess in known if guess.kind not in {"stragglers", "stalled"}]
-            off = [abs(guess.expected - guess.end) / guess.end for guess in known]  # type: ignore[operator]
-            shares = {"known": len(known) / len(guesses), "inside": share_inside(known), "even": share_inside(even)}
-            rows.append({"strategy": name, "share": share} | shares | {"off": statistics.median(off)})
-    return rows
-
-
-def show_estimates(rows: list[dict[str, Any]]) -> None:
-    """Print the figures of estimates as text."""
-    print(f"\nestimates{'':12}{'at':>5} {'known':>6} {'inside':>7} {'without stragglers and stalls':>30} {'off':>5}")
-    for row in rows:
-        name, share, known, inside, even, off = row.values()
-        print(f"{name:20} {share:5.0%} {known:6.0%} {inside:7.0%} {even:30.0%} {off:5.0%}")
-
-
 def by_kind(outcomes: list[Outcome]) -> dict[str, dict[str, float]]:
     """Summarise each kind of batch."""
     groups = defaultdict(list)
@@ -342,7 +281,6 @@ def compare(traces: list[Trace], seed: int) -> dict[str, Any]:
         "seed": seed,
         "default": summary(default) | {"kinds": by_kind(default)},
         "short": compare_short(),
-        "estimates": compare_estimates(traces, seed),
         "peers": results,
         "frontiers": {
             f"{bound:g}": [{"eagerness": e} | frontier.summaries[e] for e in EAGERNESS]
@@ -414,7 +352,6 @@ def show(results: dict[str, Any]) -> None:
     for kind, figures in results["default"]["kinds"].items():
         line(f"    {kind}", figures)
     show_short(results["short"])
-    show_estimates(results["estimates"])
 
 
 def show_short(rows: list[dict[str, Any]]) -> None:
@@ -436,7 +373,6 @@ def main() -> None:
     parser.add_argument("--traces", type=Path, help="a JSON file of batches instead of the drawn ones")
     parser.add_argument("--seed", type=int, default=UNSEEN)
     parser.add_argument("--short", action="store_true", help="short batches alone")
-    parser.add_argument("--estimates", action="store_true", help="estimates alone")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--plot", type=Path, help="draw requests against lateness into this file")
     options = parser.parse_args()
@@ -445,10 +381,6 @@ def main() -> None:
         print(json.dumps(rows, indent=2)) if options.json else show_short(rows)
         return
     traces = read_traces(options.traces) if options.traces else draw_traces(options.seed)
-    if options.estimates:
-        rows = compare_estimates(traces, options.seed)
-        print(json.dumps(rows, indent=2)) if options.json else show_estimates(rows)
-        return
     results = compare(traces, options.seed)
     if options.plot:
         draw(results, options.plot)

@@ -9,11 +9,12 @@ from msgspec import Struct, ValidationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from decimal import Decimal
 
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
     from pydantic_core import CoreSchema
 
-__all__ = ["Model"]
+__all__ = ["Model", "check_finite"]
 
 
 class Model(Struct, frozen=True, repr_omit_defaults=True):
@@ -58,6 +59,13 @@ class Model(Struct, frozen=True, repr_omit_defaults=True):
         schema = msgspec.json.schema(cls)
         whole: dict[str, Any] = _without_references(schema["$defs"][cls.__name__], schema["$defs"])
         return whole
+
+
+def check_finite(cost: Decimal | None) -> None:
+    """Raise ValueError for a cost that is no number."""
+    # Decimal accepts "NaN", which is not equal to itself, so a snapshot would change in a round trip through JSON.
+    if cost is not None and not cost.is_finite():
+        raise ValueError(f"cost must be a finite number, not {cost}")
 
 
 def _without_references(part: Any, definitions: dict[str, Any]) -> Any:

@@ -110,7 +110,7 @@ def batch_row(name: str, counts: Mapping[str, int], state: str) -> str:
         if total and counts.get(kind)
     ]
     bar = f'<div style="width:12em;line-height:0.8em;white-space:nowrap;font-size:1em">{"".join(parts)}</div>'
-    cells = (f"<code>{_html(name)}</code>", bar, _html(state))
+    cells = (f'<code style="white-space:nowrap">{_html(name)}</code>', bar, _html(state))
     return "<tr>" + "".join(f'<td style="text-align:left">{cell}</td>' for cell in cells) + "</tr>"
 
 

@@ -9,13 +9,14 @@ from uuid import UUID
 
 from msgspec import Meta
 
-from runflow_async._model import Model
+from runflow_async._model import Model, check_finite
 from runflow_async._outputs import files_of
 from runflow_async._shown import batch_row, counts_of, describe_batch, describe_transition, quoted, table_of
-from runflow_async._statuses import TERMINAL_STATUSES, BatchStatus, Phase, phase_of
+from runflow_async._statuses import KINDS, TERMINAL_STATUSES, BatchStatus, Phase, kind_of, phase_of
 from runflow_async.errors import BatchFailedError
 
 __all__ = [
+    "KINDS",
     "TERMINAL_STATUSES",
     "Batch",
     "BatchItem",
@@ -27,6 +28,7 @@ __all__ = [
     "ItemTransition",
     "Phase",
     "WaitStats",
+    "kind_of",
     "phase_of",
 ]
 
@@ -34,12 +36,6 @@ Instant = Annotated[datetime, Meta(tz=True)]
 Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 # JSON numbers beyond 2**53 are not portable (RFC 8259, section 6), and no batch has that many items.
 Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
-
-
-def _check_finite(cost: Decimal | None) -> None:
-    # Decimal accepts "NaN", which is not equal to itself, so a snapshot would change in a round trip through JSON.
-    if cost is not None and not cost.is_finite():
-        raise ValueError(f"cost must be a finite number, not {cost}")
 
 
 class BatchItemHandle(Model, frozen=True, gc=False):
@@ -131,7 +127,7 @@ class Batch(Model, frozen=True, kw_only=True):
         return table_of([batch_row(str(self.id), counts_of(self), describe_batch(self))])
 
     def __post_init__(self) -> None:
-        _check_finite(self.cost)
+        check_finite(self.cost)
 
     @property
     def is_terminal(self) -> bool:
@@ -173,7 +169,7 @@ class BatchItem(Model, frozen=True, kw_only=True):
         return f"<BatchItem {self.id} {self.sequence_index} {quoted(self.client_ref)} {quoted(self.status_code)}>"
 
     def __post_init__(self) -> None:
-        _check_finite(self.cost)
+        check_finite(self.cost)
 
     @property
     def urls(self) -> list[str]:

@@ -74,6 +74,7 @@ class _Progress(AsyncIterator[ItemTransition]):
         self._is_broken = False
         self._counts: Counter[str] = Counter()
         self._counted: set[UUID] = set()
+        self._known = 0  # how many items these batches had when they were counted first
         self._drawn_at = -math.inf
         self._ticking: asyncio.TimerHandle  # while somebody awaits the next transition
 
@@ -143,8 +144,9 @@ class _Progress(AsyncIterator[ItemTransition]):
                 self._count_delivered(wait)
 
     def _count_delivered(self, wait: BatchWait) -> None:
-        """Count all that was delivered of a batch, now and by earlier waits."""
+        """Count all that was delivered of a batch, now and by earlier waits; the rest of its items is to come."""
         self._counted.add(wait.batch_id)
+        self._known += 0 if wait.batch is None else len(wait.batch.items or ())
         self._counts.update(kind_of(item.status_code) for item in wait.delivered.items or ())
 
     @property
@@ -166,4 +168,5 @@ class _Progress(AsyncIterator[ItemTransition]):
         name = f"batch {str(waits[0])[:SHORT_ID]}" if len(waits) == 1 else f"{len(waits):,} batches"
         kinds = [f"{counts[kind]:,} {kind}" for kind in KINDS[1:] if counts[kind]]
         text = join_parts([*kinds, outlook_text(self._source.estimate())])
-        return Reading(name, counts.total() - sum(counts[kind] for kind in UNFINISHED), counts.total(), text)
+        ended = counts.total() - sum(counts[kind] for kind in UNFINISHED)
+        return Reading(name, ended, max(counts.total(), self._known), text)

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from benchmarks.schedule import UNSEEN, draw_traces, estimates_of, share_inside
+from benchmarks.estimates import estimates_of, share_inside
+from benchmarks.schedule import UNSEEN, draw_traces
 from runflow_async import wait_adaptive
 from runflow_async._answers.tally import Tally
 from runflow_async._forecasts import Forecast, combine

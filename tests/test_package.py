@@ -15,7 +15,20 @@ import runflow_async
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-OPTIONAL = {"callbacks", "checkpoints", "cli", "demo", "distributed", "emulator", "otel", "pytest_plugin"}
+OPTIONAL = {
+    "asgi",
+    "blocking",
+    "callbacks",
+    "checkpoints",
+    "cli",
+    "demo",
+    "distributed",
+    "emulator",
+    "otel",
+    "progress",
+    "pytest_plugin",
+    "sse",
+}
 """Modules that are imported only by those who name them."""
 HEAVY = {
     "aiohttp.web",
@@ -26,6 +39,7 @@ HEAVY = {
     "distributed",
     "matplotlib",
     "opentelemetry",
+    "pydantic",
     "pytest",
     "rich",
     "sqlite3",
@@ -37,11 +51,11 @@ CLIENTS = [
     ROOT / "runflow_async/pytest_plugin.py",
 ]
 """They use the package as any program may."""
-SHARED = {"_startup", "_statuses", "_text", "_version"}
+SHARED = {"_startup", "_text", "_version"}
 """Private modules that even they use."""
 LATE_IMPORTS = {
-    "_bars.py": ["rich.console", "rich.progress"],  # an extra
-    "_model.py": ["pydantic_core"],  # called by pydantic alone
+    "_bars.py": ["rich.console", "rich.progress"],  # an extra, and heavy
+    "_model.py": ["pydantic_core"],  # for those who have it
     "cli/commands.py": ["runflow_async.cli.timeline"],  # an extra of its own
     "pytest_plugin.py": ["runflow_async.emulator"],  # a server; most runs load the plugin and need none
 }

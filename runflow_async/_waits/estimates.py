@@ -41,7 +41,7 @@ def estimate_end(pollings: Iterable[Polling]) -> Estimate | None:
         return None
     now, now_utc = unfinished[0].clocks
     forecast = combine(forecasts, now)
-    changed_at = max(polling.changed_at or 0.0 for polling in unfinished)
+    changed_at = max(polling.stalls.changed_at or 0.0 for polling in unfinished)
     return Estimate(
         ends_at=now_utc + timedelta(seconds=max(forecast.expected - now, 0.0)),
         earliest=now_utc + timedelta(seconds=max(forecast.earliest - now, 0.0)),

@@ -57,6 +57,7 @@ class Polling:
         costs: what was counted; whoever delivers transitions counts them.
         agenda: when to poll next, and when to end. A cancelled step does not change it.
         subscription: the polls that this wants, and those that it is offered.
+        stalls: since when nothing has changed.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class Polling:
         self._take_turn = take_turn
         # The pacing has the ledger, not this: a cycle would keep a dropped wait until the collector comes.
         self._pacing = Pacing(options, lambda: ledger.batch)
-        self._stalls = Stalls(ledger, options, witness)
+        self.stalls = Stalls(ledger, options, witness)
         self._settling = Settling(ledger, self.agenda)
         self._failures = Failures(
             ledger, self.costs, self.agenda, self.subscription, witness, options=options, retries=retries
@@ -121,11 +122,6 @@ class Polling:
     def forecast(self) -> Forecast | None:
         """When the batch will end; None while nothing says so, and once the wait has ended."""
         return None if self.ended else self._pacing.forecast
-
-    @property
-    def changed_at(self) -> float | None:
-        """The instant since which every response was the same; None before the first one."""
-        return self._stalls.changed_at
 
     def nudge(self) -> bool:
         """Poll as soon as the server allows, and again if a poll is in flight. Return False if that was due anyway."""
@@ -212,7 +208,7 @@ class Polling:
         reply.require_batch(self.ledger.batch_id, answer.envelope.id, self.ledger.warn)
         self.ledger.take(reply.body, answer, self.subscription.latest_poll.observed_at or self._utc_now())
         if (self.ledger.changes, self.ledger.tally, self.ledger.status_code) != known:
-            self._stalls.changed_at = began
+            self.stalls.changed_at = began
         if len(reply.body) > LARGE_BODY:
             milliseconds, extra = 1000 * (self._clock() - began), fields(self.ledger.batch_id)
             logger.debug("%d bytes held the event loop for %.0f ms", len(reply.body), milliseconds, extra=extra)
@@ -238,7 +234,7 @@ class Polling:
                 self.subscription.hold(now + asked)
             delay = self._pacing.delay_after(self.subscription.latest_poll)
             if self._options.stalled_after is not None:
-                delay = min(delay, self._stalls.check(now))
+                delay = min(delay, self.stalls.check(now))
             self.agenda.plan(now, delay, retry_after=asked)
 
     def _after_failure(self, error: RunflowError) -> None:

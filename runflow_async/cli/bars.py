@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from runflow_async._statuses import KINDS, kind_of
+from runflow_async.models import KINDS, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

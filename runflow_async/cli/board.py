@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-from runflow_async._statuses import kind_of
-from runflow_async.models import TERMINAL_STATUSES
+from runflow_async.models import TERMINAL_STATUSES, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

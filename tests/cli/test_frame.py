@@ -13,13 +13,12 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from runflow_async import ServerError
-from runflow_async._statuses import KINDS
 from runflow_async._text import duration_text
 from runflow_async.cli.bars import bar_cells
 from runflow_async.cli.board import PACE_SECONDS, Board, ItemProgress
 from runflow_async.cli.frame import Scene, draw_frame
 from runflow_async.cli.recent import draw_recent
-from runflow_async.models import BatchItemHandle, ItemTransition
+from runflow_async.models import KINDS, BatchItemHandle, ItemTransition
 from tests.virtual import body, perform, play
 
 ITEM = BatchItemHandle(UUID(int=1), 0, UUID(int=2), "succeeded")
