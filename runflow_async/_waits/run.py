@@ -18,6 +18,7 @@ from runflow_async.errors import RunflowError, WaitClosedError, WaitTimeoutError
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
+    from uuid import UUID
 
     from runflow_async._http.replies import Reply
     from runflow_async._lifetime import Lifetime
@@ -64,8 +65,8 @@ class Run:
     def __init__(
         self, lifetime: Lifetime, polling: Polling, checkpoint: Checkpoint | None, load_timeout: float
     ) -> None:
-        self.batch_id = polling.ledger.batch_id
-        self.purpose = f"the wait for batch {self.batch_id}"
+        self.batch_id: UUID = polling.ledger.batch_id
+        self.purpose: str = f"the wait for batch {self.batch_id}"
         self.polling = polling
         self.error: Exception | None = None
         self.traceback: TracebackType | None = None
