@@ -32,11 +32,11 @@ class RunflowSession(MakesCalls):
     """A connection pool, a key and a request rate, shared by all batches and all threads that use it.
 
     Use it as `with RunflowSession() as session`, or call `close()`. Its event loop runs in a thread that starts with
-    the first request; `until`, strategies and checkpoints are called in that thread, with the caller's context
-    variables, and must not call the session. A session that was used before a fork cannot be used in the child.
+    the first request; `until`, observers, strategies and checkpoints are called in that thread, with the caller's
+    context variables, and must not call the session. A session that was used before a fork cannot be used in the child.
 
-    The methods are those of `runflow_async.RunflowSession`, with the same arguments, results and errors. Where
-    a wait is awaited there, call its `result()`.
+    The methods are those of `runflow_async.RunflowSession`, with the same arguments, results and errors. Where a wait
+    is awaited there, call its `result()`.
 
     Args:
         api_key: falls back to `RUNFLOW_API_KEY`.
