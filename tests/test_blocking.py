@@ -20,12 +20,23 @@ from uuid import UUID
 import pytest
 
 import runflow_async
-from runflow_async import SessionClosedError, WaitTimeoutError, blocking
+from runflow_async import (
+    CheckpointError,
+    ConfigurationError,
+    SessionClosedError,
+    StalledError,
+    WaitTimeoutError,
+    blocking,
+    checkpoints,
+)
 from runflow_async._portal import Portal
 from runflow_async.emulator import Emulator
+from runflow_async.observers import TransitionDelivered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from runflow_async.observers import Event
 
 ENDS = [(0.0, "queued"), (0.05, "running"), (0.1, "succeeded")]
 RUNS = [(0.0, "running")]
@@ -62,7 +73,10 @@ def session(server: ThreadedEmulator) -> Iterator[blocking.RunflowSession]:
 
 
 NO_PART_OF_IT = {"send", "throw", "__name__"}  # of a coroutine
-PAIRS = ["RunflowSession", "BatchWait", "BatchesWait", "BatchResults"]
+PAIRS = [
+    (getattr(blocking, name), getattr(checkpoints if name == "SQLiteCheckpoints" else runflow_async, name))
+    for name in blocking.__all__
+]
 
 
 def public(cls: type) -> dict[str, Any]:
@@ -73,14 +87,14 @@ def public(cls: type) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("name", PAIRS)
-def test_every_public_name_has_its_counterpart_with_the_same_signature(name):
-    mine, theirs = public(getattr(blocking, name)), public(getattr(runflow_async, name))
+@pytest.mark.parametrize(("face", "asynchronous"), PAIRS, ids=blocking.__all__)
+def test_every_public_name_has_its_counterpart_with_the_same_signature(face, asynchronous):
+    mine, theirs = public(face), public(asynchronous)
     if "aclose" in theirs:
         theirs["close"] = theirs.pop("aclose")
     expected = theirs.keys() - NO_PART_OF_IT
-    attributes = {"ended"} if name == "BatchesWait" else set()
-    awaited = {"result"} if name == "BatchesWait" else set()
+    attributes = {"ended"} if face is blocking.BatchesWait else set()
+    awaited = {"result"} if face is blocking.BatchesWait else set()
     assert mine.keys() == expected | attributes | awaited
     for own in expected:
         assert type(mine[own]) is type(theirs[own]), own
@@ -102,6 +116,56 @@ def test_the_constructor_takes_the_same_keywords():
     assert mine.pop("http").annotation == "Callable[[], aiohttp.ClientSession] | None"
     theirs.pop("http")
     assert mine == theirs
+
+
+def keywords_of(function: Any) -> list[str]:
+    return [one.name for one in inspect.signature(function).parameters.values() if one.kind is one.KEYWORD_ONLY]
+
+
+@pytest.mark.parametrize("keyword", sorted({"api_key", *keywords_of(blocking.RunflowSession)} - {"http"}))
+def test_the_constructor_hands_every_argument_on(keyword):
+    with pytest.raises(ConfigurationError, match=keyword):
+        blocking.RunflowSession(**{"api_key": "key", keyword: object()})
+
+
+@pytest.mark.parametrize("method", ["wait_for_batch", "wait_for_batches", "iter_results"])
+def test_a_wait_hands_every_keyword_on(session, method):
+    wait_for = getattr(session, method)
+    asked = UUID(int=1) if method == "wait_for_batch" else [UUID(int=1)]
+    for keyword in keywords_of(wait_for):
+        with pytest.raises(ConfigurationError, match=keyword):
+            wait_for(asked, **{keyword: object()})
+
+
+def test_observers_get_the_events_on_the_thread_of_the_loop(server):
+    events: list[tuple[threading.Thread, Event]] = []
+
+    def observe(event: Event) -> None:
+        events.append((threading.current_thread(), event))
+
+    with blocking.RunflowSession(server.emulator.api_key, base_url=server.emulator.url, observers=[observe]) as session:
+        seen = list(session.wait_for_batch(server.script(ENDS), interval=0.01))
+    assert [event.transition for _, event in events if isinstance(event, TransitionDelivered)] == seen
+    (thread,) = {thread for thread, _ in events}
+    assert thread is not threading.current_thread()
+
+
+def test_a_stall_ends_a_wait_if_asked_to(server, session):
+    wait = session.wait_for_batch(server.script(RUNS), interval=0.01, stalled_after=0.05, end_when_stalled=True)
+    with pytest.raises(StalledError):
+        wait.result()
+
+
+def test_the_end_is_estimated_once_an_item_was_seen_to_end(server, session):
+    wait = session.wait_for_batch(server.script(ENDS, RUNS), interval=0.01)
+    assert wait.estimate() is None
+    next(transition for transition in wait if transition.is_terminal)
+    assert wait.estimate().ends_at > wait.estimate().unchanged_since
+    waits = session.wait_for_batches([server.script(ENDS, RUNS)], interval=0.01)
+    next(transition for transition in waits if transition.is_terminal)
+    assert waits.estimate().ends_at > waits.estimate().unchanged_since
+    session.close()
+    assert wait.estimate() is not None
 
 
 def test_a_wait_returns_the_batch_or_yields_its_transitions(server, session):
@@ -216,6 +280,37 @@ def test_checkpoints_resume_where_the_consumer_stopped(server, session, tmp_path
         assert first != second
     with blocking.SQLiteCheckpoints(tmp_path / "seen") as checkpoint:
         assert next(session.wait_for_batch(batch_id, checkpoint=checkpoint)).item.id == second.item.id
+
+
+def test_a_checkpoint_file_is_used_without_await(server, session, tmp_path):
+    with blocking.SQLiteCheckpoints(tmp_path / "seen") as kept:
+        wait = session.wait_for_batch(server.script(ENDS), interval=0.01)
+        assert kept.load(wait.batch_id) is None
+        for transition in wait:
+            kept.record(transition)
+        kept.flush()
+        assert kept.load(wait.batch_id).items[0].status_code == "succeeded"
+        kept.forget(wait.batch_id)
+        assert kept.load(wait.batch_id) is None
+        kept.check_open()
+    with pytest.raises(CheckpointError, match="is not open"):
+        kept.flush()
+
+
+def test_created_batches_take_a_checkpoint(server, session, tmp_path):
+    server.portal.call(lambda: server.emulator.script_next([ENDS]))
+    with blocking.SQLiteCheckpoints(tmp_path / "seen") as kept:
+        wait = session.create_batch("owner/slug", [{}], interval=0.01, checkpoint=kept)
+        wait.result()
+        assert kept.load(wait.batch_id).items[0].status_code == "succeeded"
+
+
+def test_either_file_fits_and_an_asynchronous_session_says_that_this_one_does_not(session, tmp_path):
+    with blocking.SQLiteCheckpoints(tmp_path / "seen") as kept:
+        for fitting in (kept, kept.asynchronous):
+            session.wait_for_batch(UUID(int=1), checkpoint=fitting).close()
+        with pytest.raises(ConfigurationError, match="load must be an `async def`"):
+            session._session.wait_for_batch(UUID(int=1), checkpoint=kept)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="os.kill ends the process there")

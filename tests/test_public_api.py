@@ -253,17 +253,18 @@ callback_asgi(session: RunflowSession, secrets: str | Sequence[str], *, path: st
         -> ASGIApp
 """,
     "runflow_async.blocking": """
-BatchResults < _Closing
+BatchResults < Closing
     close() -> None
     delivered -> list[Batch]
     waits -> Mapping[UUID, BatchWait]
-BatchWait < _Closing
+BatchWait < Closing
     batch -> Batch | None
     batched() -> Iterator[list[ItemTransition]]
     close() -> None
     deadline -> float
     delivered -> Batch
     done() -> bool
+    estimate() -> Estimate | None
     exception() -> Exception | None
     has_pending -> bool
     next_poll_at -> float
@@ -271,18 +272,20 @@ BatchWait < _Closing
     outage -> OngoingOutage | None
     result() -> Batch
     stats -> WaitStats
-BatchesWait < _Closing
+BatchesWait < Closing
     add(batch_id: UUID | str) -> BatchWait
     as_completed() -> Iterator[BatchWait]
     batched() -> Iterator[list[ItemTransition]]
     close() -> None
     ended -> list[BatchWait]
+    estimate() -> Estimate | None
     result() -> list[Batch]
     waits -> Mapping[UUID, BatchWait]
 RunflowSession(api_key: str | None = None, *, base_url: str | None = None, organization_id: UUID | str | None = None,
         http: Callable[[], aiohttp.ClientSession] | None = None, request_timeout: float | timedelta = 30.0,
         max_connections: int = 100, max_rate: float | None = None, max_response_bytes: int = 33554432,
-        max_retry_after: float | timedelta = 120.0, retry: RetryPolicy = RetryPolicy())
+        max_retry_after: float | timedelta = 120.0, retry: RetryPolicy = RetryPolicy(),
+        observers: Iterable[Observer] = ()) < MakesCalls
     callback_deliveries(batch_id: UUID | str) -> list[CallbackDelivery]
     close() -> None
     create_batch(model: str, inputs: Sequence[Mapping[str, Any]], *, client_refs: Sequence[str | None] | None = None,
@@ -297,7 +300,9 @@ RunflowSession(api_key: str | None = None, *, base_url: str | None = None, organ
     iter_results(batch_ids: UUID | str | Iterable[UUID | str], *, timeout: float | timedelta | None = 3600.0,
         interval: float | timedelta | wait_base | Callable[[RetryCallState], float] | None = None, max_outage: float |
         timedelta = 300.0, until: Callable[[Batch], bool] | None = None, since: Batch | Iterable[Batch] = (),
-        expect_callback: bool = False, checkpoint: Checkpoint | None = None) -> BatchResults
+        expect_callback: bool = False,
+        stalled_after: float | timedelta | None = None, end_when_stalled: bool = False,
+        checkpoint: Checkpoint | None = None) -> BatchResults
     nudge(batch_id: UUID | str) -> bool
     redeliver_callback(batch_id: UUID | str) -> CallbackDelivery
     resubmit(model: str, batch: Batch | UUID | str, *, metadata: Mapping[str, Any] | None = None, callback_url: str |
@@ -305,13 +310,22 @@ RunflowSession(api_key: str | None = None, *, base_url: str | None = None, organ
     save_outputs(batch_id: UUID | str, folder: str | os.PathLike[str], *, concurrency: int = 8) -> SavedOutputs
     wait_for_batch(batch_id: UUID | str, *, timeout: float | timedelta | None = 3600.0, interval: float | timedelta |
         wait_base | Callable[[RetryCallState], float] | None = None, max_outage: float | timedelta = 300.0, until:
-        Callable[[Batch], bool] | None = None, since: Batch | None = None, expect_callback: bool = False, checkpoint:
-        Checkpoint | None = None) -> BatchWait
+        Callable[[Batch], bool] | None = None, since: Batch | None = None, expect_callback: bool = False,
+        stalled_after: float | timedelta | None = None, end_when_stalled: bool = False,
+        checkpoint: Checkpoint | None = None) -> BatchWait
     wait_for_batches(batch_ids: Iterable[UUID | str], *, timeout: float | timedelta | None = 3600.0, interval: float |
         timedelta | wait_base | Callable[[RetryCallState], float] | None = None, max_outage: float | timedelta =
         300.0, until: Callable[[Batch], bool] | None = None, since: Iterable[Batch] = (), expect_callback: bool =
-        False, checkpoint: Checkpoint | None = None) -> BatchesWait
-SQLiteCheckpoints < SQLiteCheckpoints
+        False,
+        stalled_after: float | timedelta | None = None, end_when_stalled: bool = False,
+        checkpoint: Checkpoint | None = None) -> BatchesWait
+SQLiteCheckpoints(path: str | os.PathLike[str])
+    check_open() -> None
+    close() -> None
+    flush() -> None
+    forget(batch_id: UUID) -> None
+    load(batch_id: UUID) -> Batch | None
+    record(transition: ItemTransition) -> None
 """,
     "runflow_async.callbacks": """
 BatchCallback(*, event: str, batch_id: UUID, status: str | None = None, output: dict[str, Any] | None = None,

@@ -157,14 +157,14 @@ class SQLiteCheckpoints:
         """Raise unless it is open in this process.
 
         Raises:
-            CheckpointError: before `async with`, after closing, and in a forked child.
+            CheckpointError: before it was entered, after closing, and in a forked child.
         """
         self._find_open_thread()
 
     def _find_open_thread(self) -> Writer:
         thread = self._thread
         if thread is None:
-            raise CheckpointError(f"{self._path!r} is not open: use `async with SQLiteCheckpoints(path)`")
+            raise CheckpointError(f"{self._path!r} is not open: use it in `async with`, or in `with` without asyncio")
         if thread.is_inherited:
             raise CheckpointError(
                 f"{self._path!r} was opened by the parent process before it forked: start this process with 'spawn' or "

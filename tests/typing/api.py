@@ -563,3 +563,11 @@ def without_asyncio(batch_id: UUID) -> None:
         assert_type(next(session.iter_results(batch_id)), BatchItem)
         with blocking.SQLiteCheckpoints("seen") as checkpoints:
             assert_type(session.wait_for_batch(batch_id, checkpoint=checkpoints), blocking.BatchWait)
+            assert_type(session.create_batch("owner/slug", [{}], checkpoint=checkpoints), blocking.BatchWait)
+            session.wait_for_batch(batch_id, checkpoint=Remembered(), stalled_after=60, end_when_stalled=True)
+            assert_type(checkpoints.load(batch_id), Batch | None)
+            assert_type(checkpoints.flush(), None)
+            assert_type(checkpoints.forget(batch_id), None)
+            assert_type(checkpoints.asynchronous, SQLiteCheckpoints)
+        assert_type(wait.estimate(), Estimate | None)
+    blocking.RunflowSession(observers=[print])
