@@ -70,9 +70,11 @@ def check_finite(cost: Decimal | None) -> None:
 
 def _without_references(part: Any, definitions: dict[str, Any]) -> Any:
     if isinstance(part, list):
-        return [_without_references(one, definitions) for one in part]
+        parts: list[Any] = part
+        return [_without_references(one, definitions) for one in parts]
     if not isinstance(part, dict):
         return part
-    if "$ref" in part:
-        return _without_references(definitions[part["$ref"].rpartition("/")[2]], definitions)
-    return {name: _without_references(one, definitions) for name, one in part.items()}
+    fields: dict[str, Any] = part
+    if "$ref" in fields:
+        return _without_references(definitions[fields["$ref"].rpartition("/")[2]], definitions)
+    return {name: _without_references(one, definitions) for name, one in fields.items()}
