@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import msgspec
 from msgspec import Struct, ValidationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from decimal import Decimal
 
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
     from pydantic_core import CoreSchema
 
 __all__ = ["Model", "check_finite"]
+
+JSON: TypeAlias = dict[str, "JSON"] | list["JSON"] | str | int | float | bool | None
 
 
 class Model(Struct, frozen=True, repr_omit_defaults=True):
@@ -68,13 +70,11 @@ def check_finite(cost: Decimal | None) -> None:
         raise ValueError(f"cost must be a finite number, not {cost}")
 
 
-def _without_references(part: Any, definitions: dict[str, Any]) -> Any:
+def _without_references(part: JSON, definitions: Mapping[str, JSON]) -> Any:
     if isinstance(part, list):
-        parts: list[Any] = part
-        return [_without_references(one, definitions) for one in parts]
+        return [_without_references(one, definitions) for one in part]
     if not isinstance(part, dict):
         return part
-    fields: dict[str, Any] = part
-    if "$ref" in fields:
-        return _without_references(definitions[fields["$ref"].rpartition("/")[2]], definitions)
-    return {name: _without_references(one, definitions) for name, one in fields.items()}
+    if "$ref" in part:
+        return _without_references(definitions[str(part["$ref"]).rpartition("/")[2]], definitions)
+    return {name: _without_references(one, definitions) for name, one in part.items()}
