@@ -154,7 +154,7 @@ async def test_a_response_that_takes_the_time_of_a_request_narrows_the_window(fa
 async def test_other_failures_of_a_server_leave_the_window_open(status):
     async with ScriptedServer(http(status)) as server, connect(server, max_connections=4) as session:
         with pytest.raises(OutageError):
-            await session.wait_for_batch(BATCH_ID, max_outage=5)
+            await session.wait_for_batch(BATCH_ID, max_outage=0.5)
         assert is_wide(session)
 
 
