@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import msgspec
 from msgspec import Struct, ValidationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from decimal import Decimal
 
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -16,9 +17,22 @@ if TYPE_CHECKING:
 
 __all__ = ["Model", "check_finite"]
 
+Part: TypeAlias = "dict[str, Part] | list[Part] | str | float | None"
+"""A part of a JSON schema."""
+
 
 class Model(Struct, frozen=True, repr_omit_defaults=True):
     """Base of the models."""
+
+    def __repr__(self) -> str:
+        with suppress(Exception):  # a field may hold what it should not, because nothing checks those of a new object
+            if text := self._describe():
+                return f"<{type(self).__name__} {text}>"
+        return super().__repr__()
+
+    def _describe(self) -> str:
+        """Return a line for people, without the name of the class; empty if the fields are short enough."""
+        return ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain data: dicts, lists, numbers and text, as they are in the JSON."""
@@ -57,8 +71,8 @@ class Model(Struct, frozen=True, repr_omit_defaults=True):
     def __get_pydantic_json_schema__(cls, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """Describe the model, with the models inside it, in one schema: no name is looked up anywhere else."""
         schema = msgspec.json.schema(cls)
-        whole: dict[str, Any] = _without_references(schema["$defs"][cls.__name__], schema["$defs"])
-        return whole
+        whole: Any = _without_references(schema["$defs"][cls.__name__], schema["$defs"])
+        return dict(whole)
 
 
 def check_finite(cost: Decimal | None) -> None:
@@ -68,13 +82,11 @@ def check_finite(cost: Decimal | None) -> None:
         raise ValueError(f"cost must be a finite number, not {cost}")
 
 
-def _without_references(part: Any, definitions: dict[str, Any]) -> Any:
+def _without_references(part: Part, definitions: Mapping[str, Part]) -> Part:
     if isinstance(part, list):
-        parts: list[Any] = part
-        return [_without_references(one, definitions) for one in parts]
+        return [_without_references(one, definitions) for one in part]
     if not isinstance(part, dict):
         return part
-    fields: dict[str, Any] = part
-    if "$ref" in fields:
-        return _without_references(definitions[fields["$ref"].rpartition("/")[2]], definitions)
-    return {name: _without_references(one, definitions) for name, one in fields.items()}
+    if "$ref" in part:
+        return _without_references(definitions[str(part["$ref"]).rpartition("/")[2]], definitions)
+    return {name: _without_references(one, definitions) for name, one in part.items()}
