@@ -85,18 +85,21 @@ class _RichBar:
             *(BarColumn(), TaskProgressColumn(), ended, TimeElapsedColumn(), text),
             console=console,
             auto_refresh=False,  # without a thread
-            disable=not (console.is_terminal or console.is_jupyter),
             redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),  # else it goes its own way
         )
         self._task = self._progress.add_task(reading.name, total=reading.total, text="")
-        self._progress.start()
+        self._is_shown = console.is_terminal or console.is_jupyter
+        if self._is_shown:
+            self._progress.start()
 
     def draw(self, reading: Reading) -> None:
         name, ended, total, text = reading
-        self._progress.update(self._task, description=name, completed=ended, total=total, text=text, refresh=True)
+        if self._is_shown:
+            self._progress.update(self._task, description=name, completed=ended, total=total, text=text, refresh=True)
 
     def close(self) -> None:
-        self._progress.stop()
+        if self._is_shown:
+            self._progress.stop()
 
 
 BARS: dict[str, Callable[[Reading], Bar]] = {"tqdm": _TqdmBar, "rich": _RichBar}

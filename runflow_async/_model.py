@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import msgspec
@@ -16,11 +17,22 @@ if TYPE_CHECKING:
 
 __all__ = ["Model", "check_finite"]
 
-JSON: TypeAlias = dict[str, "JSON"] | list["JSON"] | str | int | float | bool | None
+Part: TypeAlias = "dict[str, Part] | list[Part] | str | float | None"
+"""A part of a JSON schema."""
 
 
 class Model(Struct, frozen=True, repr_omit_defaults=True):
     """Base of the models."""
+
+    def __repr__(self) -> str:
+        with suppress(Exception):  # a field may hold what it should not, because nothing checks those of a new object
+            if text := self._describe():
+                return f"<{type(self).__name__} {text}>"
+        return super().__repr__()
+
+    def _describe(self) -> str:
+        """Return a line for people, without the name of the class; empty if the fields are short enough."""
+        return ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain data: dicts, lists, numbers and text, as they are in the JSON."""
@@ -59,8 +71,8 @@ class Model(Struct, frozen=True, repr_omit_defaults=True):
     def __get_pydantic_json_schema__(cls, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """Describe the model, with the models inside it, in one schema: no name is looked up anywhere else."""
         schema = msgspec.json.schema(cls)
-        whole: dict[str, Any] = _without_references(schema["$defs"][cls.__name__], schema["$defs"])
-        return whole
+        whole: Any = _without_references(schema["$defs"][cls.__name__], schema["$defs"])
+        return dict(whole)
 
 
 def check_finite(cost: Decimal | None) -> None:
@@ -70,7 +82,7 @@ def check_finite(cost: Decimal | None) -> None:
         raise ValueError(f"cost must be a finite number, not {cost}")
 
 
-def _without_references(part: JSON, definitions: Mapping[str, JSON]) -> Any:
+def _without_references(part: Part, definitions: Mapping[str, Part]) -> Part:
     if isinstance(part, list):
         return [_without_references(one, definitions) for one in part]
     if not isinstance(part, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any
@@ -68,8 +69,8 @@ class ItemTransition(Model, frozen=True, gc=False):
     previous: str | None
     observed_at: datetime
 
-    def __repr__(self) -> str:
-        return f"<ItemTransition {describe_transition(self)}>"
+    def _describe(self) -> str:
+        return describe_transition(self)
 
     @property
     def current(self) -> str:
@@ -120,11 +121,13 @@ class Batch(Model, frozen=True, kw_only=True):
     links: dict[str, Any] | None = None
     items: list[BatchItemHandle] | None = None
 
-    def __repr__(self) -> str:
-        return f"<Batch {self.id} {describe_batch(self)}>"
+    def _describe(self) -> str:
+        return f"{self.id} {describe_batch(self)}"
 
-    def _repr_html_(self) -> str:
-        return table_of([batch_row(str(self.id), counts_of(self), describe_batch(self))])
+    def _repr_html_(self) -> str | None:
+        with suppress(Exception):  # as for `__repr__`
+            return table_of([batch_row(str(self.id), counts_of(self), describe_batch(self))])
+        return None
 
     def __post_init__(self) -> None:
         check_finite(self.cost)
@@ -165,8 +168,8 @@ class BatchItem(Model, frozen=True, kw_only=True):
     completed_at: Instant | None = None
     run: dict[str, Any] | None = None
 
-    def __repr__(self) -> str:
-        return f"<BatchItem {self.id} {self.sequence_index} {quoted(self.client_ref)} {quoted(self.status_code)}>"
+    def _describe(self) -> str:
+        return f"{self.id} {self.sequence_index} {quoted(self.client_ref)} {quoted(self.status_code)}"
 
     def __post_init__(self) -> None:
         check_finite(self.cost)

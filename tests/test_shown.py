@@ -90,6 +90,14 @@ def test_whatever_the_server_says_is_shown_short_and_escaped(odd, now_utc):
     check_html(batch._repr_html_())
 
 
+@pytest.mark.parametrize("odd", [1, object(), [None], {"a": 1}], ids=lambda value: type(value).__name__)
+def test_a_field_that_holds_what_it_should_not_harms_nobody(odd):
+    """Nothing checks the fields of an object that is made in Python."""
+    for shown in (Batch(id=odd, status_code=odd, items=odd, items_total=odd), ItemTransition(odd, odd, odd, odd)):
+        assert type(shown).__name__ in repr(shown)
+    Batch(items=odd, items_total=odd)._repr_html_()
+
+
 @pytest.mark.looptime
 async def test_a_wait_is_a_line_with_what_it_saw_and_what_it_expects():
     rounds = [[(0.0, "queued"), (20.0 * one, "running"), (20.0 * one + 20, "succeeded")] for one in range(10)]
