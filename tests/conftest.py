@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import copyreg
 import gc
+import signal
 import sys
 from datetime import UTC, datetime
 from functools import partial
@@ -57,6 +58,16 @@ def main_threads_loop() -> Iterator[None]:
 def no_configuration_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RUNFLOW_API_KEY", "RUNFLOW_BASE_URL", "RUNFLOW_ORGANIZATION_ID"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def heard_signals() -> Iterator[None]:
+    """Ctrl-C and SIGHUP are heard, also if these tests run in a shell's background or under nohup."""
+    defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in defaults.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

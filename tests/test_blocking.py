@@ -314,6 +314,7 @@ def test_either_file_fits_and_an_asynchronous_session_says_that_this_one_does_no
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="os.kill ends the process there")
+@pytest.mark.usefixtures("heard_signals")
 def test_ctrl_c_wakes_the_main_thread_and_cancels_the_request(server, session):
     batch_id = server.script(RUNS)
     threads = []

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -34,13 +33,8 @@ def connection(emulator, monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def heard_signals():
-    """Commands hear Ctrl-C and SIGHUP, also if these tests run in a shell's background or under nohup."""
-    defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
-    before = {number: signal.signal(number, handler) for number, handler in defaults.items()}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+def hearing(heard_signals):
+    """Commands hear Ctrl-C and SIGHUP."""
 
 
 @pytest.fixture
