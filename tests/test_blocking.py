@@ -364,3 +364,15 @@ def test_importing_the_package_does_not_import_it_and_exit_does_not_hang():
         "session = RunflowSession('key'); session.nudge(uuid.uuid4())"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_a_notebook_shows_a_wait_as_it_shows_the_asynchronous_one(
+    server: ThreadedEmulator, session: blocking.RunflowSession
+) -> None:
+    batch_id = server.script(ENDS)
+    with session.wait_for_batch(batch_id) as wait, session.wait_for_batches([batch_id]) as waits:
+        wait.result()
+        waits.result()
+        for shown in (wait._repr_html_(), waits._repr_html_()):
+            assert shown.startswith("<table>")
+            assert str(batch_id) in shown

@@ -101,6 +101,9 @@ class BatchWait(Closing["runflow_async.BatchWait", ItemTransition]):
         """
         return Steps(self._portal, self._inner.batched())
 
+    def _repr_html_(self) -> str:
+        return self._portal.look(self._inner._repr_html_)
+
     async def _await(self) -> Batch:
         return await self._inner
 
@@ -164,6 +167,9 @@ class BatchesWait(Closing["runflow_async.BatchesWait", ItemTransition]):
 
     def _face(self, inner: runflow_async.BatchWait) -> BatchWait:
         return self._faces.setdefault(inner.batch_id, BatchWait(self._portal, inner))
+
+    def _repr_html_(self) -> str:
+        return self._portal.look(self._inner._repr_html_)
 
     async def _await(self) -> list[Batch]:
         return await self._inner
