@@ -96,8 +96,8 @@ def _log_recovery(event: OutageEnded) -> None:
 
 def _log_stall(event: WaitStalled) -> None:
     ended = "" if event.items_total is None else f", {event.items_ended} of {event.items_total} items ended"
-    text, extra = "batch %s: nothing has changed for %.0f s (last seen %r%s)", fields(event.batch_id, event.wait_id)
-    logger.warning(text, event.batch_id, event.seconds, event.status_code, ended, extra=extra)
+    text, extra = "batch %s: nothing has changed for %g s (last seen %r%s)", fields(event.batch_id, event.wait_id)
+    logger.warning(text, event.batch_id, round(event.seconds, 1), event.status_code, ended, extra=extra)
 
 
 def _count(waits: int) -> str:

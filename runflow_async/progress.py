@@ -59,8 +59,9 @@ def progress(
         ConfigurationError: at once, if an argument is invalid, or if what should draw is not installed.
     """
     if not isinstance(wait_or_waits, (BatchWait, BatchesWait)):
-        kind = type(wait_or_waits).__name__
-        raise ConfigurationError(f"progress() takes what wait_for_batch or wait_for_batches returned, not a {kind}")
+        kind = type(wait_or_waits)
+        text = "progress() takes a wait of an asynchronous session, made by wait_for_batch or wait_for_batches"
+        raise ConfigurationError(f"{text}, not a {kind.__module__}.{kind.__qualname__}")
     return _Progress(wait_or_waits, choose_bar(bar))
 
 

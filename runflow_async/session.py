@@ -133,6 +133,7 @@ class RunflowSession(ResubmitsItems, YieldsResults, SavesOutputs, ServesCallback
     async def close(self) -> None:
         """Close for good: calls and waits in progress end with `SessionClosedError` before this returns."""
         await self._lifetime.close(self._transport.close)
+        self._waits.end()
 
     def wait_for_batch(
         self,

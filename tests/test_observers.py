@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import aiohttp
 import pytest
 
-from runflow_async import ConfigurationError, OutageError, RetryPolicy, RunflowSession, ServerError, WaitClosedError
+from runflow_async import (
+    ConfigurationError,
+    OutageError,
+    RetryPolicy,
+    RunflowSession,
+    ServerError,
+    SessionClosedError,
+    WaitClosedError,
+)
 from runflow_async._observing import Observing
 from runflow_async.emulator import Emulator, faults
 from runflow_async.observers import (
@@ -78,6 +86,19 @@ class TestEventsOfAWait:
         assert (of(Polled, events)[-1].items_ended, of(Polled, events)[-1].items_total) == (2, 2)
         assert {event.batch_id for event in events} == {batch_id}
         assert {event.wait_id for event in events} == {1}
+
+    async def test_end_with_the_session_though_nobody_uses_the_wait_any_more(self):
+        """It is still referred to, so that only the session can end it."""
+        events: list[Event] = []
+        async with emulated(observers=[events.append]) as (emulator, session):
+            waits = [session.wait_for_batch(emulator.create_scripted_batch(TWO_ITEMS)) for _ in range(2)]
+            await anext(waits[0])
+        (ended,) = of(WaitEnded, events)
+        assert isinstance(ended.error, SessionClosedError)
+        assert [wait.done() for wait in waits] == [True, False]
+        with pytest.raises(SessionClosedError):
+            await waits[0]
+        waits[1].close()
 
     async def test_say_how_old_a_transition_can_be_at_most(self):
         """The time since the response before the one that showed it, or since the start."""

@@ -49,7 +49,7 @@ class StalledError(BatchWaitError):
 
     def __init__(self, batch_id: UUID, seconds: float, *, seen: str) -> None:
         self.seconds = seconds
-        known = f"nothing of batch {batch_id} has changed for {seconds:.0f} s ({seen})"
+        known = f"nothing of batch {batch_id} has changed for {round(seconds, 1):g} s ({seen})"
         super().__init__(f"{known}: check the batch, or wait again with a longer stalled_after", batch_id)
 
 

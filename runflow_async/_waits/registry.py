@@ -41,6 +41,11 @@ class Registry:
         found = [entry() for entry in tuple(self._entries.get(batch_id.int, ()))]  # a copy, for the same reason
         return [run for run in found if run is not None]
 
+    def all_runs(self) -> list[Run]:
+        """Return every wait that is alive."""
+        found = [entry() for entries in tuple(self._entries.values()) for entry in tuple(entries)]
+        return [run for run in found if run is not None]
+
     def _forget(self, entry: _Entry) -> None:
         entries = self._entries[entry.key]
         entries.discard(entry)

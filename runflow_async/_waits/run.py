@@ -158,12 +158,13 @@ class Run:
                     earlier = await self._recording.load(self.batch_id, self.polling.start(), self._load_timeout)
                     self.polling.ledger.resume(earlier)
         except Exception as error:
-            self._end(error)
+            self.end(error)
             raise
         finally:
             self._notify()
 
-    def _end(self, error: Exception) -> None:
+    def end(self, error: Exception) -> None:
+        """End the wait with an error, unless it has ended; the error is then one of this wait."""
         is_news = not self.is_done
         if is_news:
             self.polling.end()
@@ -176,6 +177,7 @@ class Run:
             error.stats = self.polling.stats
         if is_news and self.polling.agenda.started is not None:
             report_end(self.polling, self.error)
+        self._notify()
 
     def nudge(self) -> bool:
         """Poll as soon as the server allows. Return whether there was still something to poll for."""
@@ -234,8 +236,7 @@ class Run:
         self._lifetime.check_loop()
         if self._closed is None:
             self._closed = WaitClosedError(self.batch_id)
-        self._end(self._closed)
-        self._notify()
+        self.end(self._closed)
         await self._scope.interrupt(self._closed)
 
     @property

@@ -14,6 +14,7 @@ from runflow_async._waits.run import Run
 from runflow_async._waits.sharing import Sharing
 from runflow_async._waits.silence import Silence
 from runflow_async._waits.witness import Witness
+from runflow_async.errors import SessionClosedError
 from runflow_async.observers import FleetEnded
 
 if TYPE_CHECKING:
@@ -155,6 +156,12 @@ class Waits:
         run = self._make_run(witness, options, since, checkpoint, sharing=Sharing(self._lifetime), fetch=fetch)
         self._apart.add(run)
         return run
+
+    def end(self) -> None:
+        """End the waits that have started, because the session is closed. No task is in them any more."""
+        for run in [*self._sharing.registry.all_runs(), *self._apart.all_runs()]:
+            if run.polling.agenda.started is not None and not run.is_done:
+                run.end(SessionClosedError())
 
     def nudge(self, batch_id: UUID) -> bool:
         """Nudge every wait for a batch. Return whether one of them still waits."""
