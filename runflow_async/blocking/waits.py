@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import methodcaller
 from typing import TYPE_CHECKING
 
 from runflow_async.blocking.steps import Closing, Steps
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from runflow_async.models import WaitStats
 
 __all__ = ["BatchResults", "BatchWait", "BatchesWait"]
+
+as_html = methodcaller("_repr_html_")
+"""Ask as a notebook does."""
 
 
 class BatchWait(Closing["runflow_async.BatchWait", ItemTransition]):
@@ -102,7 +106,8 @@ class BatchWait(Closing["runflow_async.BatchWait", ItemTransition]):
         return Steps(self._portal, self._inner.batched())
 
     def _repr_html_(self) -> str:
-        return self._portal.look(self._inner._repr_html_)
+        html: str = self._portal.look(lambda: as_html(self._inner))
+        return html
 
     async def _await(self) -> Batch:
         return await self._inner
@@ -169,7 +174,8 @@ class BatchesWait(Closing["runflow_async.BatchesWait", ItemTransition]):
         return self._faces.setdefault(inner.batch_id, BatchWait(self._portal, inner))
 
     def _repr_html_(self) -> str:
-        return self._portal.look(self._inner._repr_html_)
+        html: str = self._portal.look(lambda: as_html(self._inner))
+        return html
 
     async def _await(self) -> list[Batch]:
         return await self._inner
