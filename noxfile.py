@@ -111,7 +111,7 @@ def wheel(session: nox.Session) -> None:
         session.run("python", "-m", "runflow_async", "demo")
         session.install(f"{built}[cli]")
         session.run("runflow-async", "demo")
-        session.install(f"{built}[cli,dask]")
+        session.install(f"{built}[cli,dask,otel]")
         Path("api.py").write_text(api)
         Path("pyrightconfig.json").write_text(json.dumps(PYRIGHT))
         python = f"{session.bin}/python"
