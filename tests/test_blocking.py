@@ -335,6 +335,7 @@ def test_ctrl_c_wakes_the_main_thread_and_cancels_the_request(server, session):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_is_told_what_to_do(server, session):
     session.nudge(UUID(int=1))
     child = os.fork()
@@ -348,6 +349,7 @@ def test_a_forked_child_is_told_what_to_do(server, session):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_session_that_was_not_used_before_the_fork_works_in_the_child(server):
     session = open_on(server)
     batch_id = server.script(ENDS)

@@ -145,7 +145,8 @@ class TestTheSpanOfAWait:
         assert span.parent == handler.get_span_context()
 
     async def test_shows_an_outage_with_its_retries_and_its_end(self, telemetry):
-        async with emulated(telemetry) as (emulator, session):
+        retry = RetryPolicy(wait_initial=0.5, wait_max=5.0)  # so that one fails between 30 and 60 s
+        async with emulated(telemetry, retry=retry) as (emulator, session):
             emulator.faults.append(faults.status(503, times=math.inf))
             asyncio.get_running_loop().call_later(60, emulator.faults.clear)
             wait = session.wait_for_batch(emulator.create_scripted_batch(SCRIPT))

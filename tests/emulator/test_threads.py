@@ -28,8 +28,9 @@ def test_it_serves_while_no_event_loop_runs_here():
         assert get(emulator, batch_id)["items_succeeded"] == 1
         assert emulator.snapshot(batch_id)["status_code"] == "running"
         emulator.faults.append(faults.status(503))
-        with pytest.raises(HTTPError, match="503"):
+        with pytest.raises(HTTPError, match="503") as refused:
             get(emulator, batch_id)
+        refused.value.close()
     assert [request.status for request in emulator.requests] == [200, 503]
 
 
