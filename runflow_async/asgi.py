@@ -6,6 +6,7 @@ Decides how a request is read and answered. `callbacks` has the same for aiohttp
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -141,7 +142,7 @@ async def _read(receive: Receive, limit: int) -> bytes:
 async def _respond(send: Send, answer: Answer) -> None:
     body = msgspec.json.encode(answer.document)
     headers = [(b"content-type", b"application/json; charset=utf-8"), (b"content-length", b"%d" % len(body))]
-    if answer.status == 405:  # noqa: PLR2004
+    if answer.status == HTTPStatus.METHOD_NOT_ALLOWED:
         headers.append((b"allow", b"POST"))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -30,7 +30,7 @@ class Witness:
 
     Attributes:
         silence: of the session.
-        observing: its observers; ask its `is_watched` before everything but `retrying`: the log has no line for it.
+        observing: its observers; ask its `is_watched` before everything but `retrying` and `stalled`, which are logged.
         batch_id: the batch.
         wait_id: numbers the waits of the session.
         attempt: number of the next request since the last valid response.
