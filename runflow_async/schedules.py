@@ -1,7 +1,7 @@
 """When to poll after a valid response: the default schedule, and the state that every wait strategy gets.
 
 `interval=` takes any tenacity wait strategy. What a wait has seen of its batch lives in the state, never in the
-strategy, so strategies can be shared. docs/schedule.md explains the default and what it costs.
+strategy, so strategies can be shared. docs/explanation/schedule.md explains the default and what it costs.
 """
 
 from __future__ import annotations

@@ -252,7 +252,7 @@ def test_the_site_is_built_without_a_warning_and_asks_no_other_host(tmp_path):
     [("strict", ["test_app.py", "test_with_anyio.py", "test_apps.py"], 5), ("auto", ["test_app.py"], 1)],
 )
 def test_the_tests_on_the_page_about_tests_pass(mode, files, passed, tmp_path, unmeasured):
-    for block in blocks_of(DOCS / "guides" / "testing.md"):
+    for block in blocks_of(DOCS / "how-to" / "testing.md"):
         if block.file:
             (tmp_path / block.file).write_text(block.text)
     options = ["-q", "-W", "error", f"--asyncio-mode={mode}", "-o", "asyncio_default_fixture_loop_scope=function"]
@@ -264,7 +264,7 @@ def test_the_tests_on_the_page_about_tests_pass(mode, files, passed, tmp_path, u
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("jq") is None, reason="there is no jq to pick with")
 async def test_the_commands_with_an_output_print_it(stepping_emulator, monkeypatch, tmp_path, unmeasured):
-    page = DOCS / "command-line.md"
+    page = DOCS / "reference" / "command-line.md"
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     for block, output in pairwise(blocks_of(page)):
         if (block.kind, output.kind) == ("sh", "text"):
@@ -278,7 +278,7 @@ async def test_the_commands_with_an_output_print_it(stepping_emulator, monkeypat
 
 
 def test_the_table_of_exit_statuses_has_them_all():
-    rows = re.findall(r"^\| (\d+) \| ", (DOCS / "command-line.md").read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| (\d+) \| ", (DOCS / "reference" / "command-line.md").read_text(), re.MULTILINE)
     assert list(map(int, rows)) == [status.value for status in Exit]
 
 
