@@ -1,7 +1,7 @@
 """Predict from the counts of a batch's items when it will end, and when the next poll is worth its cost.
 
-docs/explanation/schedule.md has the model and its formulas. This is arithmetic on instants of a monotonic clock; it knows no ids
-and no single item, so a wait keeps a few numbers however large its batch is.
+docs/explanation/schedule.md has the model and its formulas. This is arithmetic on instants of a monotonic clock; it
+knows no ids and no single item, so a wait keeps a few numbers however large its batch is.
 """
 
 from __future__ import annotations
