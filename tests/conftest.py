@@ -29,11 +29,17 @@ asyncio.BaseEventLoop.time = given_time  # type: ignore[method-assign]  # whatev
 def _begin_drawing(_: None) -> None: ...
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """What is loaded by now stays; looking through it in each of a thousand collections would take a minute."""
-    _begin_drawing()  # at its first draw hypothesis asks the collector who holds its random numbers
-    gc.collect()
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is loaded by its end stays; looking through it in each of a thousand collections would take a minute."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        _begin_drawing()  # at its first draw hypothesis asks the collector who holds its random numbers
+        gc.enable()
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.hookimpl(trylast=True)

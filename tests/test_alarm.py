@@ -8,8 +8,9 @@ import math
 import pytest
 
 from runflow_async._waits.alarm import Alarm
+from tests.virtual import ISOLATED
 
-pytestmark = pytest.mark.looptime
+pytestmark = ISOLATED
 
 
 def now() -> float:

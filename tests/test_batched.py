@@ -13,9 +13,9 @@ from runflow_async import CheckpointError
 from runflow_async._waits import many
 from tests.test_checkpointing import Memory
 from tests.test_fleet import IDS, FleetTransport
-from tests.virtual import BATCH_ID, body, perform, play
+from tests.virtual import BATCH_ID, ISOLATED, body, perform, play
 
-pytestmark = pytest.mark.looptime
+pytestmark = ISOLATED
 
 SCRIPT = [[(0.0, "queued"), (1.5, "running"), (3.0, "succeeded")], [(0.0, "queued"), (1.5, "running"), (6.0, "failed")]]
 ALL = [

@@ -15,7 +15,7 @@ from runflow_async._forecasts import Forecast, combine
 from runflow_async._progress import Progress
 from runflow_async._waits.estimates import estimate_end
 from runflow_async._waits.fleet import BatchesWait
-from tests.virtual import BATCH_ID, perform
+from tests.virtual import BATCH_ID, ISOLATED, perform
 
 ROUNDS = [[(0.0, "queued"), (20.0 * one, "running"), (20.0 * one + 20, "succeeded")] for one in range(10)]
 
@@ -36,7 +36,7 @@ def left(estimate) -> tuple[float, float, float]:
     return tuple((one - now).total_seconds() for one in (estimate.earliest, estimate.ends_at, estimate.latest))
 
 
-@pytest.mark.looptime
+@ISOLATED
 class TestOneWait:
     async def test_knows_nothing_before_it_began_nor_before_an_item_has_ended_nor_after_its_end(self):
         wait = perform(ROUNDS).wait(interval=1)
@@ -81,7 +81,7 @@ class TestOneWait:
         assert polled_at[0] == pytest.approx(polled_at[1])
 
 
-@pytest.mark.looptime
+@ISOLATED
 class TestManyWaits:
     async def test_end_with_the_last_and_are_unknown_while_one_is(self):
         slow = [[(0.0, "queued"), (50.0 * one, "running"), (50.0 * one + 50, "succeeded")] for one in range(10)]

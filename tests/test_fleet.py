@@ -17,12 +17,9 @@ from runflow_async._http.replies import Reply
 from runflow_async._lifetime import TURNS
 from runflow_async._waits.fleet import BatchesWait
 from tests.rig import eventually
-from tests.virtual import VirtualTransport, body, line, status_at
+from tests.virtual import ISOLATED, VirtualTransport, body, line, status_at
 
-pytestmark = pytest.mark.looptime
-CROWD = pytest.mark.looptime(noop_cycles=0)
-"""Without looking for I/O before every jump: there is none, and there are hundreds of thousands of jumps."""
-
+pytestmark = ISOLATED
 IDS = [UUID(int=number + 1) for number in range(5)]
 SCRIPT = [(0.0, "queued"), (1.5, "running"), (3.0, "succeeded")]
 
@@ -265,7 +262,6 @@ async def test_polls_under_way_are_bounded():
 
 
 @pytest.mark.slow
-@CROWD
 async def test_first_polls_of_many_are_spread():
     """A thousand at 2 ms each take 2 s."""
     ids = [UUID(int=n) for n in range(1000)]
@@ -276,7 +272,6 @@ async def test_first_polls_of_many_are_spread():
 
 
 @pytest.mark.slow
-@CROWD
 async def test_after_an_outage_there_is_no_herd():
     """Row 143: the server is down from 20 s to 30 s; afterwards no 100 ms see more than three times the mean.
 
@@ -301,7 +296,6 @@ async def test_after_an_outage_there_is_no_herd():
 
 
 @pytest.mark.slow
-@CROWD
 async def test_an_outage_costs_no_more_requests_than_health():
     """Row 144: many waits for a minute, with a server that only answers 503."""
 

@@ -11,11 +11,12 @@ import pytest
 
 from runflow_async import AuthenticationError, WaitClosedError
 from tests.test_fleet import IDS, FleetTransport
+from tests.virtual import ISOLATED
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-pytestmark = pytest.mark.looptime
+pytestmark = ISOLATED
 
 ENDLESS = {batch_id: [(0.0, "queued"), (1e6, "succeeded")] for batch_id in IDS}
 

@@ -24,7 +24,7 @@ from runflow_async._answers.ledger import Ledger
 from runflow_async._waits.settling import next_settling_delay
 from runflow_async.errors import MalformedResponseError
 from runflow_async.models import TERMINAL_STATUSES, Batch
-from tests.virtual import BATCH_ID, RUN_ID, body, item_id, line, look_at_everything, play
+from tests.virtual import BATCH_ID, ISOLATED, RUN_ID, body, item_id, line, look_at_everything, play
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -286,7 +286,7 @@ def test_ten_thousand_spoilt_answers_are_accepted_whole_or_refused_whole(seed, n
     assert fuzz(seed, HISTORIES_PER_SEED, now_utc).total() >= 10_000
 
 
-@pytest.mark.looptime
+@ISOLATED
 async def test_everything_a_wait_shows_can_be_read_after_any_answer():
     """Properties, `repr`, JSON and pickle, after each answer and at the end, whatever it was."""
     chance = random.Random(14)

@@ -19,6 +19,7 @@ from runflow_async._waits.registry import Registry
 from runflow_async._waits.run import Run
 from runflow_async.emulator import faults
 from tests.test_fleet import FleetTransport
+from tests.virtual import ISOLATED
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -58,7 +59,7 @@ async def polling():
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-@pytest.mark.looptime
+@ISOLATED
 class TestWhatIsNotDueTakesNoRoom:
     """Row 152."""
 
@@ -99,7 +100,7 @@ class TestWhatIsNotDueTakesNoRoom:
         assert {type(wait.exception()) for wait in fleet.ended} == {WaitTimeoutError}
 
 
-@pytest.mark.looptime
+@ISOLATED
 class TestNudges:
     """Row 153."""
 

@@ -12,7 +12,7 @@ from tenacity import wait_chain, wait_combine, wait_exponential, wait_fixed, wai
 
 from runflow_async import wait_adaptive
 from runflow_async._arguments.strategies import likeness
-from tests.virtual import body, perform, play
+from tests.virtual import ISOLATED, body, perform, play
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.virtual import VirtualTransport
 
-pytestmark = pytest.mark.looptime
+pytestmark = ISOLATED
 
 RUNNING, SUCCEEDED = body("running", ["running"]), body("succeeded", ["succeeded"])
 STEADY = [

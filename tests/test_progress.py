@@ -27,7 +27,7 @@ from runflow_async import wait_adaptive
 from runflow_async._answers.tally import Tally
 from runflow_async._progress import Progress
 from runflow_async.schedules import PollState
-from tests.virtual import perform
+from tests.virtual import ISOLATED, perform
 
 
 def watched(*tallies: tuple[float, int, int, int]) -> Progress:
@@ -178,7 +178,7 @@ def test_items_that_all_begin_and_end_between_two_polls_took_a_third_of_the_inte
     assert math.exp(progress._durations._sum / progress._durations.count) == pytest.approx(2.0)
 
 
-@pytest.mark.looptime
+@ISOLATED
 class TestWaits:
     async def test_learn_for_themselves_where_they_share_a_strategy(self):
         """A batch of another pace in between changes nothing."""

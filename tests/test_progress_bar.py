@@ -15,12 +15,12 @@ from runflow_async import Batch, ConfigurationError, ServerError
 from runflow_async import _bars as bars
 from runflow_async._waits.fleet import BatchesWait
 from runflow_async.progress import progress
-from tests.virtual import BATCH_ID, body, perform, play
+from tests.virtual import BATCH_ID, ISOLATED, body, perform, play
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-pytestmark = pytest.mark.looptime
+pytestmark = ISOLATED
 
 ITEMS = [
     [(0.0, "queued"), (5.0 * one, "running"), (5.0 * one + 5, "failed" if one == 3 else "succeeded")]

@@ -12,7 +12,7 @@ import pytest
 from runflow_async import Batch, BatchItem, BatchItemHandle, ItemTransition, StalledError, WaitStats
 from runflow_async._shown import MOST_ROWS
 from runflow_async._waits.fleet import BatchesWait
-from tests.virtual import BATCH_ID, body, perform, play
+from tests.virtual import BATCH_ID, ISOLATED, body, perform, play
 
 ID = UUID(int=1)
 ODD = ["\ud800" * 100_000, "<script>alert('&')</script>", "\x1b[2J", "x" * 1_000_000, "", None]
@@ -98,7 +98,7 @@ def test_a_field_that_holds_what_it_should_not_harms_nobody(odd):
     Batch(items=odd, items_total=odd)._repr_html_()
 
 
-@pytest.mark.looptime
+@ISOLATED
 async def test_a_wait_is_a_line_with_what_it_saw_and_what_it_expects():
     rounds = [[(0.0, "queued"), (20.0 * one, "running"), (20.0 * one + 20, "succeeded")] for one in range(10)]
     wait = perform(rounds).wait(interval=1)
@@ -113,7 +113,7 @@ async def test_a_wait_is_a_line_with_what_it_saw_and_what_it_expects():
     check_html(wait._repr_html_())
 
 
-@pytest.mark.looptime
+@ISOLATED
 async def test_a_wait_that_failed_says_so():
     wait = play(body("running", ["running"])).wait(stalled_after=5, end_when_stalled=True)
     with pytest.raises(StalledError):
@@ -122,7 +122,7 @@ async def test_a_wait_that_failed_says_so():
     check_html(wait._repr_html_())
 
 
-@pytest.mark.looptime
+@ISOLATED
 @pytest.mark.parametrize("count", [0, 1, MOST_ROWS, 500])
 async def test_many_waits_are_a_line_and_a_table_of_some_rows(count):
     transport = play(body("succeeded", ["succeeded"]))

@@ -10,9 +10,9 @@ import pytest
 
 from runflow_async import ConfigurationError, ServerError, StalledError
 from runflow_async._waits.fleet import BatchesWait
-from tests.virtual import BATCH_ID, body, perform, play
+from tests.virtual import BATCH_ID, ISOLATED, body, perform, play
 
-pytestmark = pytest.mark.looptime
+pytestmark = ISOLATED
 
 STUCK = [(0.0, "queued"), (10.0, "running"), (10_000.0, "succeeded")]
 

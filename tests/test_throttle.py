@@ -10,8 +10,9 @@ import pytest
 
 from runflow_async._http.throttle import Throttle
 from tests.rig import cancel_at_every_suspension
+from tests.virtual import ISOLATED
 
-pytestmark = pytest.mark.looptime(noop_cycles=0)
+pytestmark = ISOLATED
 
 
 def now() -> float:

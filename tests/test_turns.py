@@ -10,8 +10,9 @@ import pytest
 from runflow_async import RateLimitError, TransportError
 from runflow_async._http.throttle import LATENESS_SECONDS, Throttle
 from runflow_async._http.turns import Turns
+from tests.virtual import ISOLATED
 
-pytestmark = pytest.mark.looptime
+pytestmark = ISOLATED
 
 
 def now() -> float:

@@ -10,7 +10,7 @@ import pytest
 from runflow_async import Batch, SessionClosedError, WaitClosedError
 from runflow_async._arguments.batches import parse_batch_id
 from runflow_async._waits.fleet import BatchesWait
-from tests.virtual import BATCH_ID, body, perform, play
+from tests.virtual import BATCH_ID, ISOLATED, body, perform, play
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from runflow_async import ItemTransition
     from runflow_async._waits.run import Run
 
-pytestmark = pytest.mark.looptime
+pytestmark = ISOLATED
 
 SCRIPT = [[(0.0, "queued"), (1.5, "running"), (3.0, "succeeded")]]
 OTHERS = "99999999-2222-4333-8444-555555555555"

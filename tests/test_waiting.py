@@ -34,9 +34,9 @@ from runflow_async import (
 from runflow_async._answers.ledger import Ledger
 from runflow_async._http.replies import Reply
 from runflow_async._verdict import Verdict
-from tests.virtual import BATCH_ID, body, item_id, line, perform, play
+from tests.virtual import BATCH_ID, ISOLATED, body, item_id, line, perform, play
 
-pytestmark = pytest.mark.looptime
+pytestmark = ISOLATED
 
 QUICK = [(0.0, "queued"), (1.5, "running"), (3.0, "succeeded")]
 SLOW = [(0.0, "queued"), (2.5, "running"), (9.0, "failed")]

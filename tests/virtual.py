@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
 import msgspec
+import pytest
 
 from runflow_async._http.protocol import batch_path
 from runflow_async._http.replies import Reply
@@ -28,6 +29,9 @@ from runflow_async.errors import BatchFailedError, RunflowError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+ISOLATED = pytest.mark.looptime(noop_cycles=0)
+"""A test whose time jumps without a look for I/O before each jump, because there is none."""
 
 BATCH_ID = UUID("11111111-2222-4333-8444-555555555555")
 RUN_ID = str(uuid5(BATCH_ID, "run"))

@@ -16,7 +16,7 @@ from runflow_async.cli.outages import OutageWatch, describe_outage, find_outages
 from runflow_async.emulator import faults
 from tests.cli.conftest import quick_session
 from tests.rig import eventually
-from tests.virtual import body, play
+from tests.virtual import ISOLATED, body, play
 
 ENDED = [[(0.0, "succeeded")]]
 DOWN = [ServerError(503, retry_after=5)] * 3
@@ -49,7 +49,7 @@ def good(number: int, status: str = "running") -> bytes:
     return body(status, id=str(UUID(int=number)))
 
 
-@pytest.mark.looptime
+@ISOLATED
 class TestOutageWatch:
     async def test_reports_the_start_and_the_end_of_an_outage_once_for_all_batches(self):
         reports = await Watched(*([good(n), *DOWN, good(n)] for n in range(3))).run(300)
@@ -73,7 +73,7 @@ class TestOutageWatch:
         assert [what for what, _, _ in await watched.run(300)] == ["began"]
 
 
-@pytest.mark.looptime
+@ISOLATED
 async def test_an_outage_is_described_with_its_age_and_its_limit():
     wait = play(ServerError(503)).wait(max_outage=40.5)
     task = asyncio.ensure_future(wait)
