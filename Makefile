@@ -34,7 +34,7 @@ test-dev: $(VENV)/.with-test ## run the quick tests in Python's and asyncio's de
 	PYTHONASYNCIODEBUG=1 $(BIN)/python -X dev -m pytest -m 'not slow and not ordinary' -n 4 --dist worksteal -q
 
 test-fast: $(VENV)/.with-test ## run the tests without the slow ones
-	$(BIN)/python -m pytest -m 'not slow and not ordinary' -n 4 --dist worksteal -q
+	$(BIN)/python -m pytest -m 'not slow and not ordinary' --hypothesis-profile fast -n 4 --dist worksteal -q
 
 test-all: $(VENV)/.with-release ## run the quick tests on the other Pythons found, on uvloop, and on the oldest dependencies
 	$(BIN)/python -m nox

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 from aioresponses import aioresponses
-from hypothesis import given, strategies
+from hypothesis import given, settings, strategies
 
 from runflow_async import RunflowError, RunflowSession
 from runflow_async.emulator import Emulator
@@ -22,6 +22,7 @@ from tests.rig import connections_in_use, given_time
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator, Iterator
 
+settings.register_profile("fast", max_examples=20)  # chosen by `make test-fast`
 asyncio.BaseEventLoop.time = given_time  # type: ignore[method-assign]  # whatever else the machine does
 
 

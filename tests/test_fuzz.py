@@ -330,7 +330,7 @@ DOCUMENTS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=80, derandomize=True, deadline=None, database=None)
+@settings(derandomize=True, deadline=None, database=None)
 @given(documents=st.lists(DOCUMENTS, min_size=1, max_size=6), patience=st.integers(0, 3))
 def test_a_refused_answer_does_not_change_the_stream(documents, patience, now_utc):
     """Two consumers get the same, although one of them never receives the refused answers."""
@@ -346,7 +346,7 @@ def test_a_refused_answer_does_not_change_the_stream(documents, patience, now_ut
         assert one.ledger.delivered == other.ledger.delivered
 
 
-@settings(max_examples=200, derandomize=True, deadline=None, database=None)
+@settings(derandomize=True, deadline=None, database=None)
 @given(document=VALUES | DOCUMENTS, encoding=st.sampled_from(["utf-8", "utf-16", "utf-8-sig", "latin-1"]))
 def test_any_json_document_in_any_encoding_is_accepted_or_refused(document, encoding, now_utc):
     answer = json.dumps(document, ensure_ascii=False).encode(

@@ -397,6 +397,7 @@ def test_the_global_providers_are_the_default():
         assert added == {}
 
 
+@pytest.mark.slow
 def test_without_the_package_the_import_says_what_to_install():
     code = "import sys; sys.modules['opentelemetry'] = None; import runflow_async, runflow_async.otel"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr

@@ -11,6 +11,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 import runflow_async
 
 ROOT = Path(__file__).parent.parent
@@ -91,16 +93,19 @@ def test_the_version_is_the_changelogs_first():
     assert runflow_async.__version__ == first[1]
 
 
+@pytest.mark.slow
 def test_importing_brings_in_nothing_beside_three_libraries_and_pythons_own():
     """This is what keeps the import short; `python -m benchmarks.imports` measures it."""
     roots = {name.partition(".")[0] for name in modules_after("import aiohttp, msgspec, tenacity")}
     assert roots - sys.stdlib_module_names == {"runflow_async"}
 
 
+@pytest.mark.slow
 def test_importing_brings_in_nothing_heavy():
     assert modules_after("") & HEAVY == set()
 
 
+@pytest.mark.slow
 def test_importing_brings_in_no_module_of_ours_that_has_to_be_asked_for():
     ours = {name.split(".")[1] for name in modules_after("") if name.startswith("runflow_async.")}
     assert ours & OPTIONAL == set()
@@ -142,7 +147,10 @@ def test_only_what_users_can_use_is_an_extra():
 
 def test_the_compatibility_policy_names_the_pythons_that_are_tested():
     minors = re.findall(r"Python :: 3\.(\d+)", " ".join(PROJECT["classifiers"]))
-    assert f"CPython 3.{minors[0]} to 3.{minors[-1]} are tested" in (ROOT / "docs" / "compatibility.md").read_text()
+    assert (
+        f"CPython 3.{minors[0]} to 3.{minors[-1]} are tested"
+        in (ROOT / "docs" / "reference" / "compatibility.md").read_text()
+    )
     assert PROJECT["requires-python"] == f">=3.{minors[0]}"
 
 

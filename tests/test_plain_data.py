@@ -54,6 +54,7 @@ def test_plain_data_is_plain():
     assert plain["output"] is None
 
 
+@pytest.mark.slow
 def test_nothing_of_it_imports_pydantic():
     script = "import sys, runflow_async; runflow_async.Batch().to_json(); sys.exit('pydantic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False, timeout=60).returncode == 0

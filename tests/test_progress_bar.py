@@ -264,6 +264,7 @@ async def test_arguments_that_make_no_sense_are_rejected():
         progress([])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["runflow_async", "runflow_async.progress"])
 def test_importing_loads_neither_of_them(module):
     script = f"import sys, {module}; print([name for name in ('tqdm', 'rich', 'IPython') if name in sys.modules])"

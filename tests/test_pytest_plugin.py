@@ -143,6 +143,7 @@ def test_a_plain_test_is_told_so_even_where_a_fixture_brings_anyio(run):
     result.stdout.fnmatch_lines("*this test has none. Make it an 'async def'*")
 
 
+@pytest.mark.slow
 def test_where_no_async_plugin_is_it_is_told_what_to_install(pytester, monkeypatch):
     """In a process that has imported none, and could not import pytest-asyncio."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
@@ -358,6 +359,7 @@ def test_a_plain_test_reaches_an_emulator_in_a_thread(run, monkeypatch):
     run(source, *STRICT).assert_outcomes(passed=4)
 
 
+@pytest.mark.slow
 def test_it_adds_nothing_to_what_the_package_imports():
     """Every run of pytest pays for what a plugin imports, also where nobody uses it."""
     script = """

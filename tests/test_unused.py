@@ -119,6 +119,7 @@ async def test_members_of_many_never_warn_themselves(session, batch_id, warned):
     assert texts(warned) == []
 
 
+@pytest.mark.slow
 def test_at_the_interpreters_exit_it_harms_nothing():
     """In the middle of being torn down, in a cycle of its own, and with the loop gone."""
     program = """

@@ -150,7 +150,7 @@ def compare(answers: list[bytes], patience: int, now: datetime) -> Reading:
     return quick
 
 
-@settings(max_examples=300, derandomize=True, deadline=None, database=None)
+@settings(max_examples=50, derandomize=True, deadline=None, database=None)
 @given(answers=histories(), patience=st.integers(0, 3))
 def test_the_same_comes_of_answers_that_are_read_whole(answers, patience, now_utc):
     """The same transitions, snapshots, counts, errors and warnings."""

@@ -24,7 +24,7 @@ CANARY = "rf_live_canary_9c1f7d"
 
 def traces_of(error: BaseException) -> str:
     """Everything that could be shown of an error: texts, arguments, causes, contexts, frames with locals, pickle."""
-    shown = ["".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())]
+    shown = traceback.format_exception(error)
     seen: set[int] = set()
     pending: list[BaseException | None] = [error]
     while pending:
@@ -33,7 +33,8 @@ def traces_of(error: BaseException) -> str:
             continue
         seen.add(id(current))
         shown += [str(current), repr(current), repr(current.args), repr(vars(current))]
-        shown += traceback.TracebackException.from_exception(current, capture_locals=True).format()
+        frames = traceback.walk_tb(current.__traceback__)
+        shown += traceback.StackSummary.extract(frames, capture_locals=True).format()
         pending += [current.__cause__, current.__context__]
     shown.append(repr(pickle.dumps(error)))
     return "\n".join(shown)
