@@ -11,7 +11,7 @@ import importlib
 import inspect
 import re
 from enum import Enum
-from types import FunctionType, ModuleType
+from types import FunctionType, ModuleType, UnionType
 from typing import Any, ForwardRef, Protocol
 from uuid import UUID
 
@@ -457,7 +457,7 @@ OpenTelemetry(tracer_provider: TracerProvider | None = None, meter_provider: Met
     sending(request: RequestSent, /) -> Generator[Mapping[str, str]]
 """,
     "runflow_async.observers": """
-Event: UnionType
+Event: Union
 FleetEnded(*, fleet_id: int, waits: int) < Struct
 Observer < Protocol
 OutageBegan(*, seconds: float, waits: int, error: RunflowError) < Struct
@@ -539,6 +539,8 @@ def describe(name: str, thing: Any) -> str:
             return f"{name} -> {inspect.get_annotations(thing.fget)['return']}"
         case Enum():
             return f"{name} = {thing.value!r}"
+        case UnionType():
+            return f"{name}: Union"  # as Python 3.14 names the type, too
         case ForwardRef():
             return f"{name}: {thing.__forward_arg__}"
         case str() if name not in VALUES:
