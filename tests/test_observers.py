@@ -277,6 +277,12 @@ class TestEventsOfRequests:
         assert (recovered.rate, recovered.held_for) == (None, 0.0)
 
 
+async def give_up(session: RunflowSession, *, after: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(after):
+            await session.wait_for_batch(BATCH_ID)
+
+
 class TestOutages:
     async def test_are_one_event_for_all_waits_when_they_begin_and_when_they_end(self, caplog):
         caplog.set_level(logging.INFO, "runflow_async")
@@ -317,6 +323,21 @@ class TestOutages:
                 await session.wait_for_batches([bad, good], interval=2, max_outage=60)
         assert of(Retrying, events)
         assert not of(OutageBegan, events)
+
+    async def test_do_not_count_waits_that_were_dropped(self):
+        """With a timeout around an `await`, a wait ends without a word."""
+        events: list[Event] = []
+        patient = RetryPolicy(wait_initial=4, wait_max=4)
+        async with (
+            ScriptedServer(http(503)) as server,
+            connect(server, retry=patient, observers=[events.append]) as session,
+        ):
+            await give_up(session, after=20)
+            with pytest.raises(OutageError):
+                await session.wait_for_batch(BATCH_ID, max_outage=45)
+        (began,) = of(OutageBegan, events)
+        assert began.waits == 1
+        assert began.seconds < 40
 
     async def test_end_without_waits_if_none_is_left(self):
         events: list[Event] = []

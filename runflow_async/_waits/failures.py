@@ -110,7 +110,7 @@ class Failures:
     def _report(self, error: RunflowError, now: float, outage: Outage) -> None:
         witness = self._witness
         witness.attempt = outage.failures + 1
-        witness.silence.failed(witness.wait_id, now, error)
+        witness.silence.failed(witness, now, error)
         witness.retrying(self._agenda.next_poll_at - now, error)
 
     def raise_limit(self) -> NoReturn:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from runflow_async.observers import OutageBegan, OutageEnded
 
 if TYPE_CHECKING:
     from runflow_async._observing import Observing
+    from runflow_async._waits.witness import Witness
     from runflow_async.errors import RunflowError
 
 __all__ = ["LASTING_SECONDS", "Silence"]
@@ -32,14 +34,15 @@ class Silence:
     def __init__(self, observing: Observing) -> None:
         self.observing = observing
         self.since: float | None = None
-        self._failing: set[int] = set()  # numbers of the waits, because a wait may be freed before it ends
+        self._failing: WeakSet[Witness] = WeakSet()  # a wait that is dropped waits no longer
         self._is_reported = False
 
-    def failed(self, wait_id: int, now: float, error: RunflowError) -> None:
+    def failed(self, wait: Witness, now: float, error: RunflowError) -> None:
         """A poll of a wait failed, and is to be retried."""
-        if self.since is None:
+        if self.since is None or not self._failing:
+            self._end(now, 0)
             self.since = now
-        self._failing.add(wait_id)
+        self._failing.add(wait)
         lasted = now - self.since
         if lasted >= LASTING_SECONDS and not self._is_reported:
             self._is_reported = True
@@ -50,9 +53,9 @@ class Silence:
         if self.since is not None and now >= self.since:
             self._end(now, len(self._failing))
 
-    def left(self, wait_id: int, now: float) -> None:
+    def left(self, wait: Witness, now: float) -> None:
         """A wait has ended."""
-        self._failing.discard(wait_id)
+        self._failing.discard(wait)
         if not self._failing:
             self._end(now, 0)
 

@@ -37,6 +37,7 @@ class Witness:
     """
 
     __slots__ = (
+        "__weakref__",
         "_answered_at",
         "_changes",
         "_fleet_id",
@@ -129,14 +130,16 @@ class Witness:
 def report_drop(polling: Polling) -> None:
     """Report the end of a wait that was dropped, if it had started and not ended."""
     witness = polling.witness
-    if polling.agenda.started is not None and not polling.ended and witness.observing.is_watched:
+    if polling.agenda.started is not None and not polling.ended:
+        now, _ = polling.clocks
+        witness.silence.left(witness, now)  # observers that keep its errors keep their frames, and so the wait
         witness.ended(polling.ledger.status_code, WaitClosedError(witness.batch_id), polling.stats)
 
 
 def report_end(polling: Polling, error: Exception | None) -> None:
     """Report that a wait has ended, with this error, or without one."""
     witness = polling.witness
-    witness.silence.left(witness.wait_id, polling.agenda.ended or 0.0)
+    witness.silence.left(witness, polling.agenda.ended or 0.0)
     if witness.observing.is_watched:
         witness.ended(polling.ledger.status_code, error, polling.stats)
 
