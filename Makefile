@@ -3,21 +3,22 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-dev test-fast test-all check format docs recipes build bench clean
+.PHONY: help demo test test-dev test-fast test-all check format docs recipes build bench clean lock audit
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+LOCKED := --constraint constraints.txt --build-constraint constraints.txt
 COMMA := ,
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-# One for each set of dependency groups, which its name lists. pip installs groups since 25.1.
-$(VENV)/.with-%: pyproject.toml | $(BIN)/python
-	$(PIP) install 'pip>=25.1'
-	$(PIP) install --editable . $(foreach group,$(subst $(COMMA), ,$*),--group $(group))
+# One for each set of dependency groups, which its name lists. pip installs groups since 25.1, with locked build requirements since 25.3.
+$(VENV)/.with-%: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --constraint constraints.txt 'pip>=25.3'
+	$(PIP) install $(LOCKED) --editable . $(foreach group,$(subst $(COMMA), ,$*),--group $(group))
 	touch $@
 
 $(VENV)/.with-cli: pyproject.toml | $(BIN)/python
@@ -66,7 +67,7 @@ recipe-%: pyproject.toml
 
 build: $(VENV)/.with-test,lint,release ## make wheel and sdist, and try both as their users will
 	rm -rf dist
-	$(BIN)/python -m build
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m build
 	$(BIN)/python -m twine check --strict dist/*
 	$(BIN)/check-wheel-contents dist/*.whl
 	$(BIN)/python -m nox --session sdist wheel
@@ -78,3 +79,11 @@ clean: ## remove what make made
 	rm -rf $(VENV) $(addprefix $(VENV)-,$(RECIPES)) .nox build dist site .coverage .coverage.* .hypothesis
 	rm -rf .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
+
+lock: $(VENV)/.with-lock ## renew constraints.txt: the newest versions that have been out for a week
+	echo '--editable .' | $(BIN)/uv pip compile - --quiet --upgrade --exclude-newer '7 days' --universal --python-version 3.11 \
+		$(foreach group,bench docs lint lock notebook release test,--group $(group)) \
+		--no-emit-package runflow-async --no-annotate --no-header --output-file constraints.txt
+
+audit: $(VENV)/.with-lock ## look up the locked versions in a database of vulnerabilities; needs the internet
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip --progress-spinner off
