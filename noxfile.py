@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import tarfile
 import tempfile
@@ -17,6 +18,7 @@ import nox
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 TEST_GROUP = nox.project.dependency_groups(PROJECT, "test")
+EXTRAS = PROJECT["project"]["optional-dependencies"].keys() - {"test"}
 PYTHONS = nox.project.python_versions(PROJECT)
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 NOT_IN_SDIST = {".ci/run"}
@@ -29,6 +31,20 @@ async def test_it(runflow_emulator, runflow_session):
     batch_id = runflow_emulator.create_batch(items=1, duration=0.1)
     batch = await runflow_session.wait_for_batch(batch_id)
     assert batch.status_code == "succeeded"
+"""
+FIRST_PROGRAM = """
+import asyncio, os, sys
+from runflow_async.emulator import Emulator
+
+async def main():
+    async with Emulator() as emulator:
+        batch_id = emulator.create_batch(items=3, duration=0.5)
+        environment = {**os.environ, "RUNFLOW_API_KEY": emulator.api_key, "RUNFLOW_BASE_URL": emulator.url}
+        command = (sys.executable, "await_one.py", str(batch_id))
+        program = await asyncio.create_subprocess_exec(*command, env=environment)
+        return await program.wait()
+
+sys.exit(asyncio.run(main()))
 """
 
 nox.options.default_venv_backend = "virtualenv"
@@ -97,26 +113,50 @@ def sdist(session: nox.Session) -> None:
             session.run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests)
 
 
-@nox.session(default=False)
+@nox.session(default=False, python=PYTHONS)
 def wheel(session: nox.Session) -> None:
-    """The wheel where nothing of the checkout is: imported, run, type-checked, and tested with."""
+    """The wheel where nothing of the checkout is, on each Python: imported, run, type-checked, and tested with."""
     (built,) = Path("dist").resolve().glob("*.whl")
-    api = Path("tests/typing/api.py").read_text()
-    with tempfile.TemporaryDirectory() as outside, session.chdir(outside):
-        session.install(str(built))
-        session.run("python", "-c", "import runflow_async")
-        answer = session.run("runflow-async", "get", "a-batch", success_codes=[2], silent=True)
-        if answer is None or "pip install" not in answer:
-            session.error(f"without its extra the command line does not say what to install, but {answer!r}")
-        session.run("python", "-m", "runflow_async", "demo")
-        session.install(f"{built}[cli]")
-        session.run("runflow-async", "demo")
-        session.install(f"{built}[cli,dask,otel]")
-        Path("api.py").write_text(api)
-        Path("pyrightconfig.json").write_text(json.dumps(PYRIGHT))
-        python = f"{session.bin}/python"
-        session.run(sys.executable, "-m", "mypy", "--strict", "--python-executable", python, "api.py", external=True)
-        session.run(sys.executable, "-m", "pyright", "--pythonpath", python, external=True)
-        session.install("pytest", "pytest-asyncio")
-        Path("test_it.py").write_text(PLUGIN_TEST)
-        session.run("python", "-m", "pytest", "-q", "-o", "asyncio_mode=auto")
+    copies = [Path("examples/await_one.py"), Path("tests/typing/api.py")]
+    with tempfile.TemporaryDirectory() as outside:
+        for copy in copies:
+            shutil.copy(copy, outside)
+        with session.chdir(outside):
+            session.install(str(built))
+            session.run("python", "-c", "import runflow_async")
+            answer = session.run("runflow-async", "get", "a-batch", success_codes=[2], silent=True)
+            if answer is None or "pip install" not in answer:
+                session.error(f"without its extra the command line does not say what to install, but {answer!r}")
+            session.run("python", "-m", "runflow_async", "demo")
+            session.run("python", "-c", FIRST_PROGRAM)
+            session.install(f"{built}[cli]")
+            session.run("runflow-async", "--help", silent=True)
+            session.install("pytest", "pytest-asyncio")
+            Path("test_it.py").write_text(PLUGIN_TEST)
+            session.run("python", "-m", "pytest", "-q", "-o", "asyncio_mode=auto")
+            if session.python == PYTHONS[0]:
+                check_types(session, built)
+
+
+def check_types(session: nox.Session, built: Path) -> None:
+    """The installed wheel offers the types that tests/typing/api.py expects of the checkout."""
+    session.install(f"{built}[cli,dask,otel]")
+    Path("pyrightconfig.json").write_text(json.dumps({"include": ["api.py"], **PYRIGHT}))
+    python = f"{session.bin}/python"
+    session.run(sys.executable, "-m", "mypy", "--strict", "--python-executable", python, "api.py", external=True)
+    session.run(sys.executable, "-m", "pyright", "--pythonpath", python, external=True)
+
+
+@nox.session(default=False)
+def sbom(session: nox.Session) -> None:
+    """What the wheel and all its extras install, as a CycloneDX bill of materials in sbom/."""
+    (built,) = Path("dist").resolve().glob("*.whl")
+    session.install(f"{built}[{','.join(sorted(EXTRAS))}]")
+    bill = Path("sbom", f"{built.name.split('-py3')[0]}.cdx.json")
+    bill.parent.mkdir(exist_ok=True)
+    options = ("--pyproject", "pyproject.toml", "--mc-type", "library", "--output-reproducible")
+    command = (sys.executable, "-m", "cyclonedx_py", "environment", *options, "--output-file", str(bill))
+    session.run(*command, f"{session.bin}/python", external=True)
+    bound = {part["name"] for part in json.loads(bill.read_text())["components"]}
+    if not {"aiohttp", "msgspec", "tenacity"} <= bound:
+        session.error(f"{bill} lacks one of our dependencies: {sorted(bound)}")
