@@ -40,12 +40,13 @@ test-fast: $(VENV)/.with-test ## run the tests without the slow ones
 test-all: $(VENV)/.with-release ## run the quick tests on the other Pythons found, on uvloop, and on the oldest dependencies
 	$(BIN)/python -m nox
 
-check: $(VENV)/.with-test,lint ## lint, format check, types, floors
+check: $(VENV)/.with-test,lint ## lint, format check, types, floors, workflows
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(BIN)/zizmor --offline --quiet --persona auditor .github
 
 format: $(VENV)/.with-test,lint ## format and mend what can be mended
 	$(BIN)/ruff check --fix
@@ -66,17 +67,17 @@ recipe-%: pyproject.toml
 	AIRFLOW_HOME=$(CURDIR)/$(VENV)-$*/home $(VENV)-$*/bin/python -m pytest -q tests/recipes/test_$*.py tests/recipes/test_checkpoints.py
 
 build: $(VENV)/.with-test,lint,release ## make wheel and sdist, and try both as their users will
-	rm -rf dist
+	rm -rf dist sbom
 	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m build
 	$(BIN)/python -m twine check --strict dist/*
 	$(BIN)/check-wheel-contents dist/*.whl
-	$(BIN)/python -m nox --session sdist wheel
+	$(BIN)/python -m nox --session sdist wheel sbom
 
 bench: $(VENV)/.with-bench ## run all benchmarks; figures and plots go to benchmarks/results/
 	$(BIN)/python -m benchmarks
 
 clean: ## remove what make made
-	rm -rf $(VENV) $(addprefix $(VENV)-,$(RECIPES)) .nox build dist site .coverage .coverage.* .hypothesis
+	rm -rf $(VENV) $(addprefix $(VENV)-,$(RECIPES)) .nox build dist sbom site .coverage .coverage.* .hypothesis
 	rm -rf .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
@@ -86,4 +87,4 @@ lock: $(VENV)/.with-lock ## renew constraints.txt: the newest versions that have
 		--no-emit-package runflow-async --no-annotate --no-header --output-file constraints.txt
 
 audit: $(VENV)/.with-lock ## look up the locked versions in a database of vulnerabilities; needs the internet
-	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip --progress-spinner off
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict --vulnerability-service osv --progress-spinner off
