@@ -1,6 +1,7 @@
 """Draw the floors of the package, in `docs/floors.svg` and CONTRIBUTING.md, from the contracts of import-linter.
 
-`python docs/draw_floors.py` writes both.
+Below the floors' order, `docs/explanation/where-to-change-what.md` lists what each module decides, from its docstring.
+`python docs/draw_floors.py` writes all three.
 """
 
 # ruff: noqa: INP001  # a script
@@ -16,6 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 PICTURE, PAGE = ROOT / "docs/floors.svg", ROOT / "CONTRIBUTING.md"
+MODULES = ROOT / "docs/explanation/where-to-change-what.md"
 BLOCK = re.compile(r"(?<=<!-- drawn by docs/draw_floors\.py -->\n\n).*?(?=\n\n<!-- end -->)", re.DOTALL)
 PACKAGE = "runflow_async"
 WIDTH, LINE, GAP, LEFT = 640, 17, 6, 18
@@ -58,11 +60,12 @@ def read_contracts() -> tuple[dict[str, list[list[str]]], dict[str, list[str]]]:
     return floors, homes
 
 
-def purpose(module: str) -> str:
-    """The first line of a module's docstring."""
+def purpose(module: str, *, marks: bool = False) -> str:
+    """The first line of a module's docstring, with its marks of code or without."""
     path = ROOT / PACKAGE / module
     source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    return (ast.get_docstring(ast.parse(source.read_text())) or "").partition("\n")[0].replace("`", "")
+    line = (ast.get_docstring(ast.parse(source.read_text())) or "").partition("\n")[0]
+    return line.replace("|", "\\|") if marks else line.replace("`", "")
 
 
 def draw_text() -> str:
@@ -78,6 +81,21 @@ def draw_text() -> str:
     lines += ["```", "", "Who may import which library:", ""]
     lines += [f"- {library}: {', '.join(f'`{name}`' for name in names)}" for library, names in homes.items()]
     return "\n".join(lines)
+
+
+def draw_modules() -> str:
+    """What each module decides: a table of the package, and one of each package inside, from top to bottom."""
+    floors, _ = read_contracts()
+    parts: list[str] = []
+    for container, inside in floors.items():
+        inner = container.removeprefix(PACKAGE).replace(".", "/").lstrip("/")
+        if inner:
+            parts += [f"### `{inner}`", "", purpose(inner, marks=True), ""]
+        modules = [(name, f"{inner}/{name}".lstrip("/")) for floor in inside for name in floor]
+        parts += ["| module | decides |", "|---|---|"]
+        parts += [f"| `{name}` | {purpose(path, marks=True)} |" for name, path in modules]
+        parts.append("")
+    return "\n".join(parts).rstrip()
 
 
 def draw_picture() -> str:
@@ -105,10 +123,10 @@ def draw_picture() -> str:
 
 
 def main() -> None:
-    """Write both."""
+    """Write all."""
     PICTURE.write_text(draw_picture())
-    text = draw_text()
-    PAGE.write_text(BLOCK.sub(lambda _: text, PAGE.read_text()))
+    for page, text in ((PAGE, draw_text()), (MODULES, draw_modules())):
+        page.write_text(BLOCK.sub(lambda _, text=text: text, page.read_text()))
 
 
 if __name__ == "__main__":

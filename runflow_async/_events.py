@@ -1,4 +1,4 @@
-"""Events of a wait, and of a wait for many batches."""
+"""The events that a wait reports to observers, and those of a wait for many batches. Only names facts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was saved, and what was not."""
+"""What `save_outputs` returns: a line for each file that is on disk, and an error for each that is not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One file that is to be saved."""
+"""One file that is to be saved: the item it belongs to, where it is, and what it will be called."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""One GET: what is sent, what comes back, and the rate that all requests share."""
+"""One request: what is sent, what comes back, and the rate that all requests share."""

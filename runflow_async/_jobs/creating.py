@@ -1,4 +1,4 @@
-"""The methods that create batches."""
+"""`create_batch` and `create_batches`: what is sent, and which wait follows a batch that was created."""
 
 from __future__ import annotations
 

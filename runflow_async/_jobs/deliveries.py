@@ -1,4 +1,4 @@
-"""The methods about callbacks: their deliveries, and what one of them triggers."""
+"""`callback_deliveries`, `redeliver_callback` and `nudge`: the methods about callbacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the methods of a session work with."""
+"""The attributes of a session that its methods in this package use. Decides nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The methods that fetch and do not wait."""
+"""`get_batch` and `iter_batch_items`: the methods that fetch and do not wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The methods that send failed items again."""
+"""`resubmit`: which items of a batch are sent again, and as what."""
 
 from __future__ import annotations
 

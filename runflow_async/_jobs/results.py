@@ -1,4 +1,4 @@
-"""The methods that yield each item's result as it is ready."""
+"""`iter_results` and `get_batch_item`: each item's result as it is ready."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The methods that save the files of outputs."""
+"""`save_outputs`: wires the folder, its index, the connections and the downloads of one call."""
 
 from __future__ import annotations
 

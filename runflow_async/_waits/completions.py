@@ -1,4 +1,4 @@
-"""Many waits, one after the other, as they end."""
+"""`as_completed()`: many waits, one after the other, as they end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The methods of the session that make requests themselves."""
+"""The methods of the session without asyncio that make a request and return its outcome."""
 
 from __future__ import annotations
 

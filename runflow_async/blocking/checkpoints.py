@@ -1,4 +1,4 @@
-"""The checkpoint file, and how a session takes it."""
+"""`SQLiteCheckpoints` without asyncio, and how a session uses it."""
 
 from __future__ import annotations
 

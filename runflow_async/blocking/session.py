@@ -1,4 +1,4 @@
-"""The session: the thread with its loop, and the waits it makes."""
+"""`RunflowSession` without asyncio: the thread with its loop, and the waits that it makes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the waits and results have in common: they step on the loop's thread, and can be closed."""
+"""What waits and results without asyncio have in common: they step on the loop's thread, and can be closed."""
 
 from __future__ import annotations
 

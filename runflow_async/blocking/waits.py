@@ -1,4 +1,4 @@
-"""The faces of the waits and of the results."""
+"""The waits and the results without asyncio: what iterating, `result()` and closing do."""
 
 from __future__ import annotations
 

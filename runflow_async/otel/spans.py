@@ -1,4 +1,4 @@
-"""The spans of waits."""
+"""The span of each wait: when it begins and ends, and which events become part of it."""
 
 from __future__ import annotations
 
