@@ -27,6 +27,8 @@ PYRIGHT = {
     name: PROJECT["tool"]["pyright"][name]
     for name in ("typeCheckingMode", "enableTypeIgnoreComments", "reportUnnecessaryTypeIgnoreComment")
 }
+LARGEST_WHEEL = 400_000
+"""In bytes. Three quarters of it are modules of 1 to 4 kB each, compressed one by one."""
 PLUGIN_TEST = """
 async def test_it(runflow_emulator, runflow_session):
     batch_id = runflow_emulator.create_batch(items=1, duration=0.1)
@@ -118,6 +120,8 @@ def sdist(session: nox.Session) -> None:
 def wheel(session: nox.Session) -> None:
     """The wheel where nothing of the checkout is, on each Python: imported, run, type-checked, and tested with."""
     (built,) = Path("dist").resolve().glob("*.whl")
+    if (size := built.stat().st_size) > LARGEST_WHEEL:
+        session.error(f"{built.name} has {size:,} bytes; find out why, and raise LARGEST_WHEEL if it is worth it")
     copies = [Path("examples/await_one.py"), Path("tests/typing/api.py")]
     with tempfile.TemporaryDirectory() as outside:
         for copy in copies:
