@@ -21,6 +21,7 @@ HERE = Addresses("http://127.0.0.1:8080")
         "HTTPS://FILES.example/a",
         "https://8.8.8.8/a",
         "https://[2606:4700:4700::1111]/a",
+        "https://[64:ff9b::808:808]/a",
     ],
 )
 @pytest.mark.parametrize("addresses", [FAR, PRIVATE, HERE])
@@ -55,6 +56,15 @@ NEAR = [
     "https://[fe80::1%25eth0]/a",
     "https://[fd00::1]/a",
     "https://[::ffff:10.0.0.1]/a",
+    "https://[::10.0.0.1]/a",
+    "https://[::ffff:0:10.0.0.1]/a",
+    "https://[fec0::1]/a",
+    # Gateways translate these to 169.254.169.254, 127.0.0.1 and 10.0.0.1.
+    "https://[64:ff9b::a9fe:a9fe]/latest/meta-data",
+    "https://[64:ff9b::7f00:1]/a",
+    "https://[64:ff9b:1::a00:1]/a",
+    "https://[2002:a00:1::1]/a",
+    "https://[2001:0:a00:1::1]/a",
 ]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from enum import IntEnum
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -22,6 +22,10 @@ __all__ = ["Addresses", "UnsafeAddressError", "shown_url"]
 
 LONGEST_URL = 16_384
 LONGEST_SHOWN = 2_000
+GLOBAL_UNICAST = IPv6Network("2000::/3")
+"""All that is public of IPv6 (RFC 4291). Python also calls global what is reserved or withdrawn: `::10.0.0.1`."""
+NAT64 = IPv6Network("64:ff9b::/96")
+"""The IPv4 internet, for a network that has only IPv6 (RFC 6052)."""
 
 _visible_ascii = re.compile(r"[\x21-\x7e]+")
 _number_at_end = re.compile(r"(.*\.)?(\d+|0x[0-9a-f]*)\.?", re.ASCII | re.IGNORECASE)
@@ -144,4 +148,14 @@ def _reach_of_address(text: str) -> Reach:
         address = address.ipv4_mapped or address
     if address.is_loopback or address.is_unspecified:
         return Reach.LOOPBACK
-    return Reach.PUBLIC if address.is_global and not address.is_multicast else Reach.PRIVATE
+    return Reach.PUBLIC if _is_public(address) else Reach.PRIVATE
+
+
+def _is_public(address: IPv4Address | IPv6Address) -> bool:
+    if isinstance(address, IPv6Address):
+        translated = IPv4Address(int(address) & 0xFFFF_FFFF) if address in NAT64 else address.sixtofour
+        if translated is not None:
+            return _is_public(translated)
+        if address not in GLOBAL_UNICAST:
+            return False
+    return address.is_global and not address.is_multicast
