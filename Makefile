@@ -21,8 +21,8 @@ $(VENV)/.with-%: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install $(LOCKED) --editable . $(foreach group,$(subst $(COMMA), ,$*),--group $(group))
 	touch $@
 
-$(VENV)/.with-cli: pyproject.toml | $(BIN)/python
-	$(PIP) install --editable '.[cli]'
+$(VENV)/.with-cli: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --constraint constraints.txt --editable '.[cli]'
 	touch $@
 
 demo: $(VENV)/.with-cli ## follow three batches of an emulated server

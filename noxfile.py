@@ -50,7 +50,7 @@ async def main():
 sys.exit(asyncio.run(main()))
 """
 
-nox.options.default_venv_backend = "virtualenv"
+nox.options.default_venv_backend = "uv|virtualenv"  # uv installs in seconds what takes pip a minute
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
 
@@ -116,7 +116,7 @@ def sdist(session: nox.Session) -> None:
             session.run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests)
 
 
-@nox.session(default=False, python=PYTHONS)
+@nox.session(default=False, python=PYTHONS, venv_backend="virtualenv")  # with pip, as most users install it
 def wheel(session: nox.Session) -> None:
     """The wheel where nothing of the checkout is, on each Python: imported, run, type-checked, and tested with."""
     (built,) = Path("dist").resolve().glob("*.whl")
