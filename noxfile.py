@@ -118,7 +118,7 @@ def sdist(session: nox.Session) -> None:
 
 @nox.session(default=False, python=PYTHONS, venv_backend="virtualenv")  # with pip, as most users install it
 def wheel(session: nox.Session) -> None:
-    """The wheel where nothing of the checkout is, on each Python: imported, run, type-checked, and tested with."""
+    """The wheel where nothing of the checkout is: run and tested with on each Python, type-checked on the oldest."""
     (built,) = Path("dist").resolve().glob("*.whl")
     if (size := built.stat().st_size) > LARGEST_WHEEL:
         session.error(f"{built.name} has {size:,} bytes; find out why, and raise LARGEST_WHEEL if it is worth it")
