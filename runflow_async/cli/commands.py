@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from rich.console import Console
 from runflow_async._version import __version__
 from runflow_async.cli.connecting import connection_options, debug_option, open_session
 from runflow_async.cli.creating import resubmit, run
+from runflow_async.cli.describing import describe, has_failed, has_failures
 from runflow_async.cli.exits import Exit
 from runflow_async.cli.following import follow
 from runflow_async.cli.live import LiveView
@@ -21,7 +23,7 @@ from runflow_async.cli.messages import say_hint
 from runflow_async.cli.resulting import results
 from runflow_async.cli.saving import save_outputs
 from runflow_async.cli.signals import run_async
-from runflow_async.cli.tables import batch_table, deliveries_table, items_table
+from runflow_async.cli.tables import deliveries_table, items_table
 from runflow_async.cli.texts import to_utf8
 from runflow_async.cli.watching import wait, watch
 from runflow_async.demo import DEMO_INTERVAL, demo_batches, run_demo, save_demo
@@ -61,15 +63,17 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON even 
 @as_json
 @connection_options
 def get(batch_id: str, as_json: bool) -> int:
-    """Show a batch: as a table on a terminal, otherwise as JSON."""
+    """Show a batch: on a terminal what failed and why, then its state and times; otherwise JSON."""
 
     async def show() -> int:
         async with open_session() as session:
             batch = await session.get_batch(batch_id)
-        if as_json or not sys.stdout.isatty():
-            sys.stdout.buffer.write(msgspec.json.encode(batch) + b"\n")
-        else:
-            Console().print(batch_table(batch))
+            if as_json or not sys.stdout.isatty():
+                sys.stdout.buffer.write(msgspec.json.encode(batch) + b"\n")
+                return Exit.SUCCEEDED
+            listed = session.iter_batch_items(batch_id)
+            failed = [item async for item in listed if has_failed(item)] if has_failures(batch) else []
+        Console().print(*describe(batch, failed, datetime.now(UTC)), sep="\n")
         return Exit.SUCCEEDED
 
     return run_async(show())

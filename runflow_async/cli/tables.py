@@ -1,4 +1,4 @@
-"""Batches and items as tables for a terminal."""
+"""Items and deliveries as tables for a terminal."""
 
 from __future__ import annotations
 
@@ -15,22 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from runflow_async.models import Batch, BatchItem, CallbackAttempt, CallbackDelivery
+    from runflow_async.models import BatchItem, CallbackAttempt, CallbackDelivery
 
-__all__ = ["batch_table", "deliveries_table", "items_table"]
+__all__ = ["deliveries_table", "items_table"]
 
 LONGEST = 300
-
-
-def batch_table(batch: Batch) -> Table:
-    """Show a batch field by field, without the fields that are missing."""
-    table = Table.grid(padding=(0, 2))
-    for name in batch.__struct_fields__:
-        value = getattr(batch, name)
-        if value is None or name in ("items", "input"):
-            continue
-        table.add_row(Text(name, style="bold"), _status(value) if name == "status_code" else _value(value))
-    return table
 
 
 def items_table(items: Iterable[BatchItem]) -> Table:

@@ -42,12 +42,14 @@ def ended(*statuses: str) -> list[list[tuple[float, str]]]:
     return [[(0.0, status)] for status in statuses]
 
 
-async def test_get_shows_a_table_with_the_status_in_colour(emulator):
-    batch_id = emulator.create_scripted_batch(ended("failed"))
+async def test_get_says_first_what_failed_and_why(emulator):
+    batch_id = emulator.create_scripted_batch(ended("failed", "succeeded"), client_refs=["first", "second"])
     async with terminal("get", str(batch_id)) as screen:
         assert await screen.end() == 0
-        assert re.search(r"^status_code +failed$", screen.text, re.MULTILINE)
-        assert screen.colours("failed") == {"red"}
+        lines = [line.strip() for line in screen.text.splitlines() if line]
+        assert lines[:4] == [f"batch {batch_id}", "1 of 2 items failed", "ITEM_FAILED: this item failed", "#0 first"]
+        assert screen.text.index("#0 first") < screen.text.index("status  ")
+        assert screen.colours("ITEM_FAILED") == {"red"}
 
 
 async def test_items_shows_a_table_with_a_row_for_each_item(emulator):
