@@ -12,7 +12,8 @@ from pathlib import Path
 from rich.console import Console, Group
 
 from runflow_async.cli.board import Board
-from runflow_async.cli.frame import Scene, draw_frame
+from runflow_async.cli.frame import draw_frame
+from runflow_async.cli.rows import Scene
 from runflow_async.demo import DEMO_INTERVAL, demo_batches
 
 WIDTH, HEIGHT = 96, 16

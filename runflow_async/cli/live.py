@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 
 from runflow_async.cli.board import Board
-from runflow_async.cli.frame import Scene, draw_frame
+from runflow_async.cli.frame import draw_frame
 from runflow_async.cli.messages import warnings_noted
 from runflow_async.cli.outages import OutageWatch
+from runflow_async.cli.rows import Scene
 from runflow_async.cli.screen import alternate_screen
 from runflow_async.cli.words import batch_name
 

@@ -60,13 +60,19 @@ def test_items_that_failed_for_one_reason_are_named_together_before_everything_e
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"error": {"code": "TIMEOUT", "message": "no answer", "retryable": True}}, "TIMEOUT: no answer (retryable: true)"),
-        ({"error": None, "run": {"failure_code": "BAD", "failure_message": "画像", "failure_stage_code": "in"}}, "BAD: 画像 (stage in)"),
+        (
+            {"error": {"code": "TIMEOUT", "message": "no answer", "retryable": True}},
+            "TIMEOUT: no answer (retryable: true)",
+        ),
+        (
+            {"error": None, "run": {"failure_code": "BAD", "failure_message": "画像", "failure_stage_code": "in"}},
+            "BAD: 画像 (stage in)",
+        ),
         ({"error": {"message": "only words"}}, "only words"),
         ({"error": None}, "no reason given"),
         ({"error": {"code": "A\x1b[2J"}}, "A\\x1b[2J"),
     ],
-)  # fmt: skip
+)
 def test_the_reason_is_that_of_the_error_or_else_of_the_run(fields, reason):
     assert shown(ENDED, failed(1, **fields))[3] == f"  {reason}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from uuid import UUID
@@ -16,8 +17,9 @@ from runflow_async import ServerError
 from runflow_async._text import duration_text
 from runflow_async.cli.bars import bar_cells
 from runflow_async.cli.board import PACE_SECONDS, Board, ItemProgress
-from runflow_async.cli.frame import Scene, draw_frame
+from runflow_async.cli.frame import draw_frame
 from runflow_async.cli.recent import draw_recent
+from runflow_async.cli.rows import Scene, draw_rows
 from runflow_async.models import KINDS, BatchItemHandle, ItemTransition
 from tests.virtual import body, perform, play
 
@@ -119,7 +121,69 @@ async def test_a_frame_fits_every_size_of_terminal(session, now_utc, count, heig
             Scene(waits, board, {}, ["a note"], 5.0, plain=False, over=height is None), width, height or 1
         )
         assert all(line.cell_len <= width for line in lines)
-        assert len(lines) <= (height or 25)
+        assert len(lines) <= (height or 30)
+
+
+NAMES = {UUID(int=1): "p", UUID(int=2): "画像の高解像度化バッチ", UUID(int=3): "a rather long name of a batch 🎉 ok"}
+
+
+@pytest.fixture
+async def scene(session, now_utc):
+    """Three batches whose names differ in length, one of which has failed items."""
+    async with session.wait_for_batches(NAMES) as waits:
+        board = Board(0.0, {})
+        for batch_id in NAMES:
+            statuses = ["succeeded", "running", "failed" if batch_id.int == 2 else "queued"]
+            for index in range(12):
+                item = BatchItemHandle(UUID(int=index), index, UUID(int=2), statuses[index % 3])
+                board.add(ItemTransition(batch_id, item, None, now_utc), 1.0)
+        yield Scene(waits, board, NAMES, [], 5.0, plain=False)
+
+
+class TestTheRows:
+    """One row for each batch, in columns."""
+
+    async def test_are_aligned_at_every_width(self, scene):
+        for width in range(40, 251, 7):
+            for plain in (False, True):
+                waits = list(scene.waits.waits.values())
+                rows = [row.plain for row in draw_rows(scene._replace(plain=plain), waits, width, overall=True)]
+                assert len({cell_len(row) for row in rows}) == 1
+                assert cell_len(rows[0]) <= width
+                assert len({cell_len(row[: re.search("[█#]", row).start()]) for row in rows}) == 1
+                assert len({cell_len(row[: re.search(r" \d+/\d+ ", row).start()]) for row in rows}) == 1
+
+    @pytest.mark.parametrize("width", [40, 80, 120, 200])
+    async def test_count_the_failed_items_beside_those_that_ended(self, scene, width):
+        overall, _, row, _ = (
+            row.plain for row in draw_rows(scene, list(scene.waits.waits.values()), width, overall=True)
+        )
+        assert re.search(r" 8/12 +4 failed", row)
+        assert re.search(r" 16/36 +4 failed", overall)
+
+    async def test_have_bars_that_do_not_grow_beyond_their_use(self, scene):
+        (row, *_) = draw_rows(scene, list(scene.waits.waits.values()), 250, overall=False)
+        assert len(re.search("█+▒+░+", row.plain)[0]) == 60
+
+
+async def test_the_head_counts_the_failed_items(scene):
+    assert draw_frame(scene, 80, 30)[0].plain == "3 batches: 16 of 36 items ended, 4 failed, 0 polls in 5.0 s"
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
+async def test_texts_wrap_at_the_width_of_the_terminal(scene, width):
+    text = " ".join(line.plain for line in draw_frame(scene._replace(notes=["some note " * 5]), width, 40))
+    assert "█ succeeded" in text
+    assert "░ queued" in text
+    assert "Ctrl-C ends the watch; the batches keep running." in text
+    assert text.count("some note") == 5
+
+
+async def test_a_long_note_takes_two_lines(scene):
+    lines = [line.plain for line in draw_frame(scene._replace(notes=["word " * 100]), 80, 40)]
+    first, second = (line for line in lines if line.startswith("word"))
+    assert not first.endswith("…")
+    assert second.endswith("…")
 
 
 class TestTheLastFrame:
@@ -192,7 +256,7 @@ async def test_the_age_and_the_limit_of_an_outage_are_shown_even_if_its_cause_is
     await asyncio.sleep(14.2)
     now = asyncio.get_running_loop().time()
     scene = Scene(SimpleNamespace(waits={wait.batch_id: wait}, ended=[]), Board(0.0, {}), {}, [], now, plain=False)
-    shown = "\n".join(line.plain for line in draw_frame(scene, width, 30))
+    shown = " ".join(line.plain for line in draw_frame(scene, width, 30))
     assert f"{str(wait.batch_id)[:8]}: no valid response for 14 s of 300 s: " in shown
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -200,10 +264,10 @@ async def test_the_age_and_the_limit_of_an_outage_are_shown_even_if_its_cause_is
 
 class TestTheLastTransitions:
     @staticmethod
-    def draw(now_utc, *refs: str, plain: bool = False, batches: tuple[str, ...] = ()) -> list[str]:
+    def draw(now_utc, *refs: str, plain: bool = False, batches: tuple[str, ...] = (), width: int = 100) -> list[str]:
         items = [BatchItemHandle(UUID(int=9), 0, UUID(int=2), "succeeded", ref) for ref in refs]
         transitions = [ItemTransition(UUID(int=1), item, "running", now_utc) for item in items]
-        return [line.plain for line in draw_recent(transitions, batches or [""] * len(refs), plain=plain)]
+        return [line.plain for line in draw_recent(transitions, batches or [""] * len(refs), width, plain=plain)]
 
     @given(st.lists(st.text(min_size=1), min_size=1, max_size=8), st.booleans())
     def test_are_in_columns_whatever_the_names_of_the_items(self, refs, plain):
@@ -224,4 +288,11 @@ class TestTheLastTransitions:
         assert [line[10:] for line in lines] == [
             "portraits  item-9   running → succeeded",
             "写真       item-10  running → succeeded",
+        ]
+
+    def test_have_no_time_and_no_previous_status_on_a_narrow_terminal(self, now_utc):
+        names = ("画像の高解像度化バッチ", "p")
+        assert self.draw(now_utc, "a-long-name-of-an-item", "item-9", batches=names, width=40) == [
+            "画像の高解…   a-long-name-of…  succeeded",
+            "p             item-9           succeeded",
         ]
