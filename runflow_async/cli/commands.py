@@ -144,7 +144,7 @@ program.add_command(wait)
 
 
 @program.command()
-@click.argument("events", type=click.File("rb"))
+@click.argument("events", metavar="EVENTS", type=click.File("rb"))
 @click.option(
     "-o",
     "--output",
@@ -172,9 +172,10 @@ def timeline(events: BinaryIO, output: Path) -> int:
     type=click.IntRange(0, 65535),
     default=8080,
     show_default=True,
+    metavar="PORT",
     help="Port to listen on; 0 picks a free one.",
 )
-@click.option("--seed", default=0, show_default=True, help="Seed of the emulated batches.")
+@click.option("--seed", default=0, show_default=True, metavar="N", help="Seed of the emulated batches.")
 @click.option(
     "--latency",
     type=click.FloatRange(min=0),

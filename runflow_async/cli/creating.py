@@ -15,7 +15,7 @@ from runflow_async.cli.connecting import open_session
 from runflow_async.cli.exits import Exit
 from runflow_async.cli.following import follow
 from runflow_async.cli.messages import say_hint
-from runflow_async.cli.saving import save_outputs
+from runflow_async.cli.saving import make_folder, save_outputs
 from runflow_async.cli.texts import decode_text
 from runflow_async.cli.watching import choose_view, json_option, report, run_until_interrupted, waiting_options
 from runflow_async.errors import NothingToResubmitError
@@ -64,6 +64,8 @@ def run(
     item by client_ref. More than 100 inputs make several batches.
     """
     objects = read_inputs(inputs)
+    if folder is not None:
+        make_folder(folder)  # a batch costs money: no surprise may come after it
     key = idempotency_key or uuid4().hex
 
     async def create_and_follow() -> int:

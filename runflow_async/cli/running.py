@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import traceback
 from typing import TYPE_CHECKING
 
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 NAME = "runflow-async"
-COMPLETE = "_RUNFLOW_ASYNC_COMPLETE"
-"""The environment variable in which a shell asks click for completion."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -34,8 +31,8 @@ def run(arguments: Sequence[str]) -> int:
             return flush_output(int(program.main(list(arguments), NAME, standalone_mode=False) or 0))
         except BrokenPipeError:
             return leave_pipe()
-        except SystemExit as error:
-            return _after_exit(error)
+        except SystemExit:  # click leaves so if nobody reads its help
+            return leave_pipe()
         except (click.Abort, KeyboardInterrupt):
             drop_output()
             return Exit.INTERRUPTED
@@ -49,14 +46,3 @@ def run(arguments: Sequence[str]) -> int:
                 traceback.print_exception(error)
             say_error(about([getattr(error, "batch_id", None)], explain(error)))
             return status_of_error(error)
-
-
-def _after_exit(error: SystemExit) -> int:
-    """Handle the exit by which click leaves after completion for a shell, or if nobody reads its help."""
-    requested = os.environ.get(COMPLETE)
-    if not requested:
-        return leave_pipe()
-    if not error.code:
-        return Exit.SUCCEEDED
-    say_error(f"{COMPLETE} must be bash_source, zsh_source or fish_source, not {printable(requested, 60)!r}")
-    return Exit.USAGE

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
+import click
 import msgspec
 
 from runflow_async._text import printable
@@ -17,7 +19,22 @@ if TYPE_CHECKING:
 
     from runflow_async import RunflowSession, SavedFile
 
-__all__ = ["save_outputs"]
+__all__ = ["make_folder", "save_outputs"]
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder if there is none, and make sure that files can be written there.
+
+    Raises:
+        click.UsageError: if they cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        text = f"cannot save in {folder}: {error.strerror}; choose another folder for --save"
+        raise click.UsageError(text) from error
 
 
 async def save_outputs(session: RunflowSession, batch_id: str, folder: Path, *, as_json: bool) -> int:

@@ -61,6 +61,12 @@ class TestRun:
             map(str, files)
         )
 
+    async def test_creates_nothing_if_the_outputs_cannot_be_saved(self, emulator, run, inputs):
+        ran = await run("run", MODEL, inputs, "--save", inputs / "below")
+        assert (ran.status, ran.out) == (2, "")
+        assert ran.err.startswith(f"error: cannot save in {inputs}/below: Not a directory; choose another folder")
+        assert emulator.requests == []
+
     async def test_exits_with_1_if_an_item_fails(self, emulator, run, inputs):
         emulator.script_next([[(0.0, "succeeded")], [(0.0, "failed")]])
         assert (await run("run", MODEL, inputs)).status == 1

@@ -267,25 +267,6 @@ async def test_the_demo_prints_lines():
     assert b"running     -> succeeded" in out
 
 
-async def test_a_shell_can_complete_commands_and_options(emulator):
-    asked = {"_RUNFLOW_ASYNC_COMPLETE": "bash_complete", "COMP_WORDS": "runflow-async wa", "COMP_CWORD": "1"}
-    process = await start(env=os.environ | asked)
-    out, _ = await process.communicate()
-    assert sorted(out.decode().split()) == ["plain,wait", "plain,watch"]
-    assert process.returncode == 0
-
-
-@pytest.mark.parametrize(
-    ("asked", "status"), [("bash_source", 0), ("zsh_source", 0), ("fish_source", 0), ("tcsh_source", 2)]
-)
-def test_the_completion_script_is_a_success(monkeypatch, capsys, asked, status):
-    monkeypatch.setenv("_RUNFLOW_ASYNC_COMPLETE", asked)
-    assert main([]) == status
-    shown = capsys.readouterr()
-    assert ("_runflow_async_completion" in shown.out) == (status == 0)
-    assert (asked in shown.err) == (status == 2)
-
-
 class TestWithoutTheExtra:
     """click and rich hidden from the process, as if they were not installed."""
 
