@@ -65,7 +65,7 @@ class TestRun:
         ran = await run("run", MODEL, inputs, "--save", inputs / "below")
         assert (ran.status, ran.out) == (2, "")
         assert ran.err.startswith(f"error: cannot save in {inputs}/below: Not a directory; choose another folder")
-        assert emulator.requests == []
+        assert not emulator.requests
 
     async def test_exits_with_1_if_an_item_fails(self, emulator, run, inputs):
         emulator.script_next([[(0.0, "succeeded")], [(0.0, "failed")]])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 import shutil
 import subprocess
 from pathlib import Path
 
+import click
 import pytest
 
+from runflow_async.cli.commands import program
 from tests.cli.terminal import terminal
 
 ROOT = Path(__file__).parent.parent.parent
@@ -94,3 +97,40 @@ async def test_zsh_completes_commands_options_and_files():
 def test_the_manual_page_is_without_complaint():
     page = SHARE / "man" / "man1" / "runflow-async.1"
     assert printed_by("mandoc", "-Tlint", str(page)) == ""
+
+
+PAGE = ROOT / "docs" / "reference" / "command-line.md"
+WAITING, CONNECTION = "Options of waiting", "Options of the connection"
+
+
+def rows_of_sections() -> dict[str, dict[str, str]]:
+    """The meaning of each option in each section of the page."""
+    sections = re.split(r"^##+ (.+)$", PAGE.read_text(), flags=re.MULTILINE)[1:]
+    return {
+        heading.strip("`"): dict(re.findall(r"^\| `(-.+?)` \| (.+) \|$", text, re.MULTILINE))
+        for heading, text in zip(sections[::2], sections[1::2], strict=True)
+    }
+
+
+def documented(option: click.Option) -> str:
+    return " ".join([", ".join(option.opts), *([option.metavar or "FILE"] if not option.is_flag else [])])
+
+
+@pytest.mark.parametrize("name", program.commands)
+def test_the_page_has_every_command_with_its_arguments_options_and_defaults(name):
+    command, sections = program.commands[name], rows_of_sections()
+    arguments = [parameter.metavar for parameter in command.params if isinstance(parameter, click.Argument)]
+    rows = sections[" ".join([name, *arguments])]
+    options = {documented(option): option for option in command.params if isinstance(option, click.Option)}
+    if sections[WAITING].keys() <= options.keys():
+        rows |= sections[WAITING]
+        assert f"`{name}`" in PAGE.read_text().partition(f"## {WAITING}")[2].partition("have these options")[0]
+    rows |= sections[CONNECTION] if sections[CONNECTION].keys() <= options.keys() else {"--debug": ""}
+    assert rows.keys() == options.keys()
+    defaults = {shown: f"default {float(one.default):g}" for shown, one in options.items() if one.show_default}
+    assert {shown: text for shown, text in defaults.items() if text not in rows[shown]} == {}
+
+
+def test_the_page_has_no_other_command():
+    headings = re.findall(r"^### `([\w-]+)", PAGE.read_text(), re.MULTILINE)
+    assert sorted(headings) == sorted(program.commands)
