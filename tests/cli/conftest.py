@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from runflow_async import RetryPolicy, RunflowSession
-from runflow_async.cli import main
+from runflow_async.cli import connecting, main
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -35,6 +35,19 @@ def connection(emulator, monkeypatch):
 @pytest.fixture(autouse=True)
 def hearing(heard_signals):
     """Commands hear Ctrl-C and SIGHUP."""
+
+
+@pytest.fixture
+def short_grace(monkeypatch):
+    """An unknown id counts as such almost at once, not after the seconds that a new batch may take to be known."""
+    for module in ("failures", "retries"):
+        monkeypatch.setattr(f"runflow_async._waits.{module}.JUST_CREATED_SECONDS", 0.05)
+
+
+@pytest.fixture
+def quick_retries(monkeypatch):
+    """Commands try again at once."""
+    monkeypatch.setattr(connecting, "RunflowSession", quick_session)
 
 
 @pytest.fixture

@@ -18,12 +18,12 @@ import pytest
 
 import runflow_async
 from runflow_async import Batch, BatchItem, CheckpointError, ItemTransition, RunflowSession
-from runflow_async.cli import connecting, main, statefile
+from runflow_async.cli import main, statefile
 from runflow_async.emulator import faults
-from tests.cli.conftest import quick_session
 from tests.rig import eventually, refused_port
 
-QUICK = [[(0.0, "queued"), (0.1, "running"), (0.3, "succeeded")]]
+QUICK = [[(0.0, "queued"), (2.0, "running"), (3.0, "succeeded")]]
+"""For an emulator whose time goes by with the requests."""
 NEVER = [[(0.0, "running")]]
 
 
@@ -55,8 +55,8 @@ class TestGet:
         assert ran.status == 0
         assert emulator.requests[-1].headers["X-Organization-Id"] == str(organization)
 
+    @pytest.mark.usefixtures("quick_retries")
     async def test_shows_every_attempt_that_failed(self, run, monkeypatch):
-        monkeypatch.setattr(connecting, "RunflowSession", quick_session)
         batch_id = uuid4()
         with refused_port() as port:
             monkeypatch.setenv("RUNFLOW_BASE_URL", f"http://127.0.0.1:{port}")
@@ -115,7 +115,7 @@ class TestExitStatus:
         assert len(ran.err.splitlines()) == 1
         assert ran.err.startswith("error: batch ")
 
-    @pytest.mark.slow
+    @pytest.mark.usefixtures("short_grace")
     async def test_is_5_when_an_id_is_unknown_after_the_grace_for_new_batches(self, run):
         ran = await run("wait", batch_id := uuid4())
         assert ran.status == 5
@@ -204,10 +204,11 @@ class TestTheKey:
 
 
 class TestWait:
-    async def test_is_silent_until_the_end(self, emulator, run):
-        emulator.faults.append(faults.status(503))
-        batch_id = emulator.create_scripted_batch(QUICK)
-        ran = await run("wait", batch_id, "--interval", 0.05)
+    @pytest.mark.usefixtures("quick_retries")
+    async def test_is_silent_until_the_end(self, stepping_emulator, run):
+        stepping_emulator.faults.append(faults.status(503))
+        batch_id = stepping_emulator.create_scripted_batch(QUICK)
+        ran = await run("wait", batch_id, "--interval", 0.01)
         assert (ran.status, ran.out, ran.err) == (0, f"{batch_id}  succeeded, 1 of 1 succeeded\n", "")
 
     async def test_shows_an_error_of_many_batches_once(self, emulator, run):
@@ -221,7 +222,7 @@ class TestWait:
 class TestWatch:
     async def test_prints_a_line_for_each_transition_and_each_end(self, stepping_emulator, run):
         batch_id = stepping_emulator.create_scripted_batch([[(0.0, "queued"), (2.0, "running"), (3.0, "succeeded")]])
-        ran = await run("watch", batch_id, "--interval", 0.05)
+        ran = await run("watch", batch_id, "--interval", 0.01)
         shown = [line.split("  ", 1)[1] for line in ran.out.splitlines()]
         assert shown == [
             f"{batch_id}  item-0  (new) -> queued",
@@ -230,17 +231,18 @@ class TestWatch:
             f"{batch_id}  succeeded, 1 of 1 succeeded",
         ]
 
-    async def test_prints_json_lines_that_are_transitions(self, emulator, run):
-        batch_ids = [emulator.create_scripted_batch(QUICK * 3) for _ in range(2)]
-        ran = await run("watch", "--json", *batch_ids, "--interval", 0.05)
+    async def test_prints_json_lines_that_are_transitions(self, stepping_emulator, run):
+        batch_ids = [stepping_emulator.create_scripted_batch(QUICK * 3) for _ in range(2)]
+        ran = await run("watch", "--json", *batch_ids, "--interval", 0.01)
         found = [msgspec.json.decode(line, type=ItemTransition) for line in ran.out.splitlines()]
         assert {transition.batch_id for transition in found} == set(batch_ids)
         assert [transition.current for transition in found].count("succeeded") == 6
 
-    async def test_does_not_report_a_failure_that_the_next_attempt_fixes(self, emulator, run):
-        emulator.faults.append(faults.status(503))
-        batch_id = emulator.create_scripted_batch(QUICK)
-        ran = await run("watch", batch_id, "--interval", 0.05)
+    @pytest.mark.usefixtures("quick_retries")
+    async def test_does_not_report_a_failure_that_the_next_attempt_fixes(self, stepping_emulator, run):
+        stepping_emulator.faults.append(faults.status(503))
+        batch_id = stepping_emulator.create_scripted_batch(QUICK)
+        ran = await run("watch", batch_id, "--interval", 0.01)
         assert (ran.status, ran.err) == (0, "")
 
     async def test_escapes_texts_from_the_server(self, emulator, run):
@@ -265,7 +267,7 @@ class TestAStateFile:
         script = [[(0.0, "queued"), (2.0, "succeeded")], [(0.0, "succeeded")]]
         batch_id = stepping_emulator.create_scripted_batch(script)
         first = await run("watch", batch_id, "--json", "--timeout", 0, "--save", state)
-        second = await run("watch", batch_id, "--json", "--interval", 0.05, "--since", state, "--save", state)
+        second = await run("watch", batch_id, "--json", "--interval", 0.01, "--since", state, "--save", state)
         third = await run("watch", batch_id, "--json", "--since", state)
         assert [ran.out.count("\n") for ran in (first, second, third)] == [2, 1, 0]
         assert [ran.status for ran in (first, second, third)] == [3, 0, 0]
@@ -432,11 +434,11 @@ def main_in_thread(arguments: list[str]) -> int:
 
 class TestTimeline:
     @pytest.fixture
-    async def events(self, emulator, run, tmp_path):
+    async def events(self, stepping_emulator, run, tmp_path):
         """What a watch printed, in a file."""
-        batch_id = emulator.create_scripted_batch([[(0.0, "queued"), (0.1, "running"), (0.3, "failed")]] * 3)
+        batch_id = stepping_emulator.create_scripted_batch([[(0.0, "queued"), (2.0, "running"), (3.0, "failed")]] * 3)
         file = tmp_path / "events.ndjson"
-        file.write_text((await run("watch", "--json", batch_id, "--interval", 0.05)).out)
+        file.write_text((await run("watch", "--json", batch_id, "--interval", 0.01)).out)
         return file
 
     @pytest.mark.parametrize("ending", ["svg", "png", "html"])
@@ -488,8 +490,9 @@ class TestFilesAsPowerShellWritesThem:
         ran = await run("watch", batch_id, "--since", tmp_path / "s")
         assert (ran.status, "->" in ran.out) == (0, False)
 
-    async def test_may_hold_the_events_of_a_timeline(self, emulator, run, tmp_path):
-        events = (await run("watch", "--json", emulator.create_scripted_batch(QUICK), "--interval", 0.05)).out
+    async def test_may_hold_the_events_of_a_timeline(self, stepping_emulator, run, tmp_path):
+        batch_id = stepping_emulator.create_scripted_batch(QUICK)
+        events = (await run("watch", "--json", batch_id, "--interval", 0.01)).out
         (tmp_path / "events").write_text(events, "utf-16")
         assert await run("timeline", tmp_path / "events", "-o", tmp_path / "timeline.svg") == (0, "", "")
 

@@ -18,7 +18,7 @@ from tests.emulator.test_callbacks import ENDED, receiving, settle
 from tests.rig import eventually
 
 MODEL = "acme/upscale"
-QUICK = ("--interval", 0.05)
+QUICK = ("--interval", 0.02)
 
 
 def script(emulator, *statuses):
@@ -133,7 +133,7 @@ class TestRun:
         assert f"created batch {emulator.created[0]}" in errors.decode()
         assert "use 'watch' with the ids above" in errors.decode()
 
-    async def test_interrupted_before_it_knows_the_ids_can_go_on(self, emulator, inputs):
+    async def test_interrupted_before_it_knows_the_ids_can_go_on(self, emulator, run, inputs):
         emulator.script_next([[(0.0, "succeeded")]])
         emulator.faults.append(faults.hang(route="create"))
         pipe = asyncio.subprocess.PIPE
@@ -144,10 +144,9 @@ class TestRun:
         _, errors = await process.communicate()
         assert process.returncode == 130
         (key,) = re.findall(r"--idempotency-key (\w+)", errors.decode())
-        process = await asyncio.create_subprocess_exec(*command, "--idempotency-key", key, stdout=pipe, stderr=pipe)
-        _, errors = await process.communicate()
-        assert process.returncode == 0
-        assert f"created batch {emulator.created[0]}" in errors.decode()
+        ran = await run("run", MODEL, inputs, "--idempotency-key", key)
+        assert ran.status == 0
+        assert f"created batch {emulator.created[0]}" in ran.err
         assert len(emulator.created) == 1
 
 

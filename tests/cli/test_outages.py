@@ -10,11 +10,10 @@ from uuid import UUID
 import pytest
 
 from runflow_async import AuthenticationError, ServerError, WaitTimeoutError
-from runflow_async.cli import connecting, outages
+from runflow_async.cli import outages
 from runflow_async.cli.messages import NoteLines
 from runflow_async.cli.outages import OutageWatch, describe_outage, find_outages
 from runflow_async.emulator import faults
-from tests.cli.conftest import quick_session
 from tests.rig import eventually
 from tests.virtual import ISOLATED, body, play
 
@@ -85,12 +84,12 @@ async def test_an_outage_is_described_with_its_age_and_its_limit():
     await asyncio.gather(task, return_exceptions=True)
 
 
+@pytest.mark.usefixtures("quick_retries")
 @pytest.mark.parametrize("command", [("wait",), ("watch",), ("watch", "--json")])
 async def test_every_command_that_waits_reports_an_outage_on_standard_error(
     emulator, run, capsys, monkeypatch, command
 ):
     monkeypatch.setattr(outages, "REPORTED_AFTER_SECONDS", 0.05)
-    monkeypatch.setattr(connecting, "RunflowSession", quick_session)
     emulator.faults.append(faults.status(503, times=10**9))
     batch_ids = [emulator.create_scripted_batch(ENDED) for _ in range(3)]
     running = asyncio.create_task(run(*command, *batch_ids))
@@ -111,8 +110,8 @@ async def test_every_command_that_waits_reports_an_outage_on_standard_error(
     assert len(seen.splitlines()) == 2  # no line for each failed attempt
 
 
-async def test_with_the_debug_option_each_failed_attempt_is_shown_too(emulator, run, monkeypatch):
-    monkeypatch.setattr(connecting, "RunflowSession", quick_session)
+@pytest.mark.usefixtures("quick_retries")
+async def test_with_the_debug_option_each_failed_attempt_is_shown_too(emulator, run):
     emulator.faults.append(faults.status(503, times=2))
     ran = await run("watch", "--debug", emulator.create_scripted_batch(ENDED))
     assert "attempt 2 failed (HTTP 503" in ran.err

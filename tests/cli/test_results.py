@@ -36,10 +36,12 @@ class TestResults:
         assert second.split()[:2] == ["b", "failed"]
         assert "ITEM_FAILED" in second
 
-    async def test_resume_from_what_was_saved(self, emulator, run, tmp_path):
-        batch_id = emulator.create_scripted_batch([*SOON, [(0.0, "running"), (1.5, "succeeded")]])
-        command = "results", batch_id, "--json", "--interval", 0.05, "--since", tmp_path / "f", "--save", tmp_path / "f"
-        first = await run(*command, "--timeout", 0.6)
+    async def test_resume_from_what_was_saved(self, stepping_emulator, run, tmp_path):
+        batch_id = stepping_emulator.create_scripted_batch(
+            [[(0.0, "succeeded")], [(0.0, "succeeded")], [(0.0, "running"), (9.0, "succeeded")]]
+        )
+        command = "results", batch_id, "--json", "--interval", 0.01, "--since", tmp_path / "f", "--save", tmp_path / "f"
+        first = await run(*command, "--timeout", 0)
         assert first.status == 3
         second = await run(*command)
         assert second.status == 0
@@ -49,6 +51,7 @@ class TestResults:
         assert (await run(*command)).out == ""
 
     @pytest.mark.parametrize(("status", "expected"), [(401, 4), (404, 5)])
+    @pytest.mark.usefixtures("short_grace")
     async def test_exit_as_wait_does(self, emulator, run, status, expected):
         batch_id = "11111111-2222-4333-8444-555555555555" if status == 404 else emulator.create_scripted_batch(SOON)
         key = ["--timeout", 5] if status == 404 else ["--api-key-file", "/dev/null"]

@@ -246,8 +246,8 @@ def test_a_file_without_events_is_an_error_that_says_how_to_get_some(lines):
 
 
 async def test_the_whole_of_a_real_watch_is_read(emulator, session):
-    ids = [emulator.create_batch(items=12, duration=0.5, fail=0.25, cancel=0.25), emulator.create_batch(2, 0.3)]
-    waits = session.wait_for_batches(ids, interval=0.02)
+    ids = [emulator.create_batch(items=12, duration=0.1, fail=0.25, cancel=0.25), emulator.create_batch(2, 0.05)]
+    waits = session.wait_for_batches(ids, interval=0.01)
     began = time.monotonic()
     lines = [encode(transition) async for transition in waits]
     took = time.monotonic() - began
