@@ -26,10 +26,18 @@ class Ran(NamedTuple):
 
 
 @pytest.fixture(autouse=True)
-def connection(emulator, monkeypatch):
+def configured(monkeypatch):
+    """Commands have a key, and an address where nobody answers."""
+    monkeypatch.setenv("RUNFLOW_API_KEY", "rf_test")
+    monkeypatch.setenv("RUNFLOW_BASE_URL", "http://127.0.0.1:9")
+
+
+@pytest.fixture
+def emulator(emulator, configured, monkeypatch):
     """Commands find the emulator as a person's shell would have it."""
     monkeypatch.setenv("RUNFLOW_API_KEY", emulator.api_key)
     monkeypatch.setenv("RUNFLOW_BASE_URL", emulator.url)
+    return emulator
 
 
 @pytest.fixture(autouse=True)

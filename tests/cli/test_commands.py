@@ -81,7 +81,7 @@ class TestItems:
         assert [item.sequence_index for item in found] == list(range(230))
         assert all(json.loads(line.rstrip(",")) for line in ran.out.splitlines()[1:-1])
 
-    async def test_of_an_unknown_batch_exits_with_not_found(self, run):
+    async def test_of_an_unknown_batch_exits_with_not_found(self, emulator, run):
         ran = await run("items", uuid4())
         assert ran.status == 5
         assert "404" in ran.err
@@ -110,20 +110,20 @@ class TestExitStatus:
     )
     async def test_follows_from_what_went_wrong(self, emulator, run, status, expected):
         emulator.faults.append(faults.status(status, times=math.inf))
-        ran = await run("wait", emulator.create_scripted_batch(NEVER), "--max-outage", 0.2, "--timeout", 10)
+        ran = await run("wait", emulator.create_scripted_batch(NEVER), "--max-outage", 0.1, "--timeout", 10)
         assert ran.status == expected
         assert len(ran.err.splitlines()) == 1
         assert ran.err.startswith("error: batch ")
 
     @pytest.mark.usefixtures("short_grace")
-    async def test_is_5_when_an_id_is_unknown_after_the_grace_for_new_batches(self, run):
+    async def test_is_5_when_an_id_is_unknown_after_the_grace_for_new_batches(self, emulator, run):
         ran = await run("wait", batch_id := uuid4())
         assert ran.status == 5
         assert ran.err.startswith(f"error: batch {batch_id}: HTTP 404")
 
     async def test_is_3_when_the_timeout_expires(self, emulator, run):
         batch_id = emulator.create_scripted_batch(NEVER)
-        ran = await run("wait", batch_id, "--timeout", 0.2)
+        ran = await run("wait", batch_id, "--timeout", 0.1)
         assert ran.status == 3
         assert ran.err == (
             f"error: batch {batch_id}: timed out (last seen 'running'); it keeps running: "
@@ -138,7 +138,7 @@ class TestExitStatus:
     async def test_is_6_when_nothing_responds(self, run, monkeypatch):
         with refused_port() as port:
             monkeypatch.setenv("RUNFLOW_BASE_URL", f"http://127.0.0.1:{port}")
-            ran = await run("wait", uuid4(), "--max-outage", 0.2)
+            ran = await run("wait", uuid4(), "--max-outage", 0.1)
         assert ran.status == 6
         assert "cannot connect" in ran.err
         assert "check the network" in ran.err
@@ -395,7 +395,7 @@ class TestErrors:
         assert "Traceback" in ran.err
         assert "PermissionDeniedError" in ran.err
 
-    async def test_leave_no_log_handler_behind(self, run):
+    async def test_leave_no_log_handler_behind(self, emulator, run):
         before = list(logging.getLogger("runflow_async").handlers)
         await run("get", uuid4(), "--debug")
         assert logging.getLogger("runflow_async").handlers == before

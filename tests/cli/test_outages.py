@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from runflow_async import AuthenticationError, ServerError, WaitTimeoutError
-from runflow_async.cli import outages
+from runflow_async.cli import following, outages
 from runflow_async.cli.messages import NoteLines
 from runflow_async.cli.outages import OutageWatch, describe_outage, find_outages
 from runflow_async.emulator import faults
@@ -90,6 +90,7 @@ async def test_every_command_that_waits_reports_an_outage_on_standard_error(
     emulator, run, capsys, monkeypatch, command
 ):
     monkeypatch.setattr(outages, "REPORTED_AFTER_SECONDS", 0.05)
+    monkeypatch.setattr(following, "REFRESH_SECONDS", 0.02)
     emulator.faults.append(faults.status(503, times=10**9))
     batch_ids = [emulator.create_scripted_batch(ENDED) for _ in range(3)]
     running = asyncio.create_task(run(*command, *batch_ids))

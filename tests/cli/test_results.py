@@ -7,7 +7,7 @@ import pytest
 
 from runflow_async import BatchItem
 
-SOON = [[(0.0, "running"), (0.1, "succeeded")], [(0.0, "running"), (0.2, "succeeded")]]
+SOON = [[(0.0, "running"), (0.03, "succeeded")], [(0.0, "running"), (0.06, "succeeded")]]
 
 
 def items_in(text: str) -> list[BatchItem]:
@@ -17,7 +17,7 @@ def items_in(text: str) -> list[BatchItem]:
 class TestResults:
     async def test_are_whole_items_one_per_line_with_json(self, emulator, run):
         batch_id = emulator.create_scripted_batch(SOON)
-        ran = await run("results", batch_id, "--json", "--interval", 0.05)
+        ran = await run("results", batch_id, "--json", "--interval", 0.02)
         items = items_in(ran.out)
         assert (ran.status, ran.err) == (0, "")
         assert sorted(item.sequence_index for item in items) == [0, 1]
