@@ -34,12 +34,12 @@ MOST_REASONS = 10
 """How many reasons of failures are shown."""
 MOST_NAMES = 20
 """How many items are named for each reason."""
-SHOWN_ELSEWHERE = frozenset(
-    {"id", "input", "items", "items_total", "items_succeeded", "items_failed", "items_cancelled"}
+WITHOUT_ROW = frozenset(
+    {"id", "input", "links", "items", "items_total", "items_succeeded", "items_failed", "items_cancelled"}
     | {"failure_code", "failure_message", "failure_stage_code"}
     | {"status_code", "created_at", "started_at", "completed_at", "duration_ms"}
 )
-"""Fields of a batch that are no row under their own name."""
+"""Fields of a batch without a row of their own name: others show them, or they are of no use to people."""
 
 
 def has_failed(item: BatchItem) -> bool:
@@ -133,7 +133,7 @@ def _rows(batch: Batch, counts: Mapping[str, int], now: datetime) -> Iterable[tu
     if batch.duration_ms is not None:
         yield "duration", Text(duration_text(batch.duration_ms / 1000))
     for name in batch.__struct_fields__:
-        if name not in SHOWN_ELSEWHERE and getattr(batch, name) is not None:
+        if name not in WITHOUT_ROW and getattr(batch, name) is not None:
             yield name, Text(_text(getattr(batch, name)))
 
 

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Scene", "draw_rows", "end_of", "seconds_left", "style_of_end"]
 
+SMALLEST_BAR = 4
 LEAST_BAR = 8
-"""Smallest bar in cells; if it would get smaller, the rows drop a column instead."""
+"""If a bar would get smaller than this, the rows drop a column instead, but not the failed items."""
 MOST_BAR = 60
 """Largest bar in cells, however wide the terminal is."""
 LEAST_NAME = 8
@@ -86,10 +87,11 @@ def draw_rows(scene: Scene, waits: Sequence[BatchWait], width: int, *, overall: 
     widths = {name: _width_of(name, rows, width) for name in Row._fields}
     shown = ["name", "ended"]
     for name in BY_IMPORTANCE:
-        if widths[name] and sum(widths[one] + 2 for one in [*shown, name]) + LEAST_BAR <= width:
+        least = SMALLEST_BAR if name == "failed" else LEAST_BAR
+        if widths[name] and sum(widths[one] + 2 for one in [*shown, name]) + least <= width:
             shown.append(name)
     behind = [name for name in Row._fields if name in shown[1:]]
-    bar_width = min(max(4, width - sum(widths[name] + 2 for name in shown)), MOST_BAR)
+    bar_width = min(max(SMALLEST_BAR, width - sum(widths[name] + 2 for name in shown)), MOST_BAR)
     lines: list[Text] = []
     for progress, row in zip(progresses, rows, strict=True):
         line = Text(fit(row.name.plain, widths["name"], plain=scene.plain) + "  ", style=row.name.style)

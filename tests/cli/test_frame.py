@@ -160,6 +160,12 @@ class TestTheRows:
         assert re.search(r" 8/12 +4 failed", row)
         assert re.search(r" 16/36 +4 failed", overall)
 
+    async def test_count_them_on_a_narrow_terminal_beside_thousands(self, scene):
+        scene.board.overall.counts["succeeded"] += 5000
+        scene.board.overall.ended += 5000
+        (overall, *_) = draw_rows(scene, list(scene.waits.waits.values()), 40, overall=True)
+        assert overall.plain.rstrip().endswith(" 5,016/5,036  4 failed")
+
     async def test_have_bars_that_do_not_grow_beyond_their_use(self, scene):
         (row, *_) = draw_rows(scene, list(scene.waits.waits.values()), 250, overall=False)
         assert len(re.search("█+▒+░+", row.plain)[0]) == 60
