@@ -18,10 +18,10 @@ from runflow_async.cli.screen import alternate_screen
 from runflow_async.cli.words import batch_name
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from uuid import UUID
 
-    from rich.console import Console, ScreenContext
+    from rich.console import Console, RenderableType
 
     from runflow_async import BatchesWait, BatchItemHandle, ItemTransition
 
@@ -56,17 +56,17 @@ class LiveView:
         self._outages = OutageWatch(waits, began=_leave_to_picture, over=self._note_of)
         shown = {batch_id: items.values() for batch_id, items in earlier.items() if batch_id in waits.waits}
         self._board = Board(asyncio.get_running_loop().time(), shown)
-        self._screen: ScreenContext | None = None
+        self._show: Callable[[RenderableType], None] | None = None
 
     @contextmanager
     def showing(self) -> Generator[None]:
         """Show the picture on the alternate screen, and at the end what is left of it on the main screen."""
         with warnings_noted(self._notes.append):
             try:
-                with alternate_screen(self._console, self.refresh) as self._screen:
+                with alternate_screen(self._console, self.refresh) as self._show:
                     yield
             finally:
-                self._screen = None
+                self._show = None
                 self._console.print(self._draw(over=True))
 
     def show(self, transition: ItemTransition) -> None:
@@ -81,8 +81,8 @@ class LiveView:
     def refresh(self) -> None:
         """Draw the picture at the terminal's current size."""
         self._outages.look(asyncio.get_running_loop().time())
-        if self._screen is not None:
-            self._screen.update(self._draw(over=False))
+        if self._show is not None:
+            self._show(self._draw(over=False))
 
     def _draw(self, *, over: bool) -> Group:
         now = asyncio.get_running_loop().time()

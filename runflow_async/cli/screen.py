@@ -11,27 +11,40 @@ import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from rich.control import Control
+from rich.screen import Screen
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from rich.console import Console, ScreenContext
+    from rich.console import Console, RenderableType
 
 __all__ = ["alternate_screen", "give_back"]
 
-LEAVE_AND_SHOW_CURSOR = b"\x1b[?1049l\x1b[?25h"
+CUT, WRAP = "\x1b[?7l", "\x1b[?7h"
+"""What the terminal does with a line that is too long: some take a character for wider than it is, and to wrap the line
+would push the picture off the screen."""
+LEAVE_AND_SHOW_CURSOR = b"\x1b[?7h\x1b[?1049l\x1b[?25h"
 _shown_on: list[Console] = []
 """The terminal that shows the alternate screen, if any."""
 
 
 @contextmanager
-def alternate_screen(console: Console, redraw: Callable[[], object]) -> Generator[ScreenContext]:
-    """Show the alternate screen inside this block; `redraw` is called when a stopped process continues."""
+def alternate_screen(console: Console, redraw: Callable[[], object]) -> Generator[Callable[[RenderableType], None]]:
+    """Show the alternate screen inside this block; yields the function that draws on it.
+
+    Args:
+        console: the terminal.
+        redraw: called when a stopped process continues.
+    """
 
     def enter() -> None:
         console.set_alt_screen(True)
         console.show_cursor(False)
+        console.file.write(CUT)
 
     def leave() -> None:
+        console.file.write(WRAP)
         console.set_alt_screen(False)
         console.show_cursor(True)
 
@@ -41,12 +54,15 @@ def alternate_screen(console: Console, redraw: Callable[[], object]) -> Generato
         enter()
         redraw()
 
+    def draw(picture: RenderableType) -> None:
+        console.print(Control.home(), Screen(picture), sep="", end="")
+
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTSTP, stop)
     _shown_on.append(console)
     enter()
     try:
-        yield console.screen()
+        yield draw
     finally:
         loop.remove_signal_handler(signal.SIGTSTP)
         leave()

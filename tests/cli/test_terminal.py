@@ -135,6 +135,19 @@ class TestTheLiveView:
             assert re.search(r"#+x+=+ +2/3", screen.text)
             assert screen.received.isascii()
 
+    async def test_stays_whole_where_the_terminal_takes_a_name_for_wider_than_it_is(self, emulator):
+        """Terminals differ in the width of an emoji with a modifier."""
+        batch_id = emulator.create_scripted_batch(ended("succeeded") + NEVER, client_refs=["👍🏽 one", "two"])
+        async with terminal("watch", str(batch_id), columns=60, rows=12, environment={"LC_ALL": "C.UTF-8"}) as screen:
+            await screen.shows("two")
+            await screen.shows("Ctrl-C ends the watch")
+            first, blank, row, other, one, two, *_ = screen.text.splitlines()
+            assert first.startswith("1 batch: 1 of 2 items ended")
+            assert (blank, other) == ("", "")
+            assert " 1/2 " in row
+            assert "👍" in one
+            assert "two" in two
+
     async def test_is_replaced_by_lines_on_a_terminal_that_cannot_move_its_cursor(self, emulator):
         batch_id = emulator.create_scripted_batch(ended("succeeded"))
         async with terminal("watch", str(batch_id), environment={"TERM": "dumb"}) as screen:
