@@ -5,6 +5,7 @@ Pure: takes the batch and its failed items, returns lines that wrap at any width
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,7 +14,6 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from runflow_async._shown import counts_of
 from runflow_async._text import duration_text, printable
 from runflow_async.cli.bars import STYLES, style_of_status
 from runflow_async.models import KINDS, kind_of
@@ -49,7 +49,16 @@ def has_failed(item: BatchItem) -> bool:
 
 def has_failures(batch: Batch) -> bool:
     """Whether an item of the batch has failed."""
-    return bool(batch.items_failed or counts_of(batch).get("failed"))
+    return bool(batch.items_failed or _counts_of(batch)["failed"])
+
+
+def _counts_of(batch: Batch) -> Counter[str]:
+    """Count the items by kind: those that are listed, else what the batch says of itself."""
+    if batch.items:
+        return Counter(kind_of(item.status_code) for item in batch.items)
+    said = {"succeeded": batch.items_succeeded, "failed": batch.items_failed, "cancelled": batch.items_cancelled}
+    counts = Counter({kind: count or 0 for kind, count in said.items()})
+    return counts + Counter(other=(batch.items_total or 0) - counts.total())
 
 
 def describe(batch: Batch, failed: Sequence[BatchItem], now: datetime) -> list[RenderableType]:
@@ -60,7 +69,7 @@ def describe(batch: Batch, failed: Sequence[BatchItem], now: datetime) -> list[R
         failed: its items that have failed.
         now: the current time.
     """
-    counts = {kind: count for kind, count in counts_of(batch).items() if count}
+    counts = {kind: count for kind, count in _counts_of(batch).items() if count}
     lines: list[RenderableType] = [Text(f"batch {batch.id}", style="bold"), Text()]
     if reason := _reason(batch.failure_code, batch.failure_message, batch.failure_stage_code):
         lines += [Text(f"the batch failed: {reason}", style=STYLES["failed"]), Text()]

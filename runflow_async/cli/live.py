@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Group
+from rich.control import Control
+from rich.screen import Screen
 
 from runflow_async.cli.board import Board
 from runflow_async.cli.frame import draw_frame
@@ -18,10 +20,10 @@ from runflow_async.cli.screen import alternate_screen
 from runflow_async.cli.words import batch_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
     from uuid import UUID
 
-    from rich.console import Console, RenderableType
+    from rich.console import Console
 
     from runflow_async import BatchesWait, BatchItemHandle, ItemTransition
 
@@ -56,17 +58,18 @@ class LiveView:
         self._outages = OutageWatch(waits, began=_leave_to_picture, over=self._note_of)
         shown = {batch_id: items.values() for batch_id, items in earlier.items() if batch_id in waits.waits}
         self._board = Board(asyncio.get_running_loop().time(), shown)
-        self._show: Callable[[RenderableType], None] | None = None
+        self._is_on_screen = False
 
     @contextmanager
     def showing(self) -> Generator[None]:
         """Show the picture on the alternate screen, and at the end what is left of it on the main screen."""
         with warnings_noted(self._notes.append):
             try:
-                with alternate_screen(self._console, self.refresh) as self._show:
+                with alternate_screen(self._console, self.refresh):
+                    self._is_on_screen = True
                     yield
             finally:
-                self._show = None
+                self._is_on_screen = False
                 self._console.print(self._draw(over=True))
 
     def show(self, transition: ItemTransition) -> None:
@@ -81,8 +84,8 @@ class LiveView:
     def refresh(self) -> None:
         """Draw the picture at the terminal's current size."""
         self._outages.look(asyncio.get_running_loop().time())
-        if self._show is not None:
-            self._show(self._draw(over=False))
+        if self._is_on_screen:
+            self._console.print(Control.home(), Screen(self._draw(over=False)), sep="", end="")
 
     def _draw(self, *, over: bool) -> Group:
         now = asyncio.get_running_loop().time()

@@ -11,13 +11,10 @@ import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.control import Control
-from rich.screen import Screen
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from rich.console import Console, RenderableType
+    from rich.console import Console
 
 __all__ = ["alternate_screen", "give_back"]
 
@@ -30,13 +27,8 @@ _shown_on: list[Console] = []
 
 
 @contextmanager
-def alternate_screen(console: Console, redraw: Callable[[], object]) -> Generator[Callable[[RenderableType], None]]:
-    """Show the alternate screen inside this block; yields the function that draws on it.
-
-    Args:
-        console: the terminal.
-        redraw: called when a stopped process continues.
-    """
+def alternate_screen(console: Console, redraw: Callable[[], object]) -> Generator[None]:
+    """Show the alternate screen inside this block; `redraw` is called when a stopped process continues."""
 
     def enter() -> None:
         console.set_alt_screen(True)
@@ -54,15 +46,12 @@ def alternate_screen(console: Console, redraw: Callable[[], object]) -> Generato
         enter()
         redraw()
 
-    def draw(picture: RenderableType) -> None:
-        console.print(Control.home(), Screen(picture), sep="", end="")
-
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTSTP, stop)
     _shown_on.append(console)
     enter()
     try:
-        yield draw
+        yield
     finally:
         loop.remove_signal_handler(signal.SIGTSTP)
         leave()

@@ -121,3 +121,11 @@ def test_items_are_read_only_if_one_has_failed():
     handle = BatchItemHandle(UUID(int=1), 0, UUID(int=2), "failed")
     assert has_failures(Batch(id=UUID(int=7), items=[handle]))
     assert not has_failures(Batch(id=UUID(int=7), items_total=3, status_code="running"))
+
+
+def test_items_are_counted_by_their_statuses_or_else_as_the_batch_says():
+    handles = [BatchItemHandle(UUID(int=n), n, UUID(int=2), status) for n, status in enumerate(["running", "queued"])]
+    assert "5: 1 succeeded, 1 failed, 3 other" in "".join(
+        shown(Batch(id=UUID(int=7), items_total=5, items_succeeded=1, items_failed=1))
+    )
+    assert "2: 1 running, 1 queued" in "".join(shown(Batch(id=UUID(int=7), items_total=5, items=handles)))
