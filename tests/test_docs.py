@@ -40,6 +40,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 BLOCK = re.compile(
     r"^(?:```(?P<head>[^\n]*)\n(?P<shown>.*?)^```|<!-- python\n(?P<hidden>.*?)^-->)$", re.DOTALL | re.MULTILINE
 )
+OTHER_PROGRAMS = {"cat", "curl", "echo", "export", "jq", "jupyter", "pytest", "uvicorn"}
 KINDS = {"python", "text", "sh", "toml", "json", "md", "html"}
 SNIPPET = re.compile(r'^--8<--(?: "|\n)(?P<path>[\w./-]+\.\w+)', re.MULTILINE)
 DIRECTIVE = re.compile(r"^::: (?P<name>[\w.]+)$", re.MULTILINE)
@@ -83,9 +84,9 @@ def blocks(kind: str) -> list[pytest.ParameterSet]:
 class Reader:
     """Runs the blocks of one page, one after the other, with the names that earlier ones made.
 
-    Each one finds a `session` on an `emulator`, and fresh batches as `batch_id` and `batch_ids`. Whole programs, which
-    call `asyncio.run`, get their configuration from the environment and the batch's id as an argument. Blocks with a
-    title are files.
+    Each one finds fresh batches as `batch_id` and `batch_ids` on an `emulator`, and a `session` unless the page has
+    opened its own. Whole programs, which call `asyncio.run`, get their configuration from the environment and the
+    batch's id as an argument. Blocks with a title are files.
     """
 
     def __init__(self, page: Path, emulator: Emulator, session: RunflowSession, capsys, monkeypatch) -> None:
@@ -112,7 +113,10 @@ class Reader:
 
     def make_batches(self) -> None:
         batch_ids = [self.emulator.create_scripted_batch(SCRIPT) for _ in range(4)]
-        self.names |= {"session": self.session, "batch_id": batch_ids[0], "batch_ids": batch_ids[1:]}
+        self.names |= {"batch_id": batch_ids[0], "batch_ids": batch_ids[1:]}
+        kept = self.names.get("session")
+        if not isinstance(kept, RunflowSession) or kept._lifetime.is_closed:
+            self.names["session"] = self.session
         self.monkeypatch.setattr(sys, "argv", [str(self.page), str(batch_ids[0])])
 
     async def run(self, block: Block) -> None:
@@ -263,14 +267,15 @@ def test_the_tests_on_the_page_about_tests_pass(mode, files, passed, tmp_path, u
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("jq") is None, reason="there is no jq to pick with")
-async def test_the_commands_with_an_output_print_it(stepping_emulator, monkeypatch, tmp_path, unmeasured):
-    page = DOCS / "reference" / "command-line.md"
+@pytest.mark.parametrize("name", ["reference/command-line.md", "start/shell.md"])
+async def test_the_commands_with_an_output_print_it(name, stepping_emulator, monkeypatch, tmp_path, unmeasured):
+    page = DOCS / name
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     for block, output in pairwise(blocks_of(page)):
         if (block.kind, output.kind) == ("sh", "text"):
-            for name, end in [("BATCH_ID", "succeeded"), ("OTHER_ID", "succeeded"), ("FAILING_ID", "failed")]:
+            for variable, end in [("BATCH_ID", "succeeded"), ("OTHER_ID", "succeeded"), ("FAILING_ID", "failed")]:
                 script = [[(0.0, "running"), (1.0, "succeeded")], [(0.0, "running"), (1.0, end)]]
-                monkeypatch.setenv(name, str(stepping_emulator.create_scripted_batch(script)))
+                monkeypatch.setenv(variable, str(stepping_emulator.create_scripted_batch(script)))
             shell = await asyncio.create_subprocess_exec("sh", "-c", block.text, cwd=tmp_path, stdout=PIPE, stderr=PIPE)
             printed, told = await asyncio.wait_for(shell.communicate(), 120)
             assert told == b""
@@ -300,7 +305,8 @@ def commands_in(text: str) -> Iterator[list[str]]:
 @pytest.mark.parametrize(("page", "block"), blocks("sh"))
 def test_the_commands_of_a_shell_block_exist(page, block, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    for written in re.findall(r"> (\S+)", block.text):
+    saved = re.findall(r"Save (?:this|it) as `(\S+)`", page.read_text())
+    for written in [*re.findall(r"> (\S+)", block.text), *saved]:
         Path(written).touch()
     for command in commands_in(block.text):
         check_command(*command)
@@ -313,15 +319,16 @@ def check_command(program: str, *arguments: str) -> None:
             assert set(arguments) <= set(targets)
         case "pip":
             extras = re.search(r"\[(.+)\]", arguments[-1])
+            assert arguments[0] == "install"
             assert arguments[-1].startswith("runflow-async")
             assert set(extras[1].split(",") if extras else ()) <= set(PROJECT["project"]["optional-dependencies"])
         case "python" if arguments[0] == "-m":
             assert importlib.util.find_spec(arguments[1]) is not None
         case "python":
-            assert (ROOT / arguments[0]).exists()
+            assert Path(arguments[0]).exists() or (ROOT / arguments[0]).exists()
         case "runflow-async":
             name, *rest = arguments
             with command_line.commands[name].make_context(name, rest):
                 pass
         case _:
-            assert program in {"cat", "export", "jq", "pytest"}, f"{program}: not checked"
+            assert program in OTHER_PROGRAMS, f"{program}: not checked"
