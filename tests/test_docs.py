@@ -14,6 +14,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 from itertools import pairwise
 from pathlib import Path
@@ -27,11 +28,10 @@ from runflow_async import Batch, BatchItem, BatchItemHandle, ErrorDetail, Runflo
 from runflow_async.callbacks import BatchCallback
 from runflow_async.cli.commands import program as command_line
 from runflow_async.cli.exits import Exit
+from runflow_async.emulator import Emulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from runflow_async.emulator import Emulator
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -136,7 +136,8 @@ def check_output(page: Path, block: Block, printed: str) -> None:
 
 @pytest.fixture
 def hurried_schedule(monkeypatch):
-    """Batches whose time goes by with the polls need no schedule for hours."""
+    """Batches whose time goes by with the polls need no schedule for hours, and a page's own emulators hurry, too."""
+    monkeypatch.setitem(Emulator.__init__.__kwdefaults__, "clock", lambda: 50 * time.monotonic())
     delay = wait_adaptive.__call__
     monkeypatch.setattr(wait_adaptive, "__call__", lambda strategy, state: delay(strategy, state) / 50)
 
