@@ -91,6 +91,7 @@ class Reader:
 
     def __init__(self, page: Path, emulator: Emulator, session: RunflowSession, capsys, monkeypatch) -> None:
         self.page = page
+        self.opens_session = any(re.search("^session = RunflowSession", block.text, re.M) for block in blocks_of(page))
         self.names: dict[str, object] = {"__name__": "page", "emulator": emulator}
         self.emulator = emulator
         self.session = session
@@ -114,8 +115,7 @@ class Reader:
     def make_batches(self) -> None:
         batch_ids = [self.emulator.create_scripted_batch(SCRIPT) for _ in range(4)]
         self.names |= {"batch_id": batch_ids[0], "batch_ids": batch_ids[1:]}
-        kept = self.names.get("session")
-        if not isinstance(kept, RunflowSession) or kept._lifetime.is_closed:
+        if not self.opens_session:
             self.names["session"] = self.session
         self.monkeypatch.setattr(sys, "argv", [str(self.page), str(batch_ids[0])])
 
@@ -124,7 +124,9 @@ class Reader:
         code = compile(source, str(self.page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         async with asyncio.timeout(60):
             if "asyncio.run(" in block.text:
-                await asyncio.to_thread(exec, code, {"__name__": "__main__"})
+                with self.monkeypatch.context() as patch:  # an emulator of the program's own hurries, too
+                    patch.setitem(Emulator.__init__.__kwdefaults__, "clock", lambda: 50 * time.monotonic())
+                    await asyncio.to_thread(exec, code, {"__name__": "__main__"})
             elif inspect.iscoroutine(running := eval(code, self.names)):
                 await running
 
@@ -136,14 +138,15 @@ def check_output(page: Path, block: Block, printed: str) -> None:
 
 @pytest.fixture
 def hurried_schedule(monkeypatch):
-    """Batches whose time goes by with the polls need no schedule for hours, and a page's own emulators hurry, too."""
-    monkeypatch.setitem(Emulator.__init__.__kwdefaults__, "clock", lambda: 50 * time.monotonic())
+    """Batches whose time goes by with the polls need no schedule for hours."""
     delay = wait_adaptive.__call__
     monkeypatch.setattr(wait_adaptive, "__call__", lambda strategy, state: delay(strategy, state) / 50)
 
 
 @pytest.mark.usefixtures("hurried_schedule")
-@pytest.mark.parametrize("page", [page for page in PAGES if "```python" in page.read_text()], ids=name_of)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if {"python", "hidden"} & {block.kind for block in blocks_of(page)}], ids=name_of
+)
 async def test_the_code_of_a_page_runs_and_prints_what_it_says(page, stepping_emulator, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RUNFLOW_CALLBACK_SECRET", "the secret")
@@ -256,10 +259,11 @@ def test_the_site_is_built_without_a_warning_and_asks_no_other_host(tmp_path):
     ("mode", "files", "passed"),
     [("strict", ["test_app.py", "test_with_anyio.py", "test_apps.py"], 5), ("auto", ["test_app.py"], 1)],
 )
-def test_the_tests_on_the_page_about_tests_pass(mode, files, passed, tmp_path, unmeasured):
-    for block in blocks_of(DOCS / "how-to" / "testing.md"):
-        if block.file:
-            (tmp_path / block.file).write_text(block.text)
+def test_the_tests_on_the_pages_about_tests_pass(mode, files, passed, tmp_path, unmeasured):
+    for name in ("testing", "test-web"):
+        for block in blocks_of(DOCS / "how-to" / f"{name}.md"):
+            if block.file:
+                (tmp_path / block.file).write_text(block.text)
     options = ["-q", "-W", "error", f"--asyncio-mode={mode}", "-o", "asyncio_default_fixture_loop_scope=function"]
     command = [sys.executable, "-m", "pytest", *options, f"--rootdir={tmp_path}", *files]
     told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
