@@ -188,6 +188,11 @@ def test_every_page_is_in_the_navigation():
     assert sorted(pages(nav)) == sorted(map(name_of, PAGES))
 
 
+def test_every_task_is_found_by_its_words():
+    linked = set(re.findall(r"\(([\w-]+\.md)[#)]", (DOCS / "how-to" / "index.md").read_text()))
+    assert linked | {"index.md"} >= {page.name for page in PAGES if page.parent.name == "how-to"}
+
+
 @pytest.mark.parametrize(
     "module",
     [
