@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import re
+import textwrap
 import tomllib
 from html import escape
 from pathlib import Path
@@ -20,7 +21,9 @@ PICTURE, PAGE = ROOT / "docs/floors.svg", ROOT / "CONTRIBUTING.md"
 MODULES = ROOT / "docs/explanation/where-to-change-what.md"
 BLOCK = re.compile(r"(?<=<!-- drawn by docs/draw_floors\.py -->\n\n).*?(?=\n\n<!-- end -->)", re.DOTALL)
 PACKAGE = "runflow_async"
-WIDTH, LINE, GAP, LEFT = 640, 17, 6, 18
+WIDTH, LINE, GAP, LEFT = 460, 17, 6, 18
+LETTERS = 56
+"""How many fit in a line."""
 CORE = frozenset({"_answers", "models", "errors", "_errors", "_statuses", "_text", "_version", "_startup", "_progress"})
 EDGE = frozenset({"__main__", "blocking", "callbacks", "cli", "demo", "distributed", "emulator", "pytest_plugin"})
 STYLE = """\
@@ -108,6 +111,7 @@ def draw_picture() -> str:
         if len(floor) == 1:
             rows.append(("what", purpose(floor[0])))
             rows += [("inner", "  ".join(inner)) for inner in floors.get(f"{PACKAGE}.{floor[0]}", [])]
+        rows = [(look, line) for look, text in rows for line in textwrap.wrap(text, LETTERS, break_on_hyphens=False)]
         kind = "edge" if floor[0] in EDGE else "core" if floor[0] in CORE else "client"
         height = LINE * len(rows) + 10
         shapes.append(f'  <rect class="floor {kind}" x="4" y="{top}" width="{WIDTH - 8}" height="{height}" rx="5"/>')
