@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .PHONY: help demo test test-dev test-fast test-all check format docs recipes build bench clean lock audit
 
 help: ## list the tasks
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCKED := --constraint constraints.txt --build-constraint constraints.txt
@@ -78,7 +78,7 @@ bench: $(VENV)/.with-bench ## run all benchmarks; figures and plots go to benchm
 
 clean: ## remove what make made
 	rm -rf $(VENV) $(addprefix $(VENV)-,$(RECIPES)) .nox build dist sbom site .coverage .coverage.* .hypothesis
-	rm -rf .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .import_linter_cache .mypy_cache .pytest_cache .ruff_cache tests/axe/node_modules
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 lock: $(VENV)/.with-lock ## renew constraints.txt: the newest versions that have been out for a week
@@ -88,3 +88,18 @@ lock: $(VENV)/.with-lock ## renew constraints.txt: the newest versions that have
 
 audit: $(VENV)/.with-lock ## look up the locked versions in a database of vulnerabilities; needs the internet
 	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict --vulnerability-service osv --progress-spinner off
+
+.PHONY: docs-check docs-version
+
+tests/axe/node_modules: tests/axe/package-lock.json
+	cd tests/axe && npm ci --ignore-scripts --no-audit --no-fund
+	touch $@
+
+docs-check: $(VENV)/.with-test,docs tests/axe/node_modules ## look at every page of the documentation in a browser
+	$(BIN)/python -m pytest -q tests/test_site.py
+
+docs-version: $(VENV)/.with-docs ## commit the documentation of this version to the branch gh-pages, beside the other versions
+	version=$$($(BIN)/python -c 'import runflow_async; print(*runflow_async.__version__.split(".")[:2], sep=".")') && \
+		export PATH="$(CURDIR)/$(BIN):$$PATH" && \
+		mike deploy --update-aliases "$$version" latest && \
+		mike set-default latest

@@ -27,6 +27,7 @@ OPTIONS = (
     "--disable-gpu",
     "--disable-dev-shm-usage",
     "--hide-scrollbars",
+    "--blink-settings=primaryHoverType=2,availableHoverTypes=2",  # there is a mouse
     "--remote-debugging-port=0",
 )
 
@@ -48,8 +49,8 @@ class Page:
         return answer["result"]
 
     async def evaluate(self, expression: str) -> Any:
-        """The value of a JavaScript expression."""
-        result = await self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        """The value of a JavaScript expression, or what its promise comes to."""
+        result = await self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
@@ -58,6 +59,21 @@ class Page:
         async with asyncio.timeout(60):
             while not await self.evaluate(expression):  # noqa: ASYNC110  # it is in another process
                 await asyncio.sleep(0.02)
+
+    async def open(self, url: str) -> None:
+        """Go to a page, and wait until it is loaded."""
+        await self.call("Page.navigate", url=url)
+        await self.until("document.readyState === 'complete'")
+
+    async def resize(self, width: int, height: int = 900) -> None:
+        """Give the page another size, in CSS pixels."""
+        size = {"width": width, "height": height}
+        await self.call("Emulation.setDeviceMetricsOverride", **size, deviceScaleFactor=1, mobile=False)
+
+    async def prefer(self, scheme: str) -> None:
+        """Prefer `light` or `dark` colours; a page takes notice at the latest when it is loaded."""
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        await self.call("Emulation.setEmulatedMedia", features=[feature])
 
     async def picture(self, path: Path) -> None:
         """Save what the page looks like, as a PNG."""
