@@ -1,36 +1,45 @@
-"""The README's code runs as it is printed."""
+"""The README's program runs as it is printed, prints what is shown, and its links and commands lead somewhere."""
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 
 import pytest
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+SCREEN = 60
+"""Lines that a large window shows at once."""
 
 
-async def test_the_first_example_follows_a_batch(emulator, monkeypatch, capsys):
-    monkeypatch.setenv("RUNFLOW_API_KEY", emulator.api_key)
-    monkeypatch.setenv("RUNFLOW_BASE_URL", emulator.url)
+@pytest.mark.looptime
+async def test_the_first_program_needs_no_key_and_follows_both_items_to_their_end(capsys):
+    program, printed = re.search(r"```python\n(.*?)```\n\n```text\n(.*?)```", README, re.DOTALL).groups()
     names: dict[str, object] = {"__name__": "readme"}
-    exec(compile(BLOCKS[0], "README.md", "exec"), names)
-    batch_id = emulator.create_scripted_batch([[(0.0, "queued"), (0.2, "succeeded")]])
-    batch = await names["follow"](str(batch_id))
-    assert batch.status_code == "succeeded"
-    printed = capsys.readouterr().out.splitlines()
-    assert printed[-1] == "succeeded 1 of 1"
-    assert [line.split(" ", 1)[1] for line in printed[:-1]] == ["None -> queued", "queued -> succeeded"]
+    exec(compile(program, "README.md", "exec"), names)
+    await names["main"]()
+    for shown in (printed, capsys.readouterr().out):
+        *changes, summary = shown.splitlines()
+        assert summary == "succeeded 2 of 2"
+        assert {line.split()[0] for line in changes} == {"cat", "dog"}
+        for name in ("cat", "dog"):
+            told = [line.split()[1::2] for line in changes if line.startswith(name)]
+            before, after = map(list, zip(*told, strict=True))
+            assert (before[0], before[1:], after[-1]) == ("None", after[:-1], "succeeded")
 
 
-async def test_the_example_of_a_test_passes(emulator, session):
-    block = next(block for block in BLOCKS if "test_my_app" in block)
-    names: dict[str, object] = {}
-    exec(compile(block, "README.md", "exec"), names)
-    await names["test_my_app"](emulator, session)
+def test_the_first_success_is_on_the_first_screen():
+    assert README[: README.index("succeeded 2 of 2")].count("\n") < SCREEN
 
 
-@pytest.mark.parametrize("block", BLOCKS)
-def test_every_block_is_python(block):
-    compile(f"async def block():\n{re.sub('^', '    ', block, flags=re.MULTILINE)}", "README.md", "exec")
+def test_every_link_leads_to_a_file():
+    links = re.findall(r"\]\(([^)#]+)", README)
+    assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
+
+
+def test_there_are_five_numbers_and_each_has_its_command():
+    commands = re.findall(r"\| `python -m ([\w.]+)` \|$", README, re.MULTILINE)
+    assert len(commands) == 5
+    assert [module for module in commands if importlib.util.find_spec(module) is None] == []
