@@ -43,9 +43,9 @@ async def ids():
         (None, "not None"),
         (7, "not an int"),
         (ids(), "not an async one"),
-        ([None], "batch_id must be a UUID or its text, not None"),
-        ([[BATCH_ID]], "batch_id must be a UUID or its text, not a list"),
-        ([BATCH_ID.bytes], "batch_id must be a UUID or its text, not a bytes"),
+        ([None], "batch_id must be a UUID, such as 8c1f2a4e-6f0b-4c57-9d53-1b0c7f3f2a10, not None"),
+        ([[BATCH_ID]], "batch_id must be a UUID, such as 8c1f2a4e-6f0b-4c57-9d53-1b0c7f3f2a10, not a list"),
+        ([BATCH_ID.bytes], "batch_id must be a UUID, such as 8c1f2a4e-6f0b-4c57-9d53-1b0c7f3f2a10, not a bytes"),
         ([Batch(id=BATCH_ID)], "not a Batch: pass its `id`"),
     ],
 )

@@ -123,7 +123,7 @@ def test_a_run_on_trio_is_skipped_and_the_reason_told(run):
 def test_a_test_without_a_loop_is_told_what_to_do(run, test, fixture):
     result = run(test.format(fixture), *STRICT)
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines("*on the event loop of the test, and this test has none. Make it an 'async def'*")
+    result.stdout.fnmatch_lines("*on the event loop of the test, and this test has none. In a plain 'def' test*")
     result.stdout.no_fnmatch_line("*pytest_plugin.py*")
 
 
@@ -140,7 +140,7 @@ def test_a_plain_test_is_told_so_even_where_a_fixture_brings_anyio(run):
     """
     result = run(source, *STRICT)
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines("*this test has none. Make it an 'async def'*")
+    result.stdout.fnmatch_lines("*this test has none. In a plain 'def' test, request runflow_threaded_emulator*")
 
 
 @pytest.mark.slow

@@ -451,7 +451,10 @@ class TestOneItem:
 
     @pytest.mark.parametrize(
         ("item_id", "says"),
-        [("7", "item_id must be a UUID or its text, not '7'"), (BatchItem(id=OTHER), "not a BatchItem: pass its `id`")],
+        [
+            ("7", "item_id must be a UUID, such as"),
+            (BatchItem(id=OTHER), "not a BatchItem: pass its `id`"),
+        ],
         ids=["a number", "an item"],
     )
     async def test_needs_an_id(self, item_id, says):

@@ -25,6 +25,8 @@ __all__ = [
     "parse_since_of_many",
 ]
 
+EXAMPLE_ID = "8c1f2a4e-6f0b-4c57-9d53-1b0c7f3f2a10"
+
 _uuid_text = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}", re.IGNORECASE | re.ASCII)
 
 
@@ -105,9 +107,9 @@ def _parse_id(name: str, value: UUID | str | None) -> UUID:
         return UUID(text)
     if isinstance(value, (Batch, BatchItem, BatchItemHandle)):
         kind = type(value).__name__
-        raise ConfigurationError(f"{name} must be a UUID or its text, not a {kind}: pass its `id`")
+        raise ConfigurationError(f"{name} must be a UUID, not a {kind}: pass its `id`")
     shown = f"'{printable(value, 60)}'" if isinstance(value, str) else describe(value)
-    raise ConfigurationError(f"{name} must be a UUID or its text, not {shown}")
+    raise ConfigurationError(f"{name} must be a UUID, such as {EXAMPLE_ID}, not {shown}")
 
 
 def _check_iterable(name: str, values: object, what: str) -> None:

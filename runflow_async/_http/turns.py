@@ -116,7 +116,8 @@ class Turns:
         # The slots may all be taken by requests that wait for the rate.
         if has_slot or self._throttle.is_crowded:
             return TransportError("the session's rate (max_rate, or what a 429 left of it) gave no turn in time")
-        return TransportError(f"no connection became free in time; all {self._window.size} were in use")
+        busy = f"all {self._window.size} connections that this session may use were busy until the deadline"
+        return TransportError(f"{busy}: allow more with max_connections, or longer with timeout")
 
 
 def _hold(bound: asyncio.Timeout, deadline: float, on_hold: Callable[[float], None] | None, until: float) -> None:

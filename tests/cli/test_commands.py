@@ -356,7 +356,7 @@ class TestIdsFromStandardInput:
         [
             ("größe".encode("latin-1"), "standard input is not UTF-8 text (byte 3); save it as UTF-8"),
             ("8c1f".encode("utf-16-le"), "standard input contains NUL characters; save it as UTF-8"),
-            (b"\xff\xfe\x00", "ID must be a UUID or its text"),
+            (b"\xff\xfe\x00", "ID must be a UUID, such as"),
         ],
     )
     async def test_that_are_not_text_are_a_usage_error(self, run, standard_input, content, reason):

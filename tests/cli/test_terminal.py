@@ -238,7 +238,9 @@ async def test_ctrl_z_leaves_the_screen_until_the_watch_continues(emulator):
 async def test_an_error_is_one_red_line(emulator):
     async with terminal("get", "8c1f", columns=120) as screen:
         assert await screen.end() == 2
-        assert screen.text.strip() == "error: ID must be a UUID or its text, not '8c1f'"
+        assert (
+            screen.text.strip() == "error: ID must be a UUID, such as 8c1f2a4e-6f0b-4c57-9d53-1b0c7f3f2a10, not '8c1f'"
+        )
         assert screen.colours("error: ID must") == {"red"}
 
 

@@ -93,7 +93,10 @@ class TestCauses:
     @pytest.mark.parametrize(
         ("settings", "says"),
         [
-            ({"max_connections": 1, "request_timeout": 900}, "no connection became free in time; all 1 were in use"),
+            (
+                {"max_connections": 1, "request_timeout": 900},
+                "all 1 connections that this session may use",
+            ),
             ({"max_rate": 0.001, "request_timeout": 900}, "the session's rate"),
         ],
         ids=["pool", "pace"],
