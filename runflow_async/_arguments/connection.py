@@ -53,8 +53,6 @@ def parse_organization_id(value: UUID | str | None) -> str | None:
         return str(value)
     if value is None:
         return None
-    if isinstance(value, str) and not value.strip():
-        raise ConfigurationError("the API key is empty: set the environment variable RUNFLOW_API_KEY, or pass api_key")
     if not isinstance(value, str) or not _visible_ascii.fullmatch(value):
         raise ConfigurationError("organization_id must be a UUID or visible ASCII without spaces or line breaks")
     return value
@@ -80,8 +78,6 @@ def parse_base_url(value: str) -> str:
 
 
 def _split_url(value: str) -> SplitResult:
-    if isinstance(value, str) and not value.strip():
-        raise ConfigurationError("the API key is empty: set the environment variable RUNFLOW_API_KEY, or pass api_key")
     if not isinstance(value, str) or not _visible_ascii.fullmatch(value):
         raise ConfigurationError("base_url must be a URL of visible ASCII characters")
     try:
