@@ -63,7 +63,10 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON even 
 @as_json
 @connection_options
 def get(batch_id: str, as_json: bool) -> int:
-    """Show a batch: on a terminal what failed and why, then its state and times; otherwise JSON."""
+    """Describe a batch: what failed and why, then its state.
+
+    In a pipe it is JSON.
+    """
 
     async def show() -> int:
         async with open_session() as session:
@@ -91,7 +94,10 @@ def get(batch_id: str, as_json: bool) -> int:
 )
 @connection_options
 def items(batch_id: str, as_json: bool, folder: Path | None) -> int:
-    """Show a batch's items with their results: a table on a terminal, otherwise a JSON array, one item per line."""
+    """Show a batch's items with their results.
+
+    On a terminal it is a table, otherwise a JSON array with one item per line.
+    """
 
     async def show() -> int:
         async with open_session() as session:
@@ -117,7 +123,10 @@ def items(batch_id: str, as_json: bool, folder: Path | None) -> int:
 @as_json
 @connection_options
 def callbacks(batch_id: str, *, redeliver: bool, as_json: bool) -> int:
-    """Show the deliveries of a batch's callback: a table on a terminal, otherwise JSON, one delivery per line."""
+    """Show the deliveries of a batch's callback.
+
+    On a terminal it is a table, otherwise JSON with one delivery per line.
+    """
 
     async def show() -> int:
         async with open_session() as session:
@@ -154,7 +163,10 @@ program.add_command(wait)
 )
 @debug_option
 def timeline(events: BinaryIO, output: Path) -> int:
-    """Draw when each item waited and ran, from the output of `watch --json`; - reads standard input."""
+    """Draw when each item waited and ran.
+
+    EVENTS is the output of `watch --json`; - reads standard input.
+    """
     try:
         from runflow_async.cli.timeline import draw_timeline, read_lifelines  # noqa: PLC0415  # needs an extra
     except ModuleNotFoundError as error:
@@ -187,7 +199,10 @@ def timeline(events: BinaryIO, output: Path) -> int:
 @click.option("--rate-limit", type=click.FloatRange(min=1), metavar="N", help="Requests accepted within one second.")
 @debug_option
 def emulator(port: int, seed: int, latency: float, rate_limit: float | None) -> int:
-    """Serve an emulated API with three running batches on loopback, until interrupted."""
+    """Serve an emulated API with three running batches.
+
+    It serves on loopback until it is interrupted.
+    """
 
     async def listen() -> int:
         try:
@@ -204,7 +219,7 @@ def emulator(port: int, seed: int, latency: float, rate_limit: float | None) -> 
 @program.command()
 @debug_option
 def demo() -> int:
-    """Create three emulated batches, follow them, live on a terminal, and save their outputs."""
+    """Follow three emulated batches and save their outputs."""
 
     async def show() -> int:
         console = Console()

@@ -21,7 +21,7 @@ from runflow_async.cli.watching import choose_view, json_option, report, run_unt
 from runflow_async.errors import NothingToResubmitError
 
 if TYPE_CHECKING:
-    from runflow_async import BatchesWait, WaitKeywords
+    from runflow_async import BatchesWait, RunflowSession, WaitKeywords
 
 __all__ = ["resubmit", "run"]
 
@@ -58,14 +58,13 @@ def run(
     interval: float | None,
     max_outage: float,
 ) -> int:
-    """Create a batch of the inputs, show what happens to every item, and save the outputs if a folder is given.
+    """Create a batch of the inputs, and show what happens to it.
 
     MODEL is owner/slug. INPUTS.jsonl has one JSON object per line, or is - for standard input; an object may name its
     item by client_ref. More than 100 inputs make several batches.
     """
     objects = read_inputs(inputs)
-    if folder is not None:
-        make_folder(folder)  # a batch costs money: no surprise may come after it
+    _prepare(folder)
     key = idempotency_key or uuid4().hex
 
     async def create_and_follow() -> int:
@@ -78,11 +77,7 @@ def run(
                 interval=interval,
                 max_outage=max_outage,
             )
-            status = await _follow(waits, as_json=as_json)
-            if folder is not None:
-                for batch_id in waits.waits:
-                    status = max(status, await save_outputs(session, str(batch_id), folder, as_json=as_json))
-            return status
+            return await _follow_and_save(session, waits, folder, as_json=as_json)
 
     return run_until_interrupted(create_and_follow, _how_to_go_on(key))
 
@@ -91,6 +86,7 @@ def run(
 @click.argument("model", metavar="MODEL")
 @click.argument("batch_id", metavar="ID")
 @json_option
+@save_option
 @key_option
 @waiting_options
 def resubmit(
@@ -98,15 +94,17 @@ def resubmit(
     model: str,
     batch_id: str,
     as_json: bool,
+    folder: Path | None,
     idempotency_key: str | None,
     timeout: float | None,
     interval: float | None,
     max_outage: float,
 ) -> int:
-    """Send the items that failed or were cancelled again, in a new batch, and show what happens to them.
+    """Create a new batch of the items that failed, and show it.
 
-    MODEL is the owner/slug of the batch ID, which must have ended.
+    Items that were cancelled are sent again, too. MODEL is the owner/slug of the batch ID, which must have ended.
     """
+    _prepare(folder)
     key = idempotency_key or uuid4().hex
     waiting: WaitKeywords = {"timeout": timeout, "interval": interval, "max_outage": max_outage}
 
@@ -118,15 +116,28 @@ def resubmit(
                 say_hint(f"{error}; nothing was sent")
                 return Exit.SUCCEEDED
             waits = session.wait_for_batches([wait.batch_id], **waiting)
-            return await _follow(waits, as_json=as_json)
+            return await _follow_and_save(session, waits, folder, as_json=as_json)
 
     return run_until_interrupted(create_and_follow, _how_to_go_on(key))
+
+
+def _prepare(folder: Path | None) -> None:
+    if folder is not None:
+        make_folder(folder)  # a batch costs money: no surprise may come after it
 
 
 def _how_to_go_on(key: str) -> str:
     """Say how to go on after an interruption, even one that came before the ids of the batches."""
     again = f"the same command with --idempotency-key {shlex.quote(key)}, which creates nothing twice"
     return f"to follow them again, use 'watch' with the ids above, or {again}"
+
+
+async def _follow_and_save(session: RunflowSession, waits: BatchesWait, folder: Path | None, *, as_json: bool) -> int:
+    status = await _follow(waits, as_json=as_json)
+    if folder is not None:
+        for batch_id in waits.waits:
+            status = max(status, await save_outputs(session, str(batch_id), folder, as_json=as_json))
+    return status
 
 
 async def _follow(waits: BatchesWait, *, as_json: bool) -> int:

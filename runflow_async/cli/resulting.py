@@ -42,7 +42,9 @@ def results(
     since: Path | None,
     save: Path | None,
 ) -> int:
-    """Print each item with its result as soon as it has ended: one line of a table, or JSON.
+    """Print each item with its result as soon as it has ended.
+
+    Each is a line of a table, or of JSON.
 
     An ID of - reads ids from standard input, where # starts a comment. --since and --save are those of watch, but the
     files of one command are of no use to the other.

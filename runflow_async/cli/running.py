@@ -38,8 +38,10 @@ def run(arguments: Sequence[str]) -> int:
             return Exit.INTERRUPTED
         except click.ClickException as error:
             context = getattr(error, "ctx", None)
-            hint = f"; see '{context.command_path} --help'" if context else ""
-            say_error(f"{printable(error.format_message().rstrip('.'), 1000)}{hint}")
+            text = printable(error.format_message().rstrip("."), 1000)
+            see = " See" if text.endswith("?") else "; see"
+            hint = f"{see} '{context.command_path} --help'" if context else ""
+            say_error(f"{text}{hint}")
             return error.exit_code if error.exit_code != 1 else Exit.USAGE
         except Exception as error:  # noqa: BLE001  # the last handler: whatever it is, it becomes one line
             if debug:

@@ -120,7 +120,9 @@ def watch(
     since: Path | None,
     save: Path | None,
 ) -> int:
-    """Show what happens to every item: live on a terminal, otherwise line by line.
+    """Show what happens to every item, as it happens.
+
+    On a terminal it is a live picture, otherwise a line for each change.
 
     An ID of - reads ids from standard input, where # starts a comment. --since and --save may name the same file, and
     it need not exist at first.
@@ -145,7 +147,9 @@ def watch(
 @click.command()
 @following_options
 def wait(batch_ids: tuple[str, ...], timeout: float | None, interval: float | None, max_outage: float) -> int:
-    """Wait until all batches have ended, then print a line for each. Outages are reported on standard error.
+    """Wait until all batches have ended, then print a line for each.
+
+    Outages are reported on standard error.
 
     An ID of - reads ids from standard input, where # starts a comment.
     """

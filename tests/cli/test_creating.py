@@ -159,6 +159,18 @@ class TestResubmit:
         (body,) = (json.loads(request.body) for request in emulator.requests if request.method == "POST")
         assert body["input"] == [{"number": 1, "client_ref": "item-1"}]
 
+    async def test_saves_the_files_of_the_new_batch(self, emulator, run, tmp_path):
+        emulator.script_next([[(0.0, "succeeded")]])
+        ran = await run("resubmit", MODEL, script(emulator, "failed"), "--save", str(tmp_path / "files"))
+        assert ran.status == 0
+        assert (tmp_path / "files" / "item-0" / "0.png").exists()
+
+    async def test_finds_a_folder_of_no_use_before_it_creates(self, emulator, run, tmp_path):
+        (tmp_path / "files").touch()
+        ran = await run("resubmit", MODEL, script(emulator, "failed"), "--save", str(tmp_path / "files"))
+        assert ran.status == 2
+        assert emulator.created == []
+
     async def test_says_that_nothing_failed(self, emulator, run):
         ran = await run("resubmit", MODEL, script(emulator, "succeeded"))
         assert (ran.status, ran.out) == (0, "")

@@ -9,7 +9,7 @@ complete -c runflow-async -n "not __fish_seen_subcommand_from $commands" -l debu
 complete -c runflow-async -n "not __fish_seen_subcommand_from $commands" -l version -d 'Show the version and exit'
 complete -c runflow-async -n "not __fish_seen_subcommand_from $commands" -l help -d 'Show the help'
 
-complete -c runflow-async -n "not __fish_seen_subcommand_from $commands" -a get -d 'Show a batch: on a terminal what failed and why, then its state and times; otherwise JSON'
+complete -c runflow-async -n "not __fish_seen_subcommand_from $commands" -a get -d 'Describe a batch: what failed and why, then its state'
 complete -c runflow-async -n '__fish_seen_subcommand_from get' -l json -d 'Print JSON even on a terminal'
 complete -c runflow-async -n '__fish_seen_subcommand_from get' -l api-key-file -r -F -d 'File with the API key; the default is RUNFLOW_API_KEY'
 complete -c runflow-async -n '__fish_seen_subcommand_from get' -l base-url -x -d 'Another server; the default is RUNFLOW_BASE_URL, or production'
@@ -17,7 +17,7 @@ complete -c runflow-async -n '__fish_seen_subcommand_from get' -l organization-i
 complete -c runflow-async -n '__fish_seen_subcommand_from get' -l debug -d 'Write tracebacks and a debug log to standard error'
 complete -c runflow-async -n '__fish_seen_subcommand_from get' -l help -d 'Show the help'
 
-complete -c runflow-async -n "not __fish_seen_subcommand_from $commands" -a items -d 'Show a batch\'s items with their results: a table on a terminal, otherwise a JSON array, one item per line'
+complete -c runflow-async -n "not __fish_seen_subcommand_from $commands" -a items -d 'Show a batch\'s items with their results'
 complete -c runflow-async -n '__fish_seen_subcommand_from items' -l json -d 'Print JSON even on a terminal'
 complete -c runflow-async -n '__fish_seen_subcommand_from items' -l save -x -a '(__fish_complete_directories)' -d 'Save the files of all outputs in DIR, and show their paths instead, or JSON lines with --json'
 complete -c runflow-async -n '__fish_seen_subcommand_from items' -l api-key-file -r -F -d 'File with the API key; the default is RUNFLOW_API_KEY'
@@ -26,7 +26,7 @@ complete -c runflow-async -n '__fish_seen_subcommand_from items' -l organization
 complete -c runflow-async -n '__fish_seen_subcommand_from items' -l debug -d 'Write tracebacks and a debug log to standard error'
 complete -c runflow-async -n '__fish_seen_subcommand_from items' -l help -d 'Show the help'
 
-complete -c runflow-async -n "not __fish_seen_subcommand_from $commands" -a callbacks -d 'Show the deliveries of a batch\'s callback: a table on a terminal, otherwise JSON, one delivery per line'
+complete -c runflow-async -n "not __fish_seen_subcommand_from $commands" -a callbacks -d 'Show the deliveries of a batch\'s callback'
 complete -c runflow-async -n '__fish_seen_subcommand_from callbacks' -l redeliver -d 'Have the callback sent again first'
 complete -c runflow-async -n '__fish_seen_subcommand_from callbacks' -l json -d 'Print JSON even on a terminal'
 complete -c runflow-async -n '__fish_seen_subcommand_from callbacks' -l api-key-file -r -F -d 'File with the API key; the default is RUNFLOW_API_KEY'
@@ -35,7 +35,7 @@ complete -c runflow-async -n '__fish_seen_subcommand_from callbacks' -l organiza
 complete -c runflow-async -n '__fish_seen_subcommand_from callbacks' -l debug -d 'Write tracebacks and a debug log to standard error'
 complete -c runflow-async -n '__fish_seen_subcommand_from callbacks' -l help -d 'Show the help'
 
-complete -c runflow-async -n "not __fish_seen_subcommand_from $commands" -a run -d 'Create a batch of the inputs, show what happens to every item, and save the outputs if a folder is given'
+complete -c runflow-async -n "not __fish_seen_subcommand_from $commands" -a run -d 'Create a batch of the inputs, and show what happens to it'
 complete -c runflow-async -n '__fish_seen_subcommand_from run' -l json -d 'Print one transition per line, as JSON'
 complete -c runflow-async -n '__fish_seen_subcommand_from run' -l save -x -a '(__fish_complete_directories)' -d 'Save the files of all outputs in DIR at the end, and show their paths'
 complete -c runflow-async -n '__fish_seen_subcommand_from run' -l idempotency-key -x -d 'Create nothing twice: the same command with the same key continues with the same batches'
@@ -49,8 +49,9 @@ complete -c runflow-async -n '__fish_seen_subcommand_from run' -l debug -d 'Writ
 complete -c runflow-async -n '__fish_seen_subcommand_from run' -l help -d 'Show the help'
 complete -c runflow-async -n '__fish_seen_subcommand_from run' -F
 
-complete -c runflow-async -n "not __fish_seen_subcommand_from $commands" -a resubmit -d 'Send the items that failed or were cancelled again, in a new batch, and show what happens to them'
+complete -c runflow-async -n "not __fish_seen_subcommand_from $commands" -a resubmit -d 'Create a new batch of the items that failed, and show it'
 complete -c runflow-async -n '__fish_seen_subcommand_from resubmit' -l json -d 'Print one transition per line, as JSON'
+complete -c runflow-async -n '__fish_seen_subcommand_from resubmit' -l save -x -a '(__fish_complete_directories)' -d 'Save the files of all outputs in DIR at the end, and show their paths'
 complete -c runflow-async -n '__fish_seen_subcommand_from resubmit' -l idempotency-key -x -d 'Create nothing twice: the same command with the same key continues with the same batches'
 complete -c runflow-async -n '__fish_seen_subcommand_from resubmit' -l timeout -x -d 'Give up on a batch after this long; \'none\' never gives up, 0 polls once (default: 3600)'
 complete -c runflow-async -n '__fish_seen_subcommand_from resubmit' -l interval -x -d 'Time between two polls of a batch; by default it adapts to the progress of the items'
@@ -61,7 +62,7 @@ complete -c runflow-async -n '__fish_seen_subcommand_from resubmit' -l organizat
 complete -c runflow-async -n '__fish_seen_subcommand_from resubmit' -l debug -d 'Write tracebacks and a debug log to standard error'
 complete -c runflow-async -n '__fish_seen_subcommand_from resubmit' -l help -d 'Show the help'
 
-complete -c runflow-async -n "not __fish_seen_subcommand_from $commands" -a watch -d 'Show what happens to every item: live on a terminal, otherwise line by line'
+complete -c runflow-async -n "not __fish_seen_subcommand_from $commands" -a watch -d 'Show what happens to every item, as it happens'
 complete -c runflow-async -n '__fish_seen_subcommand_from watch' -l json -d 'Print one transition per line, as JSON'
 complete -c runflow-async -n '__fish_seen_subcommand_from watch' -l since -r -F -d 'Show only what is new since this file was saved'
 complete -c runflow-async -n '__fish_seen_subcommand_from watch' -l save -r -F -d 'Record here what was shown, for --since'
@@ -74,7 +75,7 @@ complete -c runflow-async -n '__fish_seen_subcommand_from watch' -l organization
 complete -c runflow-async -n '__fish_seen_subcommand_from watch' -l debug -d 'Write tracebacks and a debug log to standard error'
 complete -c runflow-async -n '__fish_seen_subcommand_from watch' -l help -d 'Show the help'
 
-complete -c runflow-async -n "not __fish_seen_subcommand_from $commands" -a results -d 'Print each item with its result as soon as it has ended: one line of a table, or JSON'
+complete -c runflow-async -n "not __fish_seen_subcommand_from $commands" -a results -d 'Print each item with its result as soon as it has ended'
 complete -c runflow-async -n '__fish_seen_subcommand_from results' -l json -d 'Print one item per line, as JSON with its output'
 complete -c runflow-async -n '__fish_seen_subcommand_from results' -l since -r -F -d 'Show only what is new since this file was saved'
 complete -c runflow-async -n '__fish_seen_subcommand_from results' -l save -r -F -d 'Record here what was shown, for --since'
@@ -97,13 +98,13 @@ complete -c runflow-async -n '__fish_seen_subcommand_from wait' -l organization-
 complete -c runflow-async -n '__fish_seen_subcommand_from wait' -l debug -d 'Write tracebacks and a debug log to standard error'
 complete -c runflow-async -n '__fish_seen_subcommand_from wait' -l help -d 'Show the help'
 
-complete -c runflow-async -n "not __fish_seen_subcommand_from $commands" -a timeline -d 'Draw when each item waited and ran, from the output of `watch --json`; - reads standard input'
+complete -c runflow-async -n "not __fish_seen_subcommand_from $commands" -a timeline -d 'Draw when each item waited and ran'
 complete -c runflow-async -n '__fish_seen_subcommand_from timeline' -s o -l output -r -F -d 'File for the picture: .svg, .png or .html'
 complete -c runflow-async -n '__fish_seen_subcommand_from timeline' -l debug -d 'Write tracebacks and a debug log to standard error'
 complete -c runflow-async -n '__fish_seen_subcommand_from timeline' -l help -d 'Show the help'
 complete -c runflow-async -n '__fish_seen_subcommand_from timeline' -F
 
-complete -c runflow-async -n "not __fish_seen_subcommand_from $commands" -a emulator -d 'Serve an emulated API with three running batches on loopback, until interrupted'
+complete -c runflow-async -n "not __fish_seen_subcommand_from $commands" -a emulator -d 'Serve an emulated API with three running batches'
 complete -c runflow-async -n '__fish_seen_subcommand_from emulator' -l port -x -d 'Port to listen on; 0 picks a free one (default: 8080)'
 complete -c runflow-async -n '__fish_seen_subcommand_from emulator' -l seed -x -d 'Seed of the emulated batches (default: 0)'
 complete -c runflow-async -n '__fish_seen_subcommand_from emulator' -l latency -x -d 'Delay of every response (default: 0)'
@@ -111,6 +112,6 @@ complete -c runflow-async -n '__fish_seen_subcommand_from emulator' -l rate-limi
 complete -c runflow-async -n '__fish_seen_subcommand_from emulator' -l debug -d 'Write tracebacks and a debug log to standard error'
 complete -c runflow-async -n '__fish_seen_subcommand_from emulator' -l help -d 'Show the help'
 
-complete -c runflow-async -n "not __fish_seen_subcommand_from $commands" -a demo -d 'Create three emulated batches, follow them, live on a terminal, and save their outputs'
+complete -c runflow-async -n "not __fish_seen_subcommand_from $commands" -a demo -d 'Follow three emulated batches and save their outputs'
 complete -c runflow-async -n '__fish_seen_subcommand_from demo' -l debug -d 'Write tracebacks and a debug log to standard error'
 complete -c runflow-async -n '__fish_seen_subcommand_from demo' -l help -d 'Show the help'
