@@ -122,10 +122,8 @@ def watch(
 ) -> int:
     """Show what happens to every item, as it happens.
 
-    On a terminal it is a live picture, otherwise a line for each change.
-
-    An ID of - reads ids from standard input, where # starts a comment. --since and --save may name the same file, and
-    it need not exist at first.
+    On a terminal it is a live picture, otherwise a line for each change. An ID of - reads ids from standard input,
+    where # starts a comment. --since and --save may name the same file, and it need not exist at first.
     """
     ids = read_ids(batch_ids)
     state = open_state(since, save)
@@ -149,9 +147,7 @@ def watch(
 def wait(batch_ids: tuple[str, ...], timeout: float | None, interval: float | None, max_outage: float) -> int:
     """Wait until all batches have ended, then print a line for each.
 
-    Outages are reported on standard error.
-
-    An ID of - reads ids from standard input, where # starts a comment.
+    Outages are reported on standard error. An ID of - reads ids from standard input, where # starts a comment.
     """
     ids = read_ids(batch_ids)
     if not is_debugging():
