@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-dev test-fast test-all check format docs recipes build bench clean lock audit
+.PHONY: help demo test test-dev test-fast test-all check format docs recipes build bench proof clean lock audit
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,14 +76,21 @@ build: $(VENV)/.with-test,lint,release ## make wheel and sdist, and try both as 
 bench: $(VENV)/.with-bench ## run all benchmarks; figures and plots go to benchmarks/results/
 	$(BIN)/python -m benchmarks
 
+proof: $(VENV)/.with-bench,proof,test proofs/node/node_modules ## try every promise and print one table; takes a quarter of an hour, and node
+	$(BIN)/python -m proofs
+
+proofs/node/node_modules: proofs/node/package-lock.json
+	cd proofs/node && npm ci --no-audit --no-fund --silent
+	touch $@
+
 clean: ## remove what make made
 	rm -rf $(VENV) $(addprefix $(VENV)-,$(RECIPES)) .nox build dist sbom site .coverage .coverage.* .hypothesis
-	rm -rf .import_linter_cache .mypy_cache .pytest_cache .ruff_cache tests/axe/node_modules
+	rm -rf .import_linter_cache .mypy_cache .pytest_cache .ruff_cache tests/axe/node_modules proofs/node/node_modules
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 lock: $(VENV)/.with-lock ## renew constraints.txt: the newest versions that have been out for a week
 	echo '--editable .' | $(BIN)/uv pip compile - --quiet --upgrade --exclude-newer '7 days' --universal --python-version 3.11 \
-		$(foreach group,bench docs lint lock notebook release test,--group $(group)) \
+		$(foreach group,bench docs lint lock notebook proof release test,--group $(group)) \
 		--no-emit-package runflow-async --no-annotate --no-header --output-file constraints.txt
 
 audit: $(VENV)/.with-lock ## look up the locked versions in a database of vulnerabilities; needs the internet

@@ -1,0 +1,89 @@
+"""Try each promise and print one table: `python -m proofs [NAME ...]`; `make proof` installs what it needs.
+
+Nothing here decides how a promise is tried: each row runs a command of `proofs` or `benchmarks`, reads the figures that
+it prints and compares them with what was promised. The table is kept in `proofs/results/`.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from proofs.promises import PROMISES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from proofs.promises import Promise
+
+RESULTS = Path(__file__).parent / "results"
+HEADING = "| promise | what was tried | result | command | |\n|---|---|---|---|---|\n"
+
+
+class Tried(NamedTuple):
+    """What came of one promise."""
+
+    promise: Promise
+    result: str
+    holds: bool
+
+    def row(self) -> str:
+        """Return its row of the table."""
+        verdict = "holds" if self.holds else "**broken**"
+        command = " ".join(["python", "-m", *self.promise.command])
+        return f"| {self.promise.text} | {self.promise.tried} | {self.result} | `{command}` | {verdict} |\n"
+
+
+class Run(NamedTuple):
+    """What a command printed."""
+
+    figures: str
+    messages: str
+    status: int
+
+
+@cache
+def run(*command: str) -> Run:
+    """Run a command once, for all promises that are judged by it."""
+    ran = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=False)  # noqa: S603
+    return Run(ran.stdout, ran.stderr, ran.returncode)
+
+
+def try_promise(promise: Promise) -> Tried:
+    """Run its command and judge the figures; a command that fails breaks the promise."""
+    ran = run(*promise.command)
+    try:
+        result, holds = promise.judge(json.loads(ran.figures))
+    except (ValueError, LookupError, TypeError) as error:
+        result, holds = f"no figures: {error!r}", False
+    if ran.status or not holds:
+        print(ran.messages[-3000:], file=sys.stderr)
+    return Tried(promise, result, holds and ran.status == 0)
+
+
+def main(names: Sequence[str]) -> int:
+    """Try the promises of these names, or all, and print the table."""
+    RESULTS.mkdir(exist_ok=True)
+    unknown = set(names) - PROMISES.keys()
+    if unknown:
+        print(f"there is no promise {min(unknown)!r}; there are {', '.join(PROMISES)}", file=sys.stderr)
+        return 2
+    print(HEADING, end="")
+    rows = []
+    for name in names or PROMISES:
+        began = time.monotonic()
+        rows.append(try_promise(PROMISES[name]))
+        print(rows[-1].row(), end="", flush=True)
+        print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
+    if not names:
+        (RESULTS / "table.md").write_text(HEADING + "".join(one.row() for one in rows))
+    return int(not all(one.holds for one in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,139 @@
+"""A server that Prism makes of the contract, against the client: `python -m proofs.mocked [--rounds 100]`.
+
+Every response is drawn from the schema, so that whatever the contract allows comes some time. The client must accept
+each one. Prism draws ids, too, which would not be those that were asked for, and cursors without an end: the copy of
+the contract that it gets has neither. `npm ci` in `proofs/node` installs Prism.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import sys
+import tempfile
+from collections import Counter
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import aiohttp
+import yaml
+
+from runflow_async import RetryPolicy, RunflowError, RunflowSession
+from tests.rig import refused_port
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+HERE = Path(__file__).parent
+PRISM = HERE / "node" / "node_modules" / ".bin" / "prism"
+CONTRACT = HERE.parent / "tests" / "contract" / "openapi.yaml"
+ID = UUID("8c1f2a4e-6f0b-4c57-9d53-1b0c7f3f2a10")
+NOT_DRAWN = {
+    "Batch": ["id"],
+    "BatchItem": ["batch_id"],
+    "ItemsPage": ["next_pq", "next"],
+    "CallbackDelivery": ["batch_id"],
+    "DeliveriesPage": ["next_pq", "next"],
+}
+STARTS_WITHIN = 60.0
+
+
+def contract() -> dict[str, Any]:
+    """Return the contract without the fields that Prism cannot draw rightly; all of them are optional."""
+    document: dict[str, Any] = yaml.safe_load(CONTRACT.read_text())
+    for schema, names in NOT_DRAWN.items():
+        for name in names:
+            del document["components"]["schemas"][schema]["properties"][name]
+    return document
+
+
+@asynccontextmanager
+async def prism(document: dict[str, Any]) -> AsyncIterator[str]:
+    """Serve the document on loopback, with responses drawn anew for each request; the server's URL."""
+    with refused_port() as port, tempfile.TemporaryDirectory() as folder:
+        pass
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "contract.json")
+        path.write_text(json.dumps(document))
+        command = [str(PRISM), "mock", "--dynamic", "--port", str(port), str(path)]
+        null = asyncio.subprocess.DEVNULL
+        process = await asyncio.create_subprocess_exec(*command, stdout=null, stderr=null)
+        try:
+            url = f"http://127.0.0.1:{port}"
+            await answers(url)
+            yield url
+        finally:
+            process.terminate()
+            await process.wait()
+
+
+async def answers(url: str) -> None:
+    """Return once the server answers."""
+    async with asyncio.timeout(STARTS_WITHIN), aiohttp.ClientSession() as http:
+        while True:
+            try:
+                async with http.get(url):
+                    return
+            except aiohttp.ClientConnectionError:
+                await asyncio.sleep(0.1)
+
+
+def calls(session: RunflowSession) -> dict[str, Callable[[], Awaitable[object]]]:
+    """Return one call of everything that reads a response, by its name."""
+
+    async def items() -> None:
+        async for _ in session.iter_batch_items(ID):
+            pass
+
+    async def transitions() -> None:
+        async with session.wait_for_batch(ID) as wait:
+            async for _ in wait:
+                break
+
+    return {
+        "get_batch": lambda: session.get_batch(ID),
+        "wait_for_batch": transitions,
+        "iter_batch_items": items,
+        "callback_deliveries": lambda: session.callback_deliveries(ID),
+    }
+
+
+async def ask(url: str, rounds: int) -> tuple[Counter[str], list[str]]:
+    """Make each call so many times; how many responses were accepted, by call, and why others were not."""
+    accepted, refused = Counter[str](), []
+    async with RunflowSession("rf_test_key", base_url=url, retry=RetryPolicy(attempts=1)) as session:
+        for _ in range(rounds):
+            for name, call in calls(session).items():
+                try:
+                    async with asyncio.timeout(10):
+                        await call()
+                    accepted[name] += 1
+                except (RunflowError, TimeoutError) as error:
+                    refused.append(f"{name}: {error!r}")
+    return accepted, refused
+
+
+async def run(rounds: int) -> int:
+    """Start the server, ask, and print what came of it."""
+    async with prism(contract()) as url:
+        accepted, refused = await ask(url, rounds)
+    print(json.dumps({"accepted": accepted, "refused": len(refused)}))
+    print("\n".join(refused[:10]), file=sys.stderr)
+    return int(bool(refused))
+
+
+def main() -> int:
+    """Run it from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=100)
+    options = parser.parse_args()
+    logging.getLogger("runflow_async").setLevel(logging.ERROR)  # optional fields with odd values are warned of
+    return asyncio.run(run(options.rounds))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
