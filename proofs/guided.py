@@ -20,23 +20,10 @@ from tests.virtual import body, line
 SEPARATOR = b"\x00\x00"
 """As in `proofs.fuzzed`, which cannot be imported here: it instruments what it imports."""
 STATUSES = ("queued", "running", "succeeded", "failed", "odd")
+WORDS = r'null true [] {} ": "," },{ ]} \u0000 \ud800 1e999 -1 9223372036854775808'
 TOKENS = (
     *('"id"', '"items"', '"status_code"', '"run_id"', '"sequence_index"', '"client_ref"', '"completed_at"', '"cost"'),
-    *(
-        "null",
-        "true",
-        "[]",
-        "{}",
-        '":',
-        '","',
-        "},{",
-        "]}",
-        "\\u0000",
-        "\\\\ud800",
-        "1e999",
-        "-1",
-        "9223372036854775808",
-    ),
+    *WORDS.split(),
     *(f'"{status}"' for status in STATUSES),
 )
 

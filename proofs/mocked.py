@@ -54,12 +54,12 @@ def contract() -> dict[str, Any]:
 @asynccontextmanager
 async def prism(document: dict[str, Any]) -> AsyncIterator[str]:
     """Serve the document on loopback, with responses drawn anew for each request; the server's URL."""
-    with refused_port() as port, tempfile.TemporaryDirectory() as folder:
-        pass
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "contract.json")
-        path.write_text(json.dumps(document))
-        command = [str(PRISM), "mock", "--dynamic", "--port", str(port), str(path)]
+    with refused_port() as port:
+        pass  # it is free again
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as copy:
+        json.dump(document, copy)
+        copy.flush()
+        command = [str(PRISM), "mock", "--dynamic", "--port", str(port), copy.name]
         null = asyncio.subprocess.DEVNULL
         process = await asyncio.create_subprocess_exec(*command, stdout=null, stderr=null)
         try:

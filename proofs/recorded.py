@@ -1,4 +1,4 @@
-"""The recorded run of `proofs.mutation`, which takes longer than all other proofs together: `python -m proofs.recorded`."""
+"""The recorded run of `proofs.mutation`, which takes longer than all others together: `python -m proofs.recorded`."""
 
 from __future__ import annotations
 
