@@ -82,3 +82,9 @@ def test_a_poll_before_the_deadline_is_made_however_slow_one_answer_was():
     agenda.answered(4.5)
     agenda.plan(1004.5, 0.5)
     assert agenda.due == 1005.0
+
+
+def test_a_poll_was_due_from_the_planned_instant_on():
+    agenda = started()
+    agenda.plan(1000.0, 10.0)
+    assert [agenda.was_due(then) for then in (1009.0, 1010.0, 1011.0)] == [False, True, True]

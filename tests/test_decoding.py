@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from runflow_async import Batch, MalformedResponseError
-from runflow_async._answers.decoding import decode_batch, decode_error, decode_poll
+from runflow_async._answers.decoding import decode_batch, decode_deliveries, decode_error, decode_poll
 from runflow_async._verdict import Verdict
 from tests.virtual import BATCH_ID, body, item_id, line
 
@@ -227,3 +227,9 @@ def test_an_invalid_id_of_an_item_is_refused_with_its_path(field, value):
     with pytest.raises(MalformedResponseError, match="Invalid UUID") as caught:
         decode_poll(body(items=["running", line(1, "running", **{field: value})]))
     assert caught.value.where == f"$.items[1].{field}"
+
+
+@pytest.mark.parametrize("text", ["[%s]", " \n[%s]", '{"items": [%s]}', ' {"items": [%s]}'])
+def test_deliveries_come_as_a_page_or_as_a_bare_array(text):
+    (delivery,) = decode_deliveries((text % f'{{"id": "{BATCH_ID}"}}').encode(), lambda *_: None).items
+    assert delivery.id == BATCH_ID

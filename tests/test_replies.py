@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from runflow_async import MalformedResponseError
+from runflow_async import BatchItem, MalformedResponseError
 from runflow_async._http.replies import Reply
 
 ASKED = UUID("11111111-2222-4333-8444-555555555555")
@@ -71,3 +71,25 @@ def test_a_connection_that_is_not_known_stays_open():
     """That of a caller's own aiohttp session with a response class of its own."""
     with pytest.raises(MalformedResponseError):
         reply(None).require_batch(ASKED, OTHER, pytest.fail)
+
+
+@pytest.mark.parametrize("item_id", [UUID(int=0), UUID(int=2**128 - 1)])
+def test_another_item_is_refused_with_the_place_of_its_id(wire, item_id):
+    with pytest.raises(MalformedResponseError) as caught:
+        reply(wire).require_item(ASKED, OTHER, BatchItem(id=item_id))
+    assert (wire.aborted, caught.value.where) == (1, "$.id")
+
+
+def test_an_item_or_a_delivery_of_another_batch_is_refused(wire):
+    with pytest.raises(MalformedResponseError) as of_item:
+        reply(wire).require_item(ASKED, OTHER, BatchItem(id=OTHER, batch_id=OTHER))
+    with pytest.raises(MalformedResponseError) as of_delivery:
+        reply(wire).require_delivery(ASKED, OTHER)
+    assert (wire.aborted, of_item.value.where, of_delivery.value.where) == (2, "$.batch_id", "$.batch_id")
+
+
+@pytest.mark.parametrize("batch_id", [None, ASKED])
+def test_an_item_or_a_delivery_of_this_batch_or_of_none_is_accepted(wire, batch_id):
+    reply(wire).require_item(ASKED, OTHER, BatchItem(id=OTHER, batch_id=batch_id))
+    reply(wire).require_delivery(ASKED, batch_id)
+    assert wire.aborted == 0

@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 
 from runflow_async._http.throttle import Throttle
+from runflow_async._observing import Observing
 from tests.rig import cancel_at_every_suspension
 from tests.virtual import ISOLATED
 
@@ -197,3 +198,12 @@ async def test_a_refusal_of_somebody_else_slows_this_pace_too_and_is_not_told_ag
     assert told == []
     throttle.refused(now(), now(), None)
     assert told == [None]
+
+
+async def test_a_refusal_that_holds_longer_is_reported_though_it_slows_nothing_further():
+    events = []
+    throttle = Throttle(None, observing=Observing([events.append]))
+    for retry_after in (5.0, 3.0, 9.0):
+        throttle.refused(0.0, 1.0 + retry_after / 10, retry_after)
+    await asyncio.sleep(1)
+    assert [round(event.held_for) for event in events] == [5, 9]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from runflow_async._answers.contradictions import is_second_end
 from runflow_async._answers.decoding import decode_poll
 from runflow_async._answers.ledger import Ledger
+from runflow_async._answers.snapshots import at_statuses
 from runflow_async._answers.transitions import by_key, diff_items
 from runflow_async._waits.settling import next_settling_delay
 from runflow_async.errors import MalformedResponseError
@@ -61,6 +62,15 @@ def drain(ledger: Ledger, limit: int | None = None) -> list[tuple[int, str | Non
     while (limit is None or len(delivered) < limit) and (t := ledger.next_transition()) is not None:
         delivered.append((t.item.sequence_index, t.previous, t.current))
     return delivered
+
+
+def test_a_snapshot_at_earlier_statuses_has_exactly_those():
+    items = Ledger(BATCH_ID, None)
+    feed(items, body(items=["failed", "running", "running", "queued"]), NOW)
+    earlier = {
+        item.id.int: status for item, status in zip(items.batch.items, ["running", "queued", "running"], strict=False)
+    }
+    assert [item.status_code for item in at_statuses(earlier, items.batch.items)] == ["running", "queued", "running"]
 
 
 def feed(ledger: Ledger, answer: bytes, observed_at) -> None:

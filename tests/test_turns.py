@@ -94,3 +94,11 @@ async def test_a_retry_after_that_outlasts_the_limit_is_named():
     throttle.refused(now(), now(), 60.0)
     with pytest.raises(TransportError, match="Retry-After holds every request"):
         await take(Turns(throttle, 1), limit=now() + 1)
+
+
+async def test_an_error_says_that_the_rate_gave_no_turn_in_time():
+    turns = Turns(Throttle(0.1), 5)
+    await turns.take(math.inf, math.inf)
+    await turns.take(math.inf, math.inf)
+    with pytest.raises(TransportError, match="the session's rate"):
+        await turns.take(now() + 1, math.inf)

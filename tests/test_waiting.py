@@ -724,6 +724,11 @@ class TestOddAnswers:
         await play(*answers, body("succeeded", ["succeeded"], items_total=9)).wait()
         assert sum("items_total" in record.message for record in caplog.records) == 1
 
+    @pytest.mark.parametrize(("succeeded", "reports"), [(0, 0), (1, 0), (2, 1)])
+    async def test_more_items_counted_as_ended_than_there_are_is_reported(self, caplog, succeeded, reports):
+        await play(body("succeeded", ["succeeded"], items_total=1, items_succeeded=succeeded)).wait()
+        assert sum("items_total" in record.message for record in caplog.records) == reports
+
     async def test_a_deeply_nested_answer_can_be_looked_at_deep_in_the_stack(self):
         """Before Python 3.12 the decoder's recursion counts against the caller's stack."""
         deep = json.loads('{"a": ' * 700 + "1" + "}" * 700)

@@ -11,7 +11,7 @@ import pytest
 from runflow_async import OutageError, RunflowSession, TransportError, WaitTimeoutError
 from runflow_async._http.throttle import Throttle
 from runflow_async._http.turns import Turns
-from runflow_async._http.window import LEAST_IN_FLIGHT, Window
+from runflow_async._http.window import Window
 from tests.faults.tables import BATCH_ID, GOOD, connect
 from tests.rig import ScriptedServer, asked_in, deaf_port, http, json_batch, pause, refused_port
 
@@ -32,7 +32,7 @@ class TestAWindow:
         window = Window(100)
         for now in range(1, 50):
             window.overloaded(now, now=now + 0.5)
-        assert window.size == LEAST_IN_FLIGHT
+        assert window.size == 2
 
     def test_never_closes_the_only_slot(self):
         window = Window(1)

@@ -13,7 +13,7 @@ from aiohttp import client_exceptions, http_exceptions
 from yarl import URL
 
 from runflow_async import CertificateError, ConfigurationError, MalformedResponseError, RunflowError, TransportError
-from runflow_async._http.wire import DroppedConnectionError, translate
+from runflow_async._http.wire import DroppedConnectionError, translate, was_connecting
 from runflow_async._verdict import Verdict
 
 URL_ASKED = URL("https://api.example:8443/v1/batches")
@@ -200,3 +200,9 @@ def test_a_cause_counts_however_deep_and_also_as_a_context():
     error = example_of(aiohttp.ClientResponseError)
     error.__context__ = caused_by(RuntimeError(), parser_error("BadStatusLine"))
     check(error, OTHER_PROTOCOL)
+
+
+def test_a_timeout_of_anybody_else_is_none_of_connecting():
+    with pytest.raises(TimeoutError) as caught:
+        raise TimeoutError
+    assert not was_connecting(caught.value)
