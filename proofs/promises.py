@@ -109,12 +109,12 @@ def _throttle(figures: dict[str, dict[str, float]]) -> tuple[str, bool]:
 
 
 def _mutation(figures: dict[str, Any]) -> tuple[str, bool]:
-    total = figures["total"]
+    tried, equivalent = figures["tried"], figures["equivalent"]
     text = (
-        f"{total['killed']:,} of {total['tried'] - total['equivalent']:,} mutants killed ({total['score']:.1%}); "
-        f"{total['equivalent']} more are equivalent"
+        f"{figures['killed']:,} of {tried - equivalent:,} mutants killed ({figures['score']:.1%}); "
+        f"{equivalent} more mean the same"
     )
-    return text, total["score"] >= LEAST_SCORE
+    return text, figures["score"] >= LEAST_SCORE
 
 
 def _model(figures: dict[str, int]) -> tuple[str, bool]:
@@ -203,7 +203,7 @@ PROMISES = {
     "mutation": Promise(
         "The tests notice when the core is wrong",
         "mutants of ledger, diffing, agenda, pace, decoding and lanes; `python -m proofs.mutation`, recorded",
-        ["proofs.recorded"],
+        ["proofs.mutation", "--recorded"],
         _mutation,
     ),
 }
