@@ -27,6 +27,7 @@ def deflated(window: int) -> bytes:
         ("br", brotli.compress(TEXT)),
         *(("deflate", deflated(window)) for window in (9, 12, 15, -15)),
     ],
+    ids=["gzip", "br", "deflate 9", "deflate 12", "deflate 15", "deflate without a header"],
 )
 def test_a_body_is_read_in_its_coding_whatever_its_window_and_header(coding, body):
     assert decompress(coding, body, 1000) == TEXT
