@@ -28,8 +28,8 @@ LoopScope = Literal["function", "class", "module", "package", "session"]
 
 NO_LOOP = (
     "runflow_emulator and runflow_session run on the event loop of the test, and this test has none. In a plain 'def' "
-    "test, request runflow_threaded_emulator or runflow_emulator_url instead. An 'async def' test needs pytest-asyncio "
-    "or anyio, and the mark @pytest.mark.asyncio or @pytest.mark.anyio."
+    "test, request runflow_threaded_emulator or runflow_emulator_url instead. For an 'async def' test, "
+    "install pytest-asyncio or anyio and mark it @pytest.mark.asyncio or @pytest.mark.anyio."
 )
 TWO_LOOPS = (
     "runflow_emulator and runflow_session run on the event loop of the test, and both pytest-asyncio and anyio have "

@@ -52,7 +52,7 @@ class TestAWindow:
 
 def is_wide(session: RunflowSession) -> bool:
     window = session._transport._turns._window
-    return window.size == window._most
+    return window.size == window.most
 
 
 @pytest.mark.looptime
@@ -176,7 +176,15 @@ async def test_no_slot_in_time_says_how_many_the_window_leaves():
     turns.overloaded(0.0, 1.0)
     for _ in range(5):
         await turns.take(math.inf, math.inf)
-    with pytest.raises(TransportError, match="all 5 were in use"):
+    with pytest.raises(TransportError, match=r"overloaded.* only 5 requests at a time \(max_connections: 10\)"):
+        await turns.take(asyncio.get_running_loop().time() + 1, math.inf)
+
+
+@pytest.mark.looptime
+async def test_no_slot_in_time_at_a_server_that_is_well_advises_more_connections():
+    turns = Turns(Throttle(None), 1)
+    await turns.take(math.inf, math.inf)
+    with pytest.raises(TransportError, match=r"^every connection .*\(1\).* allow more with max_connections"):
         await turns.take(asyncio.get_running_loop().time() + 1, math.inf)
 
 

@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Turns"]
 
+BUSY = (
+    "every connection that this session may use ({}) was busy until the deadline: allow more with max_connections, or "
+    "longer with timeout"
+)
+NARROWED = (
+    "the server is overloaded, so this session sends only {} requests at a time (max_connections: {}), and none ended "
+    "before the deadline: allow longer with timeout"
+)
+
 
 class Turns:
     """Slots for requests in flight, taken in order and at the session's rate.
@@ -116,8 +125,9 @@ class Turns:
         # The slots may all be taken by requests that wait for the rate.
         if has_slot or self._throttle.is_crowded:
             return TransportError("the session's rate (max_rate, or what a 429 left of it) gave no turn in time")
-        busy = f"all {self._window.size} connections that this session may use were busy until the deadline"
-        return TransportError(f"{busy}: allow more with max_connections, or longer with timeout")
+        if self._window.is_narrowed:
+            return TransportError(NARROWED.format(self._window.size, self._window.most))
+        return TransportError(BUSY.format(self._window.size))
 
 
 def _hold(bound: asyncio.Timeout, deadline: float, on_hold: Callable[[float], None] | None, until: float) -> None:

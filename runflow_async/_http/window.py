@@ -20,12 +20,15 @@ class Window:
 
     Args:
         most: the bound while the server is well.
+
+    Attributes:
+        most: that bound.
     """
 
-    __slots__ = ("_most", "_shrunk_at", "_size")
+    __slots__ = ("_shrunk_at", "_size", "most")
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self.most = most
         self._size = float(most)
         self._shrunk_at = -math.inf
 
@@ -34,12 +37,17 @@ class Window:
         """How many requests may be in flight."""
         return int(self._size)
 
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether an overload left less than the bound of a server that is well."""
+        return self.size < self.most
+
     def answered(self) -> None:
         """A valid response arrived."""
-        self._size = min(float(self._most), self._size + 1 / self._size)
+        self._size = min(float(self.most), self._size + 1 / self._size)
 
     def overloaded(self, sent_at: float, now: float) -> None:
         """A request failed as those of overloaded servers do. Those that were in flight at the same time count once."""
         if sent_at > self._shrunk_at:
-            self._size = max(min(LEAST_IN_FLIGHT, self._most), SHRINKING * self._size)
+            self._size = max(min(LEAST_IN_FLIGHT, self.most), SHRINKING * self._size)
             self._shrunk_at = now

@@ -82,6 +82,11 @@ class Terminal:
     async def requested(self, emulator: Emulator) -> None:
         await eventually(lambda: emulator.requests)
 
+    async def stopped(self) -> None:
+        """Return once the command is stopped as by Ctrl-Z, and all that was written has been read."""
+        await eventually(lambda: os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOHANG))
+        self.read()
+
     async def end(self) -> int:
         """The exit status, once all that was written has been read."""
         async with asyncio.timeout(60):

@@ -229,7 +229,8 @@ async def test_ctrl_z_leaves_the_screen_until_the_watch_continues(emulator):
     async with terminal("watch", str(emulator.create_scripted_batch(NEVER)), "--interval", "0.1") as screen:
         await screen.shows(" 0/1 ")
         screen.process.send_signal(signal.SIGTSTP)
-        await eventually(lambda: screen.received.endswith(b"\x1b[?1049l\x1b[?25h"))
+        await screen.stopped()
+        assert screen.received.endswith(b"\x1b[?1049l\x1b[?25h")
         screen.process.send_signal(signal.SIGCONT)
         await eventually(lambda: screen.received.count(b"\x1b[?1049h") == 2)
         await screen.shows(" 0/1 ")
