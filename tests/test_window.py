@@ -181,14 +181,6 @@ async def test_no_slot_in_time_says_how_many_the_window_leaves():
 
 
 @pytest.mark.looptime
-async def test_no_slot_in_time_at_a_server_that_is_well_advises_more_connections():
-    turns = Turns(Throttle(None), 1)
-    await turns.take(math.inf, math.inf)
-    with pytest.raises(TransportError, match=r"^every connection .*\(1\).* allow more with max_connections"):
-        await turns.take(asyncio.get_running_loop().time() + 1, math.inf)
-
-
-@pytest.mark.looptime
 async def test_requests_keep_their_order_when_the_window_narrows():
     turns = Turns(Throttle(None), 4)
     for _ in range(4):

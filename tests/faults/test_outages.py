@@ -93,10 +93,7 @@ class TestCauses:
     @pytest.mark.parametrize(
         ("settings", "says"),
         [
-            (
-                {"max_connections": 1, "request_timeout": 900},
-                "all 1 connections that this session may use",
-            ),
+            ({"max_connections": 1, "request_timeout": 900}, "every connection that this session may use"),
             ({"max_rate": 0.001, "request_timeout": 900}, "the session's rate"),
         ],
         ids=["pool", "pace"],
