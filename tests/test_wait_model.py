@@ -582,7 +582,7 @@ class WaitsOnTheOrdinaryLane(Waits):
 
 
 SETTINGS = settings(
-    max_examples=HISTORIES or 40, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=HISTORIES or 25, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 

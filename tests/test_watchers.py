@@ -759,6 +759,24 @@ class TestFreedByReferences:
         await asyncio.sleep(0)
         assert alive() is None
 
+    @pytest.mark.parametrize("watchers", [1, 3])
+    async def test_is_a_wait_that_is_given_up_while_its_polls_fail(self, watchers):
+        def answer(*_: object) -> bytes:
+            raise ServerError(503)
+
+        transport = VirtualTransport(answer)
+        waits = [transport.wait() for _ in range(watchers)]
+        tasks = [asyncio.create_task(wait) for wait in waits]
+        await asyncio.sleep(20)
+        assert [wait.outage is not None for wait in waits] == [True] * watchers
+        alive = [weakref.ref(wait._run) for wait in waits]
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        del waits, tasks, task
+        await asyncio.sleep(0)
+        assert [run() for run in alive] == [None] * watchers
+
 
 class TestANudge:
     async def test_counts_though_a_poll_that_an_earlier_one_wanted_has_not_been_used_yet(self):

@@ -48,6 +48,8 @@ class Drive(Generic[Result]):
         except BaseException:
             self._coroutine = self._task = None
             raise
+        finally:
+            del error  # it refers to this frame
 
     def close(self) -> None:
         """Close the coroutine, if one has begun."""

@@ -106,6 +106,7 @@ class Failures:
             delay = min(delay, JUST_CREATED_SECONDS - age)  # the last one is made just before a 404 counts
         agenda.plan(now, delay, retry_after=0.0 if asked is None else delay)
         self._report(error, now, outage)
+        error.__traceback__ = None  # its frames refer to the wait, which refers to the error
 
     def _report(self, error: RunflowError, now: float, outage: Outage) -> None:
         witness = self._witness

@@ -154,7 +154,10 @@ class BatchWait(WarnsIfUnused, HasOutcome, Coroutine[Any, Any, Batch], AsyncIter
     def throw(self, *error: Any) -> Any:
         """Raise inside, as the coroutine of a task."""
         self._note_use()
-        return self._drive.throw(self._complete, *error)
+        try:
+            return self._drive.throw(self._complete, *error)
+        finally:
+            del error  # it refers to this frame
 
     def close(self) -> None:
         """Stop as the coroutine of a task. The wait itself can still be used; `aclose()` ends it."""

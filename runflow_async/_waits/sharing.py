@@ -110,16 +110,17 @@ class Sharing:
 
     async def _make(self, poll: Poll, batch_id: UUID, fetch: Fetch, bounds: Bounds) -> Reply:
         limit, longest, deadline = bounds
-        outcome: Reply | Exception | None = None
         try:
-            outcome = reply = await fetch(
+            reply = await fetch(
                 sent=poll.count_request, limit=limit, longest=longest, deadline=deadline, on_hold=poll.hold
             )
         except Exception as error:
-            outcome = None if self._is_cut(poll, bounds, error) else error
+            self._end(poll, batch_id, None if self._is_cut(poll, bounds, error) else error)
             raise
-        finally:
-            self._end(poll, batch_id, outcome)
+        except BaseException:
+            self._end(poll, batch_id, None)
+            raise
+        self._end(poll, batch_id, reply)
         return reply
 
     def _is_cut(self, poll: Poll, bounds: Bounds, error: Exception) -> bool:
