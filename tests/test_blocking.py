@@ -370,6 +370,7 @@ def test_importing_the_package_does_not_import_it_and_exit_does_not_hang():
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
+@pytest.mark.slow
 def test_a_notebook_shows_a_wait_as_it_shows_the_asynchronous_one(
     server: ThreadedEmulator, session: blocking.RunflowSession
 ) -> None:

@@ -58,6 +58,7 @@ async def test_a_value_that_cannot_be_used_is_left_out(emulator, session):
     assert (delivery.id, delivery.attempt_count) == (ID, None)
 
 
+@pytest.mark.slow
 async def test_deliveries_of_another_batch_are_refused(emulator, session):
     page = {"items": [{"id": str(uuid4()), "batch_id": str(uuid4())}]}
     emulator.faults.append(faults.body(json.dumps(page).encode(), route="callbacks", times=9))

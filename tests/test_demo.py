@@ -10,6 +10,7 @@ import pytest
 from runflow_async.demo import run_demo
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("duration", [0.6])
 async def test_the_demo_prints_every_transition_and_a_summary(capsys, duration, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

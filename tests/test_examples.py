@@ -67,6 +67,7 @@ async def test_awaiting_one_tells_what_became_of_its_items(emulator, capsys):
     assert len(printed) == 3 + 2
 
 
+@pytest.mark.slow
 async def test_from_inputs_to_files_shows_each_result_and_saves_its_files(emulator, capsys, tmp_path):
     emulator.script_next([[(0.0, "queued"), (0.1, "succeeded")], [(0.0, "failed")]])
     (tmp_path / "inputs.jsonl").write_text('{"prompt": "a cat", "client_ref": "cat"}\n{"prompt": "a dog"}\n')
@@ -79,6 +80,7 @@ async def test_from_inputs_to_files_shows_each_result_and_saves_its_files(emulat
 
 
 class TestAQueue:
+    @pytest.mark.slow
     async def test_gets_every_item_that_ends_though_a_batch_fails(self, emulator, capsys):
         batch_ids = [str(emulator.create_scripted_batch(SHORT)) for _ in range(4)]
         emulator.faults.append(faults.status(403, batch_id=UUID(batch_ids[0])))
@@ -100,6 +102,7 @@ class TestAQueue:
         assert caught.group_contains(ArithmeticError)
 
 
+@pytest.mark.slow
 async def test_a_page_gets_every_transition_and_the_end(emulator):
     """`test_browser` looks at the page itself."""
     batch_id = emulator.create_scripted_batch(SHORT)

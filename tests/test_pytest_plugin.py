@@ -320,6 +320,7 @@ def test_pytest_tells_what_the_fixtures_are_for(run):
     result.stdout.no_fnmatch_line("_runflow*")
 
 
+@pytest.mark.slow
 def test_a_plain_test_reaches_an_emulator_in_a_thread(run, monkeypatch):
     """It is scripted, hit by faults and asked while it serves; afterwards it is gone and the environment as before."""
     monkeypatch.setenv("RUNFLOW_API_KEY", "rf_live_real")

@@ -377,6 +377,7 @@ class TestTimeIsEachWatchersOwn:
         await patient
         assert (transport.polled_at, now()) == ([0.0], pytest.approx(5.0))
 
+    @pytest.mark.slow
     @pytest.mark.looptime(False)
     @pytest.mark.parametrize("watchers", [1, 2])
     async def test_what_queues_in_our_own_pool_uses_up_no_time_of_a_request(self, emulator, watchers):
@@ -841,6 +842,7 @@ class TestOverSockets:
         assert [type(error) for error in errors] == [SessionClosedError] * 5
         assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("poll ")]
 
+    @pytest.mark.slow
     async def test_two_fleets_and_a_wait_share_the_polls_of_their_batches(self, emulator, session):
         ids = [emulator.create_batch(items=4, duration=1.0, seed=n) for n in range(5)]
         alone = [emulator.create_batch(items=4, duration=1.0, seed=n) for n in range(5)]

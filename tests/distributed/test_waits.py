@@ -87,6 +87,7 @@ async def test_without_batches_it_is_over_at_once(client):
     assert await wait_for_batches(client, []) == []
 
 
+@pytest.mark.slow
 async def test_as_completed_gives_each_wait_as_it_ends(client, emulator):
     late = emulator.create_scripted_batch([[(0.0, "running"), (1.0, "failed")]])
     early = emulator.create_scripted_batch([STEPS])

@@ -123,6 +123,7 @@ async def test_a_gateway_that_demands_a_client_certificate_gets_it(emulator, rec
         assert (await recipe("client_certificate").main(batch_id, str(own), str(trusted))).status_code == "succeeded"
 
 
+@pytest.mark.slow
 async def test_requests_go_through_a_proxy_which_sees_neither_key_nor_batch(emulator, process, authority, trusted):
     batch_id = str(emulator.create_scripted_batch(DONE))
     proxy, reached = Proxy(), len(emulator.requests)
