@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -71,7 +72,8 @@ def _bars(panel: Any, title: str, values: dict[str, float]) -> None:
 
 
 def main() -> None:
-    """Run and plot all benchmarks."""
+    """Run all benchmarks, which takes half an hour; save and plot their figures."""
+    argparse.ArgumentParser(prog="python -m benchmarks", description=main.__doc__).parse_args()
     RESULTS.mkdir(exist_ok=True)
     draw({name: run(name) for name in COMMANDS})
 
