@@ -20,7 +20,7 @@ class BatchStatus(StrEnum):
 
 
 class Phase(Enum):
-    """What the status of an item or a batch means, apart from its spelling."""
+    """What the status of an item or a batch means, apart from its spelling. `phase_of` returns it."""
 
     WAITING = auto()
     RUNNING = auto()
@@ -44,7 +44,7 @@ _phases: dict[str | None, Phase] = {
 
 
 def phase_of(status: str | None) -> Phase:
-    """Return the phase of a status, in any spelling of the server."""
+    """Return the phase of a status, in any spelling of the server; `Phase.UNKNOWN` if it is not known."""
     return _phases.get(status, Phase.UNKNOWN)
 
 
@@ -54,7 +54,7 @@ TERMINAL_STATUSES: frozenset[str] = frozenset(
 """Final statuses, including both of the server's spellings of cancelled."""
 
 KINDS = ("succeeded", "failed", "cancelled", "running", "queued", "other")
-"""Kinds of statuses for people, in their order in a bar."""
+"""What `kind_of` returns, in the order of the parts of a progress bar."""
 _kinds = {
     Phase.SUCCEEDED: "succeeded",
     Phase.FAILED: "failed",
@@ -65,5 +65,5 @@ _kinds = {
 
 
 def kind_of(status: str) -> str:
-    """Return the kind of an item's status; unknown statuses are `other`."""
+    """Return the word for an item's status in counts and bars, one of `KINDS`; `other` if it is not known."""
     return _kinds.get(phase_of(status), "other")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from runflow_async._answers.tally import Tally
     from runflow_async.models import Batch
 
-__all__ = ["UNUSED_ENGINE", "PollState", "wait_adaptive"]
+__all__ = ["PollState", "wait_adaptive"]
 
 UNUSED_ENGINE = AsyncRetrying()
 """Tenacity's call states need an engine, even where nothing is called through it."""
