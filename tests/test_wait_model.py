@@ -304,6 +304,12 @@ class Waits(RuleBasedStateMachine):
         self.server.roundtrip = seconds
         self.server.is_down = is_down
 
+    @rule()
+    def it_is_down_until_nobody_waits(self) -> None:
+        self.server.is_down = True
+        self.go_on(OUTAGE + LONGEST_BACKOFF + 1)
+        assert all(wait.done() for watch in self.all if watch.is_consumed for wait in watch.members)
+
     # What the program does
 
     @precondition(lambda self: not self.is_over)
@@ -518,7 +524,7 @@ class Waits(RuleBasedStateMachine):
                 error = watch.consumer.task.exception()
                 for one in error.exceptions if isinstance(error, ExceptionGroup) else [error]:
                     self._check_reason(watch, one)
-                if error is None and watch.consumer.how != "as completed" and not watch.consumer.leaves:
+                if error is None and not watch.consumer.leaves:
                     self._check_end(watch)
 
     def _check_reason(self, watch: Watch, error: BaseException | None) -> None:
@@ -533,7 +539,9 @@ class Waits(RuleBasedStateMachine):
             assert watch.timeout - SLACK < error.stats.elapsed
         elif isinstance(error, OutageError):
             ended = self._member(watch, error.batch_id)._run.polling.agenda.ended
-            assert not any(one.batch == error.batch_id and ended - OUTAGE < one.at < ended for one in self.server.said)
+            assert not any(
+                one.batch == error.batch_id and ended - OUTAGE + SLACK < one.at < ended for one in self.server.said
+            )
         elif isinstance(error, RateLimitError):
             wait = self._member(watch, error.batch_id)
             assert wait._run.polling.agenda.ended + error.retry_after > wait.deadline, "it could have waited"
@@ -541,6 +549,10 @@ class Waits(RuleBasedStateMachine):
             assert isinstance(error, MalformedResponseError), repr(error)
 
     def _check_end(self, watch: Watch) -> None:
+        if watch.consumer.how == "as completed":
+            assert set(watch.consumer.task.result()) == set(BATCHES)
+            assert all(wait.done() for wait in watch.members)
+            return
         for wait in watch.members:
             if wait.batch_id in watch.closed:
                 continue
