@@ -171,6 +171,16 @@ async def test_a_window_that_narrows_by_several_holds_back_as_many_slots():
 
 
 @pytest.mark.looptime
+async def test_a_window_that_narrows_below_what_is_in_flight_lets_nothing_in():
+    turns = Turns(Throttle(None), 4)
+    for _ in range(4):
+        await turns.take(math.inf, math.inf)
+    turns.overloaded(0.0, 1.0)
+    with pytest.raises(TransportError):
+        await turns.take(asyncio.get_running_loop().time() + 1, math.inf)
+
+
+@pytest.mark.looptime
 async def test_no_slot_in_time_says_how_many_the_window_leaves():
     turns = Turns(Throttle(None), 10)
     turns.overloaded(0.0, 1.0)

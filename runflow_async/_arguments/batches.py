@@ -108,11 +108,15 @@ def _parse_id(name: str, value: UUID | str | None) -> UUID:
     if isinstance(value, (Batch, BatchItem, BatchItemHandle)):
         kind = type(value).__name__
         raise ConfigurationError(f"{name} must be a UUID, not a {kind}: pass its `id`")
+    if isinstance(getattr(value, "batch_id", None), UUID):
+        raise ConfigurationError(f"{name} must be a UUID, not {describe(value)}: pass its `batch_id`")
     shown = f"'{printable(value, 60)}'" if isinstance(value, str) else describe(value)
     raise ConfigurationError(f"{name} must be a UUID, such as {EXAMPLE_ID}, not {shown}")
 
 
 def _check_iterable(name: str, values: object, what: str) -> None:
+    if isinstance(getattr(values, "waits", None), Mapping):
+        raise ConfigurationError(f"{name} must be an iterable of {what}, not {describe(values)}: pass its `waits`")
     if isinstance(values, AsyncIterable):
         raise ConfigurationError(f"{name} must be an iterable of {what}, not an async one: pass [x async for x in it]")
     if not isinstance(values, Iterable):

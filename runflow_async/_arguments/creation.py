@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import uuid
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
@@ -74,7 +75,7 @@ def check_creation(
 def check_inputs(inputs: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
     """Return the inputs of one batch, whose number is known."""
     if not isinstance(inputs, Sequence) or isinstance(inputs, (str, bytes, bytearray)):
-        raise ConfigurationError(f"inputs must be a list of mappings, not {describe(inputs)}")
+        raise ConfigurationError(f"inputs must be a list of mappings, not {describe(inputs)}{_rows_of(inputs)}")
     if len(inputs) > MOST_INPUTS:
         advice = "create_batches makes several batches of them"
         raise ConfigurationError(f"inputs must be at most {MOST_INPUTS}, not {len(inputs)}: {advice}")
@@ -108,11 +109,18 @@ def _is_mapping(value: object) -> TypeGuard[Mapping[str, Any]]:
 def _listed(name: str, values: Iterable[Any], what: str) -> list[Any]:
     if isinstance(values, AsyncIterable):
         raise ConfigurationError(f"{name} must be an iterable of {what}, not an async one: pass [x async for x in it]")
-    if not isinstance(values, Iterable) or isinstance(values, (str, bytes, bytearray, Mapping)):
-        raise ConfigurationError(
-            f"{name} must be several {what}, such as a list, not {describe(cast('object', values))}"
-        )
+    rows = _rows_of(values)
+    if rows or not isinstance(values, Iterable) or isinstance(values, (str, bytes, bytearray, Mapping)):
+        given = describe(cast("object", values))
+        raise ConfigurationError(f"{name} must be several {what}, such as a list, not {given}{rows}")
     return list(values)
+
+
+def _rows_of(values: object) -> str:
+    """What to pass in place of a table of pandas or polars, which iterates its columns; nothing for anything else."""
+    if type(values).__name__ != "DataFrame":
+        return ""
+    return ": pass df.to_dicts()" if hasattr(values, "to_dicts") else ": pass df.to_dict('records')"
 
 
 def _check_ref(name: str, ref: object) -> None:
@@ -125,27 +133,42 @@ def _check_ref(name: str, ref: object) -> None:
 def _encode(name: str, value: object) -> bytes:
     """Make JSON of a value, and of nothing that would arrive as something else, as NaN or a lone surrogate would."""
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-        _check_keys(value)  # json would make text of numbers, and two keys could become one
-        return text.encode()
-    except UnicodeEncodeError:
-        problem = "a text in it has a lone surrogate"
+        _check_json(name, value)
+        return json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
-        problem = "it is nested too deeply"
-    except (TypeError, ValueError) as error:
-        problem = printable(str(error))
-    raise ConfigurationError(f"{name} cannot be sent as JSON: {problem}")
+        raise _unsendable(name, "it is nested too deeply") from None
+    except ValueError as error:  # a number with too many digits
+        raise _unsendable(name, printable(str(error))) from None
 
 
-def _check_keys(value: object) -> None:
+def _check_json(name: str, value: object) -> None:
+    """Check that a value, and all that is in it, is what JSON has. `name` leads to it, as in `inputs[3]['size']`."""
     if isinstance(value, dict):
         for key, inner in cast("dict[object, object]", value).items():
-            if not isinstance(key, str):
-                raise TypeError(f"keys must be texts, not {describe(key)}")
-            _check_keys(inner)
+            if not isinstance(key, str):  # json would make text of numbers, and two keys could become one
+                raise _unsendable(name, f"keys must be texts, not {describe(key)}")
+            _check_text(name, key)
+            _check_json(f"{name}[{key!r}]", inner)
     elif isinstance(value, (list, tuple)):
-        for inner in cast("Iterable[object]", value):
-            _check_keys(inner)
+        for number, inner in enumerate(cast("Iterable[object]", value)):
+            _check_json(f"{name}[{number}]", inner)
+    elif isinstance(value, str):
+        _check_text(name, value)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise _unsendable(name, f"it is {value}: pass None, or leave it out")
+    elif value is not None and not isinstance(value, (int, float)):
+        raise _unsendable(name, f"it is {describe(value)}: convert it to a text, number, list or dict")
+
+
+def _check_text(name: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise _unsendable(name, "a text in it has a lone surrogate") from None
+
+
+def _unsendable(name: str, problem: str) -> ConfigurationError:
+    return ConfigurationError(f"{printable(name)} cannot be sent as JSON: {problem}")
 
 
 def _check_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -56,7 +56,9 @@ class BatchWait(WarnsIfUnused, HasOutcome, Coroutine[Any, Any, Batch], AsyncIter
             """Called for unknown names only; most often one is an attribute of the `Batch`."""
             kind = type(self).__name__
             message = f"{kind!r} object has no attribute {name!r}"
-            if not name.startswith("_") and hasattr(Batch, name):
+            if name == "id":
+                message += ": it is `batch_id`"
+            elif not name.startswith("_") and hasattr(Batch, name):
                 message += f": that is the Batch's, which you get by awaiting the wait: `(await wait).{name}`"
             raise AttributeError(message, name=name, obj=self)
 
