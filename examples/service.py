@@ -17,8 +17,9 @@ from pathlib import Path
 import msgspec
 from aiohttp import web
 
-from runflow_async import BatchesWait, ConfigurationError, RunflowSession
+from runflow_async import BatchesWait, ConfigurationError, RunflowSession, SessionClosedError
 from runflow_async.checkpoints import SQLiteCheckpoints
+from runflow_async.observers import Event, WaitEnded
 
 
 class Follower:
@@ -43,18 +44,19 @@ class Follower:
         return web.Response(status=202)
 
     async def run(self) -> None:
-        """Print transitions forever. A batch that cannot be followed is reported once, and the others continue."""
-        named: set[Exception] = set()
+        """Print transitions forever. A batch that cannot be followed does not stop the others."""
         while True:
             self._added.clear()
-            try:
+            with contextlib.suppress(ExceptionGroup):  # of what `report` has reported at once
                 async for transition in self._waits:
                     print(msgspec.json.encode(transition).decode(), flush=True)
-            except ExceptionGroup as failures:
-                for error in set(failures.exceptions) - named:
-                    print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-                    named.add(error)
             await self._added.wait()
+
+
+def report(event: Event) -> None:
+    """Say at once which batch cannot be followed, and why."""
+    if isinstance(event, WaitEnded) and event.error is not None and not isinstance(event.error, SessionClosedError):
+        print(f"{type(event.error).__name__}: {event.error}", file=sys.stderr, flush=True)
 
 
 async def main(folder: Path, port: int) -> None:
@@ -63,7 +65,7 @@ async def main(folder: Path, port: int) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     followed = folder / "followed.txt"
     earlier = followed.read_text().split() if followed.exists() else []
-    async with RunflowSession() as session, SQLiteCheckpoints(folder / "taken.db") as checkpoints:
+    async with RunflowSession(observers=[report]) as session, SQLiteCheckpoints(folder / "taken.db") as checkpoints:
         follower = Follower(session.wait_for_batches(earlier, timeout=None, checkpoint=checkpoints), followed)
         application = web.Application()
         application.router.add_post("/batches/{batch_id}", follower.add)

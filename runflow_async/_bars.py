@@ -51,7 +51,8 @@ class _TqdmBar:
     def __init__(self, reading: Reading) -> None:
         tqdm: Any = import_module("tqdm.auto").tqdm  # optional, and without types
         kind = type("tqdm", (tqdm,), {"monitor_interval": 0})  # without a thread that redraws it
-        self._bar = kind(total=reading.total, bar_format=self.FORMAT, dynamic_ncols=True, disable=None)
+        disable = False if _is_in_notebook() else None  # there a text bar shows, too, if ipywidgets is missing
+        self._bar = kind(total=reading.total, bar_format=self.FORMAT, dynamic_ncols=True, disable=disable)
 
     def draw(self, reading: Reading) -> None:
         bar = self._bar
@@ -68,6 +69,12 @@ class _TqdmBar:
 
     def close(self) -> None:
         self._bar.close()
+
+
+def _is_in_notebook() -> bool:
+    ipython: Any = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return shell is not None and "IPKernelApp" in shell.config
 
 
 class _RichBar:

@@ -48,6 +48,9 @@ class SavedOutputs(Struct, frozen=True):
     files: list[SavedFile]
     failures: list[DownloadError]
 
+    def __repr__(self) -> str:
+        return f"<SavedOutputs {len(self.files):,} files, {self.bytes:,} bytes, {len(self.failures):,} failures>"
+
     @property
     def bytes(self) -> int:
         """The size of all files together."""

@@ -2,8 +2,7 @@
 
     from runflow_async.progress import progress
 
-    async for transition in progress(session.wait_for_batches(batch_ids)):
-        ...
+    batches = await progress(session.wait_for_batches(batch_ids))
 
 Install `runflow-async[progress]`, or rich.
 """
@@ -17,17 +16,17 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar, overload
 
 from runflow_async import BatchesWait, BatchWait
 from runflow_async._bars import Bar, Reading, choose_bar
 from runflow_async._shown import UNFINISHED, join_parts, outlook_text
 from runflow_async._statuses import KINDS, kind_of
 from runflow_async.errors import ConfigurationError
-from runflow_async.models import ItemTransition
+from runflow_async.models import Batch, ItemTransition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Awaitable, Callable, Generator, Mapping
     from uuid import UUID
 
 __all__ = ["progress"]
@@ -40,13 +39,24 @@ SHORT_ID = 8
 LEAST_PAUSE_SECONDS = 0.1
 """From one drawing to the next, however many transitions arrive."""
 
+Result = TypeVar("Result")
+
+
+@overload
+def progress(wait_or_waits: BatchWait, *, bar: Literal["tqdm", "rich"] | None = None) -> _Progress[Batch]: ...
+
+
+@overload
+def progress(wait_or_waits: BatchesWait, *, bar: Literal["tqdm", "rich"] | None = None) -> _Progress[list[Batch]]: ...
+
 
 def progress(
     wait_or_waits: BatchWait | BatchesWait, *, bar: Literal["tqdm", "rich"] | None = None
-) -> AsyncIterator[ItemTransition]:
-    """Iterate a wait, and draw a bar of its items meanwhile: how many have ended, how, and when the rest should.
+) -> _Progress[Batch] | _Progress[list[Batch]]:
+    """Await or iterate a wait under a bar of its items: how many have ended, how, and when the rest should.
 
-    It yields what the wait yields, in the same order, and raises the same errors. A transition is recorded in a
+    Awaited, it returns what the wait returns. Iterated, it yields what the wait yields, in the same order. It raises
+    the same errors. A transition is recorded in a
     checkpoint when the loop comes back for the next one, and a slow loop slows polling. The bar is closed when the loop
     is left in any way: at the end, by `break`, by an exception, or by cancellation. If you iterate again, it is drawn
     again. It is drawn on standard error, or in the notebook; if that is no terminal, nothing is drawn.
@@ -58,18 +68,25 @@ def progress(
     Raises:
         ConfigurationError: at once, if an argument is invalid, or if what should draw is not installed.
     """
-    if not isinstance(wait_or_waits, (BatchWait, BatchesWait)):
-        kind = type(wait_or_waits)
-        text = "progress() takes a wait of an asynchronous session, made by wait_for_batch or wait_for_batches"
-        raise ConfigurationError(f"{text}, not a {kind.__module__}.{kind.__qualname__}")
-    return _Progress(wait_or_waits, choose_bar(bar))
+    make_bar = choose_bar(bar)
+    if isinstance(wait_or_waits, BatchWait):
+        return _Progress(wait_or_waits, wait_or_waits, make_bar)
+    if isinstance(wait_or_waits, BatchesWait):
+        return _Progress(wait_or_waits, wait_or_waits, make_bar)
+    kind = type(wait_or_waits)
+    text = "progress() takes a wait of an asynchronous session, made by wait_for_batch or wait_for_batches"
+    place = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+    raise ConfigurationError(f"{text}, not a {place}{kind.__qualname__}")
 
 
-class _Progress(AsyncIterator[ItemTransition]):
+class _Progress(AsyncIterator[ItemTransition], Generic[Result]):
     """A wait that is iterated, and its bar, which is open from the first transition until the loop is left."""
 
-    def __init__(self, source: BatchWait | BatchesWait, make_bar: Callable[[Reading], Bar]) -> None:
+    def __init__(
+        self, source: BatchWait | BatchesWait, result: Awaitable[Result], make_bar: Callable[[Reading], Bar]
+    ) -> None:
         self._source = source
+        self._result = result
         self._make_bar = make_bar
         self._bar: Bar | None = None
         self._is_broken = False
@@ -78,6 +95,17 @@ class _Progress(AsyncIterator[ItemTransition]):
         self._known = 0  # how many items these batches had when they were counted first
         self._drawn_at = -math.inf
         self._ticking: asyncio.TimerHandle  # while somebody awaits the next transition
+
+    def __repr__(self) -> str:
+        return f"<progress of {self._source!r}, to be awaited or iterated>"
+
+    def __await__(self) -> Generator[Any, None, Result]:
+        return self._complete().__await__()
+
+    async def _complete(self) -> Result:
+        async for _ in self:
+            pass
+        return await self._result
 
     def __aiter__(self) -> Self:
         return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from runflow_async._arguments.batches import (
     check_checkpoint,
@@ -120,6 +120,12 @@ class RunflowSession(ResubmitsItems, YieldsResults, SavesOutputs, ServesCallback
 
     def __repr__(self) -> str:
         return f"<RunflowSession {self._base_url}{' closed' if self._lifetime.is_closed() else ''}>"
+
+    def __enter__(self) -> NoReturn:
+        raise TypeError("use `async with`; for a plain `with` there is runflow_async.blocking.RunflowSession")
+
+    def __exit__(self, *_: object) -> None:
+        """Never called; without it, `with` would not say what to do."""
 
     async def __aenter__(self) -> Self:
         self._lifetime.check_open()

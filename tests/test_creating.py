@@ -211,6 +211,15 @@ class TestARefusal:
 
 CIRCULAR: dict = {}
 CIRCULAR["self"] = CIRCULAR
+
+
+class DataFrame:
+    """To our eyes a table of pandas, which iterates its columns."""
+
+    def __iter__(self):
+        return iter(["prompt"])
+
+
 DEEP: dict = {}
 for _ in range(100_000):
     DEEP = {"deeper": DEEP}
@@ -225,8 +234,13 @@ for _ in range(100_000):
         ({"inputs": []}, "must not be empty"),
         ({"inputs": [{}] * 101}, "create_batches makes several"),
         ({"inputs": [{}, 7]}, r"inputs\[1\] must be a mapping, not"),
-        ({"inputs": [{"x": math.nan}]}, r"inputs\[0\] cannot be sent as JSON"),
-        ({"inputs": [{"x": b"bytes"}]}, r"inputs\[0\] cannot be sent as JSON"),
+        ({"inputs": DataFrame()}, r"inputs must be a list of mappings, not a DataFrame: pass df\.to_dict\('records'\)"),
+        (
+            {"inputs": [{"x": math.nan}]},
+            r"inputs\[0\]\['x'\] cannot be sent as JSON: it is nan: pass None, or leave it out",
+        ),
+        ({"inputs": [{"x": [b"bytes"]}]}, r"inputs\[0\]\['x'\]\[0\] cannot be sent as JSON: it is a bytes: convert it"),
+        ({"inputs": [{"x": 10**5000}]}, r"inputs\[0\] cannot be sent as JSON: .*digits"),
         ({"inputs": [{"x": "\ud800"}]}, "lone surrogate"),
         ({"inputs": [CIRCULAR]}, r"inputs\[0\] cannot be sent as JSON"),
         ({"inputs": [DEEP]}, "nested too deeply"),
@@ -237,7 +251,7 @@ for _ in range(100_000):
         ({"client_refs": ["x" * 256, None]}, r"client_refs\[0\] must have at most 255"),
         ({"inputs": [{"client_ref": "a"}], "client_refs": ["b"]}, "pass only one of them"),
         ({"metadata": ["x"]}, "metadata must be a mapping"),
-        ({"metadata": {"x": math.inf}}, "metadata cannot be sent as JSON"),
+        ({"metadata": {"x": math.inf}}, r"metadata\['x'\] cannot be sent as JSON"),
         ({"callback_url": "ftp://example.com"}, "callback_url must be an http"),
         ({"callback_url": "http://example.com/" + "x" * 2048}, "at most 2048 characters"),
         ({"callback_url": "http://exa mple.com/"}, "callback_url must be"),

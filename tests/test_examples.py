@@ -139,10 +139,12 @@ class Service:
         self.folder = folder
         self.port = port
         self.lines: list[bytes] = []
+        self.errors = folder / "errors.txt"
 
     async def start(self) -> None:
         command = [sys.executable, EXAMPLES / "service.py", self.folder, "--port", str(self.port)]
-        self.process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        with self.errors.open("ab") as errors:
+            self.process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=errors)
         self.reading = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
@@ -177,6 +179,9 @@ async def test_a_service_that_is_killed_goes_on_where_it_was(emulator, tmp_path,
     assert await service.add(second) == 202
     assert await service.add(second) == 202
     assert await service.add("none") == 400
+    unknown = "00000000-0000-4000-8000-000000000000"
+    assert await service.add(unknown) == 202
+    await eventually(lambda: f"NotFoundError: batch {unknown}: " in service.errors.read_text())
     await eventually(lambda: len(service.told()) >= 2)
     await asyncio.sleep(0.15)  # until it is on disk
     await service.stop(signal.SIGKILL)
@@ -187,7 +192,7 @@ async def test_a_service_that_is_killed_goes_on_where_it_was(emulator, tmp_path,
     assert await service.add(third) == 202
     await eventually(lambda: [status for _, status in service.told()].count("succeeded") == 4)
     await service.stop(signal.SIGTERM)
-    assert (tmp_path / "followed.txt").read_text().split() == [str(one) for one in (first, second, third)]
+    assert (tmp_path / "followed.txt").read_text().split() == [str(one) for one in (first, second, unknown, third)]
     told = service.told()
     assert service.process.returncode == 0
     assert not set(before) & set(told[len(before) :])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -60,7 +59,7 @@ class TestInput:
     async def test_with_keys_that_are_no_texts_is_refused(self, value):
         """json would make text of them, and `1` and `"1"` would become the same key."""
         async with ScriptedServer(CREATED) as server, connect(server) as session:
-            with pytest.raises(ConfigurationError, match=re.escape("inputs[0] cannot be sent as JSON: keys must be")):
+            with pytest.raises(ConfigurationError, match=r"^inputs\[0\].* cannot be sent as JSON: keys must be"):
                 await session.create_batch("owner/slug", [value])
             assert server.requests == []
 

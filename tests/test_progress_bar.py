@@ -106,6 +106,15 @@ async def test_a_bar_shows_how_many_items_have_ended_and_how(terminal, bar, make
 
 
 @each_bar
+@pytest.mark.parametrize("make", [one_wait, many_waits])
+async def test_awaited_it_returns_what_the_wait_returns(terminal, bar, make):
+    assert await terminal.progress(make(), bar=bar) == await make()
+    (line,) = terminal.lines
+    assert "8/8" in line
+    assert terminal.is_clean
+
+
+@each_bar
 async def test_meanwhile_it_moves_and_says_when_the_end_is_expected(terminal, bar):
     """It ticks while nothing changes."""
     bar = terminal.progress(perform(ITEMS).wait(interval=3), bar=bar)
@@ -259,7 +268,7 @@ async def test_arguments_that_make_no_sense_are_rejected():
     with pytest.raises(ConfigurationError, match="bar must be 'tqdm', 'rich' or None, not 'blocks'"):
         progress(one_wait(), bar="blocks")
     with pytest.raises(
-        ConfigurationError, match=r"progress.. takes a wait of an asynchronous session, .* not a builtins.list"
+        ConfigurationError, match=r"progress.. takes a wait of an asynchronous session, .* not a list"
     ):
         progress([])
 

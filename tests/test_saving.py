@@ -508,7 +508,7 @@ class TestFailures:
             assert [file.sequence_index for file in saved.files] == [0, 2, 3]
             (error,) = saved.failures
             assert isinstance(error, DownloadError)
-            assert str(error) == f"{there.files.url}/1.png: HTTP 400"
+            assert str(error) == f"batch {BATCH_ID}: {there.files.url}/1.png: HTTP 400"
             assert (error.status, error.batch_id, error.item_id) == (400, BATCH_ID, UUID(int=2))
             assert (error.sequence_index, error.client_ref, error.url) == (1, "r1", f"{there.files.url}/1.png")
             with pytest.raises(ExceptionGroup, match="1 of 4 files were not saved") as caught:
@@ -664,7 +664,7 @@ class TestExpiry:
     async def test_of_the_new_url_too_is_a_failure(self, ground):
         async with ground(one, http(403)) as there:
             (error,) = (await there.save()).failures
-            assert (str(error), error.status) == (f"{there.files.url}/a.png: HTTP 403", 403)
+            assert (str(error), error.status) == (f"batch {BATCH_ID}: {there.files.url}/a.png: HTTP 403", 403)
             assert (len(there.files.requests), len(there.api.requests)) == (2, 2)
 
     async def test_of_an_item_without_a_new_url_is_a_failure(self, ground):
@@ -684,7 +684,7 @@ class TestExpiry:
         async with ground(lambda url: one(url) if len(there_api()) == 1 else [item(5)], http(403)) as there:
             there_api = lambda: there.api.requests  # noqa: E731
             (error,) = (await there.save()).failures
-            assert "HTTP 403, and the item could not be read again: HTTP 404" in str(error)
+            assert f"HTTP 403, and the item could not be read again: batch {BATCH_ID}: HTTP 404" in str(error)
 
 
 class TestRedirects:

@@ -134,9 +134,10 @@ def _encode(name: str, value: object) -> bytes:
     """Make JSON of a value, and of nothing that would arrive as something else, as NaN or a lone surrogate would."""
     try:
         _check_json(name, value)
-        return json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise _unsendable(name, "it is nested too deeply") from None
+    try:
+        return json.dumps(value, ensure_ascii=False).encode()
     except ValueError as error:  # a number with too many digits
         raise _unsendable(name, printable(str(error))) from None
 

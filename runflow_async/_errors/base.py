@@ -42,6 +42,10 @@ class RunflowError(Exception):
     idempotency_key: str | None = None
     verdict: Verdict = Verdict.FINAL
 
+    def __str__(self) -> str:
+        text = super().__str__()
+        return text if self.batch_id is None or str(self.batch_id) in text else f"batch {self.batch_id}: {text}"
+
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[type[RunflowError]], dict[str, Any]]:
         # Causes from other libraries may hold sockets; only our own errors are known to pickle.
         cause = self.__cause__ if isinstance(self.__cause__, RunflowError) else None

@@ -113,7 +113,7 @@ def explain(error: BaseException) -> str:
         case _:
             text = f"{type(error).__name__}: {error}"
     batch_id = getattr(error, "batch_id", None)
-    return printable(text.replace(f"batch {batch_id}", "the batch"), 1000)
+    return printable(text.removeprefix(f"batch {batch_id}: ").replace(f"batch {batch_id}", "the batch"), 1000)
 
 
 def about(batch_ids: Sequence[UUID | None], text: str) -> str:

@@ -166,7 +166,7 @@ async def test_an_error_that_cannot_be_pickled_is_told_by_its_text(client, emula
     with pytest.raises(ExceptionGroup) as caught:
         await wait_for_batches(client, [batch_id], until=fail_badly)
     (error,) = caught.value.exceptions
-    assert str(error) == "UnpicklableError: so it is"
+    assert str(error) == f"batch {error.batch_id}: UnpicklableError: so it is"
     assert error.batch_id == batch_id
 
 
@@ -186,7 +186,8 @@ async def test_an_error_that_cannot_be_read_again_spoils_no_other_batch(client, 
     waiting = wait_for_batches(client, [good, bad], until=fail_with_two)
     with pytest.raises(ExceptionGroup, match="1 of 2") as caught:
         await waiting
-    assert str(caught.value.exceptions[0]) == "TwoArgumentsError: 7: so it is"
+    (error,) = caught.value.exceptions
+    assert str(error) == f"batch {error.batch_id}: TwoArgumentsError: 7: so it is"
     assert waiting.waits[good].result().status_code == "succeeded"
 
 
@@ -278,15 +279,16 @@ def find_it_closed(_batch) -> bool:
     ("until", "said"),
     [
         (end_as_if_all_were_well, "RuntimeError: until raised StopAsyncIteration"),
-        (find_it_closed, "WaitClosedError: the wait for batches was closed: start another one to continue"),
+        (find_it_closed, "WaitClosedError: batch {}: the wait for batches was closed: start another one to continue"),
     ],
 )
 async def test_an_iteration_never_ends_as_if_all_were_well(client, emulator, until, said):
+    batch_id = emulator.create_scripted_batch(NEVER)
     with pytest.raises(ExceptionGroup) as caught:
-        async for _ in wait_for_batches(client, [emulator.create_scripted_batch(NEVER)], until=until):
+        async for _ in wait_for_batches(client, [batch_id], until=until):
             pass
     (error,) = caught.value.exceptions
-    assert f"{type(error).__name__}: {error}" == said
+    assert f"{type(error).__name__}: {error}" == said.format(batch_id)
 
 
 async def test_delivered_lets_another_one_go_on_where_it_was_cut(client, emulator):

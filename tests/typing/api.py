@@ -393,13 +393,14 @@ async def under_a_bar(session: RunflowSession, batch_id: UUID) -> None:
     async for transition in progress(wait, bar="tqdm"):
         assert_type(transition, ItemTransition)
     waits = session.wait_for_batches([batch_id], stalled_after=300)
-    assert_type(progress(waits), AsyncIterator[ItemTransition])
+    assert_type(await progress(wait), Batch)
+    assert_type(await progress(waits), list[Batch])
     for estimate in (wait.estimate(), waits.estimate()):
         assert_type(estimate, Estimate | None)
         if estimate is not None:
             assert_type(estimate.ends_at - estimate.unchanged_since, timedelta)
-    progress([])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    progress(wait, bar="blocks")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    progress([])  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    progress(wait, bar="blocks")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 def plain_data(batch: Batch, transition: ItemTransition) -> None:
