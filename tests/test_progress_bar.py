@@ -267,9 +267,7 @@ async def test_what_draws_is_tqdm_or_else_rich(monkeypatch):
 async def test_arguments_that_make_no_sense_are_rejected():
     with pytest.raises(ConfigurationError, match="bar must be 'tqdm', 'rich' or None, not 'blocks'"):
         progress(one_wait(), bar="blocks")
-    with pytest.raises(
-        ConfigurationError, match=r"progress.. takes a wait of an asynchronous session, .* not a list"
-    ):
+    with pytest.raises(ConfigurationError, match=r"progress.. takes a wait of an asynchronous session, .* not a list"):
         progress([])
 
 

@@ -426,7 +426,7 @@ in_thread(emulator: E) -> Generator[E, None, None]
 """,
     "runflow_async.progress": """
 progress(wait_or_waits: BatchWait | BatchesWait, *, bar: Literal['tqdm', 'rich'] | None = None)
-        -> AsyncIterator[ItemTransition]
+        -> _Progress[Batch] | _Progress[list[Batch]]
 """,
     "runflow_async.emulator.faults": """
 Fault(*, name: str, times: float = 1, batch_id: UUID | None = None, route: Route | None = None, silent: bool = False,

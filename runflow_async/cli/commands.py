@@ -201,7 +201,7 @@ def timeline(events: BinaryIO, output: Path) -> int:
 def emulator(port: int, seed: int, latency: float, rate_limit: float | None) -> int:
     """Serve an emulated API with three running batches.
 
-    It serves on loopback until it is interrupted.
+    It serves on loopback until it is interrupted. Callbacks are signed with RUNFLOW_CALLBACK_SECRET, if it is set.
     """
 
     async def listen() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 from functools import partial
 from typing import TYPE_CHECKING
@@ -29,6 +30,8 @@ async def serve(
 ) -> None:
     """Serve until interrupted or cancelled. Show the URL, the key and the ids of three example batches first.
 
+    Callbacks are signed with the environment variable RUNFLOW_CALLBACK_SECRET, if it is set.
+
     Args:
         port: 0 picks a free one.
         host: anything but loopback exposes the emulator to the network.
@@ -40,7 +43,8 @@ async def serve(
     Raises:
         OSError: if the port is taken.
     """
-    emulator = Emulator(seed=seed, host=host, port=port, latency=latency, rate_limit=rate_limit)
+    secret = os.environ.get("RUNFLOW_CALLBACK_SECRET") or None
+    emulator = Emulator(seed=seed, host=host, port=port, latency=latency, rate_limit=rate_limit, callback_secret=secret)
     stop = _interruption()
     async with emulator:
         for line in _introduction(emulator):

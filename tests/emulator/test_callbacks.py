@@ -18,8 +18,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 
 from runflow_async import RunflowSession
-from runflow_async.callbacks import callback_application, parse_callback
+from runflow_async.callbacks import callback_application, parse_callback, verify_signature
 from runflow_async.emulator import Emulator
+from runflow_async.emulator.serve import serve
 from tests.emulator.conftest import until
 
 SECRET = "a callback secret"
@@ -69,6 +70,21 @@ async def settle(emulator):
 
 def outcomes(emulator):
     return [(sent.attempt, sent.status) for sent in emulator.callbacks]
+
+
+@pytest.mark.looptime
+async def test_the_command_signs_what_it_posts_with_the_secret_of_its_environment(monkeypatch):
+    monkeypatch.setenv("RUNFLOW_CALLBACK_SECRET", SECRET)
+    shown: list[str] = []
+    serving = asyncio.create_task(serve(0, show=shown.append))
+    await until(lambda: len(shown) == 6)
+    url, key = (line.partition("=")[2] for line in shown[1:3])
+    async with receiving() as receiver, RunflowSession(key, base_url=url) as session:
+        await (await session.create_batch("acme/draw", [{}], callback_url=receiver.url))
+        await until(lambda: receiver.bodies)
+        verify_signature(receiver.headers[0], receiver.bodies[0], SECRET)
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
 
 
 async def test_one_callback_says_how_a_batch_ended():
