@@ -133,11 +133,10 @@ class Receiver:
         try:
             verify_signature(self._secrets, body, signature)
             self._act_on(parse_callback(body))
-        except InvalidSignatureError as error:
-            logger.warning("callback with the request id %s rejected: %s", printable(request_id or "none"), error)
-            return Answer(401, str(error))
-        except MalformedResponseError as error:
-            return Answer(400, str(error))
+        except (InvalidSignatureError, MalformedResponseError) as error:
+            name = printable(f"with the request id {request_id}" if request_id else "without a request id")
+            logger.warning("callback %s rejected: %s", name, error)
+            return Answer(401 if isinstance(error, InvalidSignatureError) else 400, str(error))
         except SessionClosedError as error:
             return Answer(503, str(error))
         return Answer(200)

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["Lifetime", "Scope"]
 
 WRONG_LOOP = "a RunflowSession belongs to one event loop: open another one on this loop"
+NO_LOOP = (
+    "a RunflowSession belongs to one event loop, and none runs in this thread: call it there, as with "
+    "loop.call_soon_threadsafe(session.nudge, batch_id)"
+)
 
 TURNS = 3
 """Number of turns in one iteration of the event loop."""
@@ -58,7 +62,10 @@ class Lifetime:
 
     def check_loop(self) -> None:
         """Raise RuntimeError on another event loop, or in another thread, than the one it belongs to."""
-        loop = asyncio.get_running_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError(NO_LOOP) from None
         if self._loop is not loop:
             if self._loop is not None:
                 raise RuntimeError(self._wrong_loop)

@@ -343,6 +343,10 @@ class TestLifetime:
         asyncio.run(lifetime.close(refuse))
         assert lifetime.is_closed()
 
+    async def test_says_how_to_use_it_from_a_thread_without_a_loop(self):
+        with pytest.raises(RuntimeError, match=r"none runs in this thread: .* loop\.call_soon_threadsafe"):
+            await asyncio.to_thread(Lifetime().check_loop)
+
     async def test_refuses_to_be_closed_on_another_loop(self):
         with closing(asyncio.new_event_loop()) as other:
             lifetime = Lifetime(other)

@@ -82,7 +82,7 @@ async def test_the_command_signs_what_it_posts_with_the_secret_of_its_environmen
     async with receiving() as receiver, RunflowSession(key, base_url=url) as session:
         await (await session.create_batch("acme/draw", [{}], callback_url=receiver.url))
         await until(lambda: receiver.bodies)
-        verify_signature(receiver.headers[0], receiver.bodies[0], SECRET)
+        verify_signature(SECRET, receiver.bodies[0], receiver.headers[0]["Runflow-Signature"])
     serving.cancel()
     await asyncio.gather(serving, return_exceptions=True)
 
