@@ -311,17 +311,25 @@ def test_the_tests_on_the_pages_about_tests_pass(mode, files, passed, tmp_path, 
     assert f"{passed} passed" in told.stdout, told.stdout + told.stderr
 
 
+SHELL_PAGES = {
+    "reference/command-line.md": ("running", ["item-0", "item-1"]),
+    "start/shell.md": ("succeeded", ["cat", "dog"]),
+}
+"""How the batches of a page begin, and what their items are called."""
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("jq") is None, reason="there is no jq to pick with")
-@pytest.mark.parametrize("name", ["reference/command-line.md", "start/shell.md"])
+@pytest.mark.parametrize("name", SHELL_PAGES)
 async def test_the_commands_with_an_output_print_it(name, stepping_emulator, monkeypatch, tmp_path, unmeasured):
+    begin, names = SHELL_PAGES[name]
     page = DOCS / name
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     for block, output in pairwise(blocks_of(page)):
         if (block.kind, output.kind) == ("sh", "text"):
             for variable, end in [("BATCH_ID", "succeeded"), ("OTHER_ID", "succeeded"), ("FAILING_ID", "failed")]:
-                script = [[(0.0, "running"), (1.0, "succeeded")], [(0.0, "running"), (1.0, end)]]
-                monkeypatch.setenv(variable, str(stepping_emulator.create_scripted_batch(script)))
+                script = [[(0.0, begin), (1.0, "succeeded")], [(0.0, begin), (1.0, end)]]
+                monkeypatch.setenv(variable, str(stepping_emulator.create_scripted_batch(script, client_refs=names)))
             shell = await asyncio.create_subprocess_exec("sh", "-c", block.text, cwd=tmp_path, stdout=PIPE, stderr=PIPE)
             printed, told = await asyncio.wait_for(shell.communicate(), 120)
             assert told == b""

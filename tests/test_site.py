@@ -133,14 +133,21 @@ async def test_every_page_is_accessible_and_none_scrolls_sideways(site, unmeasur
 
 TASKS = {
     "429": "rate-limits",
+    "callback": "callbacks",
     "cancel": "cancel",
     "celery": "celery",
+    "checkpoint": "checkpoint",
     "fastapi": "web",
     "jupyter": "jupyter",
     "progress bar": "progress",
     "proxy": "proxy",
     "pytest": "testing",
+    "restart": "restarts",
+    "retry": "retry",
+    "sync": "blocking",
     "timeout": "timeout",
+    "webhook": "callbacks",
+    "webhooks": "callbacks",
 }
 """A word that people type, and the page in `docs/how-to/` that they need."""
 HITS = "[...document.querySelectorAll('.md-search-result__item > a:first-of-type')].map(({pathname}) => pathname)"
