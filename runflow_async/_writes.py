@@ -36,7 +36,7 @@ REDELIVERED = (HTTPStatus.OK.value, HTTPStatus.CREATED.value, HTTPStatus.ACCEPTE
 REDELIVERY_HINTS: dict[int, str] = {
     403: "check that the key may execute runs, and that it belongs to the right organisation",
     422: "only the callback of a batch that has ended and has a callback_url can be sent again, and not while a "
-    "delivery is in flight; callback_deliveries shows them",
+    "delivery is in flight; the list of its deliveries shows them",
 }
 
 

@@ -112,8 +112,8 @@ def resubmit(
         async with open_session() as session:
             try:
                 wait = await session.resubmit(model, batch_id, idempotency_key=key, **waiting)
-            except NothingToResubmitError as error:
-                say_hint(f"{error}; nothing was sent")
+            except NothingToResubmitError:
+                say_hint(f"nothing to send again: no item of batch {batch_id} failed or was cancelled")
                 return Exit.SUCCEEDED
             waits = session.wait_for_batches([wait.batch_id], **waiting)
             return await _follow_and_save(session, waits, folder, as_json=as_json)

@@ -76,8 +76,8 @@ def describe(batch: Batch, failed: Sequence[BatchItem], now: datetime) -> list[R
     if failed:
         lines += _failures(failed, max(sum(counts.values()), len(failed)))
     if batch.is_terminal and (failed or counts.get("cancelled")):
-        again = f"To send what did not succeed again: runflow-async resubmit MODEL {batch.id}"
-        lines += [Text(again), Text()]
+        command = Text(f"  runflow-async resubmit MODEL {batch.id}", no_wrap=True, overflow="ignore")  # to be copied
+        lines += [Text("To send what did not succeed again:"), command, Text()]
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True, style="bold")
     table.add_column(overflow="fold")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from runflow_async._text import printable
 from runflow_async.errors import (
     AuthenticationError,
     ConfigurationError,
+    ConflictError,
     NotFoundError,
     OutageError,
     PartlyCreatedError,
@@ -99,6 +101,18 @@ def explain(error: BaseException) -> str:
             reason = f": {error.__cause__}" if error.__cause__ else ""
             seen = f"last seen {error.batch.status_code!r}" if error.batch else f"never seen{reason}"
             text = f"timed out ({seen}); it keeps running: run the command again with a longer --timeout"
+        case PartlyCreatedError(__cause__=BaseException() as cause):
+            made = (
+                f"{len(error.created)} of {error.total} batches were created"
+                if error.created
+                else "nothing was created"
+            )
+            key = shlex.quote(error.idempotency_key or "")
+            text = f"{made}: {explain(cause)}"
+            if not isinstance(cause, ConflictError):
+                text += f"; run the same command with --idempotency-key {key}, which creates only the rest"
+        case ConflictError():
+            text = str(error).replace("idempotency_key", "--idempotency-key")
         case AuthenticationError():
             hint = "check RUNFLOW_API_KEY, or the file given with --api-key-file"
             text = str(error).removesuffix(error.hint) + hint

@@ -46,11 +46,11 @@ def results(
 
     Each is a line of a table, or of JSON.
 
-    An ID of - reads ids from standard input, where # starts a comment. --since and --save are those of watch, but the
-    files of one command are of no use to the other.
+    An ID of - reads ids from standard input, where # starts a comment. --since and --save are those of watch, but each
+    of the two commands needs a file of its own.
     """
     ids = read_ids(batch_ids)
-    state = open_state(since, save)
+    state = open_state("results", since, save)
 
     async def show() -> int:
         async with open_session() as session:

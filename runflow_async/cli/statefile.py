@@ -30,20 +30,28 @@ PAUSE_PER_WRITE = 20
 """Shortest time between two writes, as a multiple of the duration of a write: a large file is written less often."""
 
 
-def read_snapshots(path: Path) -> list[Batch]:
-    """Read a file written by `--save`, or the output of `get`.
+class Snapshot(Batch, frozen=True):
+    """What a command has shown of a batch; `written_by` is its name, or None in the output of `get`."""
+
+    written_by: str | None = None
+
+
+def read_snapshots(path: Path, command: str) -> list[Snapshot]:
+    """Read a file that `--save` of this command has written, or the output of `get`.
 
     Raises:
         ConfigurationError: if the file cannot be read or contains anything else.
     """
     try:
-        batches = msgspec.json.Decoder(Batch).decode_lines(to_utf8(path.read_bytes()))
+        batches = msgspec.json.Decoder(Snapshot).decode_lines(to_utf8(path.read_bytes()))
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} does not contain snapshots as --save writes them: {error}") from error
     if any(batch.id is None for batch in batches):
         raise ConfigurationError(f"{path} does not contain snapshots as --save writes them: a line has no id")
+    if others := {batch.written_by for batch in batches} - {None, command}:
+        raise ConfigurationError(f"{path} was saved by {others.pop()!r}, and {command!r} needs a file of its own")
     return batches
 
 
@@ -53,6 +61,7 @@ class StateFile:
     The whole file is replaced about once a second while something changes, and once more by `write`.
 
     Args:
+        command: whose file it is.
         since: what was shown earlier.
         path: the file to write; None writes none.
 
@@ -63,13 +72,14 @@ class StateFile:
         items: the items shown, by batch and id.
     """
 
-    def __init__(self, since: Iterable[Batch], path: Path | None) -> None:
+    def __init__(self, command: str, since: Iterable[Batch], path: Path | None) -> None:
         path = None if path is None else path.resolve()
         if path is not None and path.exists() and not path.is_file():
             raise ConfigurationError(f"cannot save to {path}: it is not a regular file, and would be replaced by one")
         self.items: dict[UUID, dict[UUID, BatchItemHandle]] = {
             batch.id: {item.id: item for item in batch.items or []} for batch in since if batch.id is not None
         }
+        self._command = command
         self._path = path
         self._timer: asyncio.TimerHandle | None = None
         self._pause = SHORTEST_PAUSE_SECONDS
@@ -103,7 +113,10 @@ class StateFile:
             self._timer = None
         if self._path is None:
             return
-        snapshots = (Batch(id=batch_id, items=list(items.values())) for batch_id, items in self.items.items())
+        snapshots = (
+            Snapshot(id=batch_id, items=list(items.values()), written_by=self._command)
+            for batch_id, items in self.items.items()
+        )
         try:
             replace_file(self._path, b"".join(msgspec.json.encode(snapshot) + b"\n" for snapshot in snapshots))
         except OSError as error:

@@ -82,7 +82,7 @@ waiting_options = combined(
         "--max-outage",
         type=float,
         default=300.0,
-        show_default=True,
+        show_default="300",
         metavar="SECONDS",
         help="Give up on a batch after this long without a valid response.",
     ),
@@ -126,7 +126,7 @@ def watch(
     where # starts a comment. --since and --save may name the same file, and it need not exist at first.
     """
     ids = read_ids(batch_ids)
-    state = open_state(since, save)
+    state = open_state("watch", since, save)
 
     async def show() -> int:
         async with open_session() as session:
@@ -166,14 +166,14 @@ def wait(batch_ids: tuple[str, ...], timeout: float | None, interval: float | No
     return run_until_interrupted(wait_silently, "run the same command again to continue waiting")
 
 
-def open_state(since: Path | None, save: Path | None) -> StateFile:
-    """Read what was shown earlier, and make sure that what is shown now can be saved.
+def open_state(command: str, since: Path | None, save: Path | None) -> StateFile:
+    """Read what a command has shown earlier, and make sure that what it shows now can be saved.
 
     Raises:
         click.UsageError: if a file cannot be used.
     """
     first_time = since and save and since.resolve() == save.resolve() and not since.exists()
-    state = StateFile([] if since is None or first_time else read_snapshots(since), save)
+    state = StateFile(command, [] if since is None or first_time else read_snapshots(since, command), save)
     try:
         state.write()  # report a file that cannot be written before showing anything
     except CheckpointError as error:
@@ -229,7 +229,7 @@ def run_until_interrupted(main: Callable[[], Coroutine[Any, Any, int]], advice: 
 def how_to_go_on(since: Path | None, save: Path | None) -> str:
     """Say how to resume after an interruption."""
     if save is None:
-        return "run the same command again; with --save FILE you could resume where you interrupt it"
+        return "run the same command again; with --since FILE --save FILE you could resume where you interrupt it"
     if since is not None and since.resolve() == save.resolve():
         return "run the same command again to resume"
     return f"to resume, run the same command again with --since {shlex.quote(str(save))}"

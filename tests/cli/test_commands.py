@@ -275,6 +275,9 @@ class TestAStateFile:
     async def test_may_be_missing_at_first_if_it_is_also_saved(self, emulator, run, tmp_path):
         batch_id = emulator.create_scripted_batch(ended("succeeded"))
         assert (await run("watch", batch_id, "--since", tmp_path / "s", "--save", tmp_path / "s")).status == 0
+        ran = await run("results", batch_id, "--since", tmp_path / "s")
+        assert (ran.status, ran.out) == (2, "")
+        assert "was saved by 'watch', and 'results' needs a file of its own" in ran.err
         assert len((tmp_path / "s").read_text().splitlines()) == 1
 
     async def test_keeps_batches_that_are_not_watched_this_time(self, emulator, run, tmp_path):
@@ -499,7 +502,7 @@ class TestFilesAsPowerShellWritesThem:
 
 async def test_state_is_written_while_the_watch_goes_on(emulator, tmp_path, monkeypatch):
     monkeypatch.setattr(statefile, "SHORTEST_PAUSE_SECONDS", 0.05)
-    state = statefile.StateFile([], tmp_path / "state")
+    state = statefile.StateFile("watch", [], tmp_path / "state")
     async with RunflowSession(emulator.api_key, base_url=emulator.url) as session:
         waits = session.wait_for_batches([emulator.create_scripted_batch(NEVER)], interval=0.05, checkpoint=state)
         await anext(waits)
@@ -507,11 +510,11 @@ async def test_state_is_written_while_the_watch_goes_on(emulator, tmp_path, monk
         await eventually((tmp_path / "state").exists)
         pending.cancel()
         await asyncio.gather(pending, return_exceptions=True)
-    assert len(statefile.read_snapshots(tmp_path / "state")[0].items) == 1
+    assert len(statefile.read_snapshots(tmp_path / "state", "watch")[0].items) == 1
 
 
 def test_state_that_cannot_be_written_leaves_nothing_half_written(tmp_path):
-    state = statefile.StateFile([], tmp_path / "state")
+    state = statefile.StateFile("watch", [], tmp_path / "state")
     (tmp_path / "state").mkdir()
     with pytest.raises(CheckpointError, match="cannot write"):
         state.write()
@@ -520,7 +523,7 @@ def test_state_that_cannot_be_written_leaves_nothing_half_written(tmp_path):
 
 async def test_state_that_can_no_longer_be_written_ends_the_watch(emulator, tmp_path, monkeypatch):
     monkeypatch.setattr(statefile, "SHORTEST_PAUSE_SECONDS", 0.05)
-    state = statefile.StateFile([], tmp_path / "missing" / "state")
+    state = statefile.StateFile("watch", [], tmp_path / "missing" / "state")
     lively = [[(0.0, "queued"), *((n / 20, f"step {n}") for n in range(1, 100))]]
     async with RunflowSession(emulator.api_key, base_url=emulator.url) as session:
         waits = session.wait_for_batches([emulator.create_scripted_batch(lively)], interval=0.05, checkpoint=state)

@@ -45,6 +45,17 @@ class TestRun:
         assert shown[:2] == ["cat  (new) -> queued", "item-1  (new) -> queued"] or "cat  (new) -> queued" in shown
         assert "cat  queued -> succeeded" in shown
 
+    async def test_with_a_key_that_was_used_for_other_inputs_says_so_in_the_terms_of_the_command_line(
+        self, emulator, run, inputs
+    ):
+        emulator.script_next([[(0.0, "succeeded")]])
+        assert (await run("run", MODEL, inputs, *QUICK, "--idempotency-key", "one")).status == 0
+        inputs.write_text('{"prompt": "a bird"}\n')
+        ran = await run("run", MODEL, inputs, *QUICK, "--idempotency-key", "one")
+        assert ran.err.startswith("error: nothing was created: HTTP 409 ")
+        assert "this --idempotency-key was used for other arguments" in ran.err
+        assert "idempotency_key" not in ran.err
+
     async def test_as_json_prints_transitions(self, emulator, run, inputs):
         emulator.script_next([[(0.0, "queued"), (0.05, "succeeded")]])
         ran = await run("run", MODEL, inputs, "--json", *QUICK)
@@ -174,7 +185,7 @@ class TestResubmit:
     async def test_says_that_nothing_failed(self, emulator, run):
         ran = await run("resubmit", MODEL, script(emulator, "succeeded"))
         assert (ran.status, ran.out) == (0, "")
-        assert "nothing was sent" in ran.err
+        assert "nothing to send again: no item of batch" in ran.err
         assert emulator.created == []
 
     async def test_of_a_batch_that_runs_is_an_error(self, emulator, run):

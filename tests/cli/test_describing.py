@@ -51,8 +51,8 @@ def test_items_that_failed_for_one_reason_are_named_together_before_everything_e
         "  TIMEOUT: no answer",
         "    #1 ref-1  #4",
         "",
-        "To send what did not succeed again: runflow-async resubmit MODEL",
-        f"{UUID(int=7)}",
+        "To send what did not succeed again:",
+        f"  runflow-async resubmit MODEL {UUID(int=7)}",
         "",
     ]
 
