@@ -83,7 +83,7 @@ class YieldsResults(HasParts):
             SessionClosedError: at once, or while iterating, if the session is closed.
             RunflowError: while iterating: as for `wait_for_batch`, after all results that came before.
             MalformedResponseError: while iterating: the same, or a batch has ended and the result of an item did not
-                come with four further polls.
+                come with four polls in a row.
             ExceptionGroup: while iterating several batches, once all have ended: the errors of those that failed.
         """
         options = WaitOptions.check(
