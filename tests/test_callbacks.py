@@ -256,9 +256,10 @@ class TestApplication:
         assert nudged == []
         assert SECRET not in caplog.text
 
-    async def test_tells_what_is_wrong_by_the_status(self, receiving, session):
+    async def test_tells_what_is_wrong_by_the_status(self, receiving, session, caplog):
         async with receiving(session, max_body=1000) as receiver:
             assert await receiver.post(b"{}", sign(b"{}")) == 400
+            assert "callback without a request id rejected: " in caplog.text
             large = b" " * 1001
             assert await receiver.post(large, sign(large)) == 413
             unknown = callback(UUID(int=5))

@@ -170,11 +170,12 @@ def test_invalid_utf_8_is_replaced_in_values_that_no_wait_depends_on(caplog):
     [(str(2**70), 2**63 - 1), (str(-(2**70)), 1 - 2**63), ("9" * 5000, 2**63 - 1), ("7.0", 7), ("1e2", 100), ("-0", 0)],
     ids=lambda value: str(value)[:20],
 )
-def test_a_sequence_index_of_any_size_and_spelling_gives_an_order(written, read):
+def test_a_sequence_index_of_any_size_and_spelling_gives_an_order(written, read, caplog):
     """The contract says "integer" only, which in JSON Schema has neither a size nor one spelling."""
     answer = body("running", [line(0, "queued"), line(1, "queued", sequence_index=7777)])
     answer = answer.replace(b"7777", written.encode())
     assert decode_poll(answer).items[1].sequence_index == decode_batch(answer).items[1].sequence_index == read
+    assert ("exceeds 64 bits" in caplog.text) == (abs(read) == 2**63 - 1)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,9 @@ SCREEN = 60
 
 @pytest.mark.looptime
 async def test_the_first_program_needs_no_key_and_follows_both_items_to_their_end(capsys):
-    program, printed = re.search(r"```python\n(.*?)```\n\n```text\n(.*?)```", README, re.DOTALL).groups()
+    program, printed = re.search(
+        r"```python\n(.*?)```\n\nIt prints, for example:\n\n```text\n(.*?)```", README, re.DOTALL
+    ).groups()
     names: dict[str, object] = {"__name__": "readme"}
     exec(compile(program, "README.md", "exec"), names)
     await names["main"]()

@@ -10,6 +10,7 @@ import pytest
 
 from runflow_async._http.throttle import Throttle
 from runflow_async._observing import Observing
+from runflow_async.observers import PaceChanged
 from tests.rig import cancel_at_every_suspension
 from tests.virtual import ISOLATED
 
@@ -172,6 +173,13 @@ class TestAGrant:
         before = now()
         await throttle.turn()
         assert now() - before == pytest.approx(0.1)
+
+    async def test_of_more_or_less_is_reported_and_the_same_is_not(self):
+        events: list[PaceChanged] = []
+        throttle = Throttle(10.0, observing=Observing([events.append]))
+        for rate in (10.0, 5.0, 5.0, 20.0, 20.0):
+            throttle.grant(rate, until=now() + 100)
+        assert [event.rate for event in events] == [5.0, 20.0]
 
     async def test_of_the_same_brings_no_turn_forward(self):
         throttle = Throttle(None)
