@@ -10,7 +10,6 @@ import pytest
 
 from runflow_async._http.throttle import Throttle
 from runflow_async._observing import Observing
-from runflow_async.observers import PaceChanged
 from tests.rig import cancel_at_every_suspension
 from tests.virtual import ISOLATED
 
@@ -175,7 +174,7 @@ class TestAGrant:
         assert now() - before == pytest.approx(0.1)
 
     async def test_of_more_or_less_is_reported_and_the_same_is_not(self):
-        events: list[PaceChanged] = []
+        events = []
         throttle = Throttle(10.0, observing=Observing([events.append]))
         for rate in (10.0, 5.0, 5.0, 20.0, 20.0):
             throttle.grant(rate, until=now() + 100)
