@@ -35,10 +35,10 @@ def kernels(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, str(tmp_path / name))
 
 
-def run(bar: str):
+def run(bar: str, before: str = ""):
     from nbformat import v4
 
-    cells = [v4.new_code_cell(source) for source in (BEGINNING, LOOP.format(bar=bar), END)]
+    cells = [v4.new_code_cell(source) for source in (before + BEGINNING, LOOP.format(bar=bar), END)]
     return nbclient.NotebookClient(v4.new_notebook(cells=cells), timeout=60, kernel_name="python3").execute()
 
 
@@ -59,3 +59,14 @@ async def test_a_notebook_has_a_bar_and_the_wait_as_a_table(bar):
     else:
         (drawn,) = [one.state for one in states if one.model_name == "OutputModel"]
         assert "9/9" in str(drawn.outputs)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("kernels")
+async def test_without_ipywidgets_the_bar_is_text():
+    notebook = run("tqdm", before="import sys; sys.modules['ipywidgets'] = None")
+    drawn = "".join(
+        one.text for one in notebook.cells[1].outputs if one.output_type == "stream" and one.name == "stderr"
+    )
+    assert "100%" in drawn
+    assert " 9/9 " in drawn
