@@ -127,6 +127,14 @@ async def test_every_page_is_accessible_and_none_scrolls_sideways(site, unmeasur
             await page.resize(PHONE)
             await page.until(f"{SHOWN} === 'slate'")
             found += [f"{name} on a phone: {fault}" for fault in await faults(page, within, LOOKS)]
+            if name in FRAMES:
+                await page.prefer("light")
+                await page.until(f"{SHOWN} === 'default'")
+                found += [f"{name} on a light phone: {fault}" for fault in await faults(page, within, LOOKS)]
+                await page.prefer("dark")
+                await page.resize(DESKTOP)
+                await page.until(f"{SHOWN} === 'slate'")
+                found += [f"{name}, dark: {fault}" for fault in await faults(page, within, LOOKS)]
     assert set(names) >= FRAMES
     report(found)
 
