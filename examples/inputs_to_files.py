@@ -14,14 +14,14 @@ from runflow_async import RunflowSession
 
 
 async def main(model: str, inputs: str, folder: str) -> None:
-    """Create a batch, show each result as it is ready, and save the files."""
+    """Create a batch for each 100 lines, show each result as it is ready, and save the files."""
     lines = await asyncio.to_thread(Path(inputs).read_text)
     async with RunflowSession() as session:
-        wait = await session.create_batch(model, [json.loads(line) for line in lines.splitlines()])
-        async for item in session.iter_results(wait.batch_id):
+        waits = await session.create_batches(model, [json.loads(line) for line in lines.splitlines()])
+        async for item in session.iter_results(waits.waits):
             print(item.client_ref, item.status_code, item.error or len(item.urls))
-        saved = await session.save_outputs(wait.batch_id, folder)
-        print(f"{len(saved.files)} files in {folder}")
+        saved = [await session.save_outputs(batch_id, folder) for batch_id in waits.waits]
+        print(f"{sum(len(one.files) for one in saved)} files in {folder}")
 
 
 if __name__ == "__main__":

@@ -79,6 +79,17 @@ async def test_from_inputs_to_files_shows_each_result_and_saves_its_files(emulat
     assert list((tmp_path / "files" / "cat").iterdir())
 
 
+@pytest.mark.slow
+async def test_from_inputs_to_files_takes_more_lines_than_a_batch(emulator, capsys, tmp_path):
+    emulator.plan_created(duration=0.2)
+    emulator.outputs.size = 100
+    (tmp_path / "inputs.jsonl").write_text('{"prompt": "a cat"}\n' * 101)
+    await example("inputs_to_files").main("acme/upscale", str(tmp_path / "inputs.jsonl"), str(tmp_path / "files"))
+    assert capsys.readouterr().out.count(" succeeded ") == 101
+    assert len(emulator.created) == 2
+    assert len(list((tmp_path / "files").glob("[0-9]*"))) == 101
+
+
 class TestAQueue:
     @pytest.mark.slow
     async def test_gets_every_item_that_ends_though_a_batch_fails(self, emulator, capsys):
