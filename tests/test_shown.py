@@ -102,7 +102,7 @@ def test_a_field_that_holds_what_it_should_not_harms_nobody(odd):
 async def test_a_wait_is_a_line_with_what_it_saw_and_what_it_expects():
     rounds = [[(0.0, "queued"), (20.0 * one, "running"), (20.0 * one + 20, "succeeded")] for one in range(10)]
     wait = perform(rounds).wait(interval=1)
-    assert repr(wait) == f"<BatchWait {BATCH_ID} waiting>"
+    assert repr(wait) == f"<BatchWait {BATCH_ID} not started>"
     task = asyncio.ensure_future(wait)
     await asyncio.sleep(90)
     known = f"<BatchWait {BATCH_ID} waiting, last seen running, 4 of 10 items ended, ends in "

@@ -18,7 +18,8 @@ __all__ = ["describe_wait", "describe_waits", "row_of_wait"]
 def describe_wait(run: Run) -> str:
     """Describe how far one wait is."""
     batch = run.polling.ledger.batch
-    state = f"ended with {type(run.error).__name__}" if run.error else "done" if run.is_done else "waiting"
+    under_way = "not started" if run.polling.agenda.started is None else "waiting"
+    state = f"ended with {type(run.error).__name__}" if run.error else "done" if run.is_done else under_way
     seen = "" if batch is None else f"last seen {describe_batch(batch)}"
     return join_parts([state, seen, outlook_text(estimate_end([run.polling]))])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,8 @@ def run_bare(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         return leave_pipe()
     except (OSError, OverflowError) as error:
-        print(f"error: {error}; pass another --port", file=sys.stderr)
+        why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
+        print(f"error: cannot listen: {why}; pass another --port", file=sys.stderr)
         return Exit.USAGE
     except SystemExit as ended:  # argparse has already shown the help, the version or a usage error
         return int(ended.code or 0)

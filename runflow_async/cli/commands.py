@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import UTC, datetime
 from io import BytesIO
@@ -209,7 +210,7 @@ def emulator(port: int, seed: int, latency: float, rate_limit: float | None) -> 
             await serve(port, seed=seed, latency=latency, rate_limit=rate_limit)
         except OSError as error:
             raise click.ClickException(
-                f"cannot listen on port {port}: {error.strerror}; pass another --port"
+                f"cannot listen on port {port}: {os.strerror(error.errno or 0)}; pass another --port"
             ) from error
         return Exit.SUCCEEDED
 

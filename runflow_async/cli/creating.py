@@ -64,11 +64,11 @@ def run(
     item by client_ref. More than 100 inputs make several batches.
     """
     objects = read_inputs(inputs)
-    _prepare(folder)
     key = idempotency_key or uuid4().hex
 
     async def create_and_follow() -> int:
         async with open_session() as session:
+            _prepare(folder)
             waits = await session.create_batches(
                 model,
                 objects,
@@ -104,12 +104,12 @@ def resubmit(
 
     Items that were cancelled are sent again, too. MODEL is the owner/slug of the batch ID, which must have ended.
     """
-    _prepare(folder)
     key = idempotency_key or uuid4().hex
     waiting: WaitKeywords = {"timeout": timeout, "interval": interval, "max_outage": max_outage}
 
     async def create_and_follow() -> int:
         async with open_session() as session:
+            _prepare(folder)
             try:
                 wait = await session.resubmit(model, batch_id, idempotency_key=key, **waiting)
             except NothingToResubmitError:

@@ -187,6 +187,12 @@ class TestTheKey:
         assert main(["wait", str(uuid4())]) == 4
         assert capsys.readouterr().err == "error: no API key: set RUNFLOW_API_KEY, or pass --api-key-file FILE\n"
 
+    @pytest.mark.parametrize("content", ["RUNFLOW_API_KEY=rf_x\n", '"rf_x"'])
+    def test_in_a_file_that_holds_more_than_the_key_says_so(self, capsys, tmp_path, content):
+        (tmp_path / "key").write_text(content)
+        assert main(["get", str(uuid4()), "--api-key-file", str(tmp_path / "key")]) == 4
+        assert "must hold the key alone, without its name or quotes" in capsys.readouterr().err
+
     def test_an_empty_key_file_is_an_error_that_names_the_file(self, tmp_path, capsys):
         (tmp_path / "key").write_text("\n")
         assert main(["get", str(uuid4()), "--api-key-file", str(tmp_path / "key")]) == 4

@@ -56,6 +56,11 @@ class TestRun:
         assert "this --idempotency-key was used for other arguments" in ran.err
         assert "idempotency_key" not in ran.err
 
+    async def test_without_a_key_leaves_no_folder_behind(self, run, inputs, tmp_path, monkeypatch):
+        monkeypatch.delenv("RUNFLOW_API_KEY")
+        assert (await run("run", MODEL, inputs, "--save", tmp_path / "out")).status == 4
+        assert not (tmp_path / "out").exists()
+
     async def test_as_json_prints_transitions(self, emulator, run, inputs):
         emulator.script_next([[(0.0, "queued"), (0.05, "succeeded")]])
         ran = await run("run", MODEL, inputs, "--json", *QUICK)
