@@ -31,13 +31,17 @@ FORGED = {"Runflow-Signature": sign(BODY, "guess")}
 
 
 @asynccontextmanager
-async def lifespan(app: FastAPI):
+async def lifespan(_app: FastAPI):
     async with RunflowSession() as session:
-        app.mount("/runflow", callback_asgi(session, SECRET, path="/callback"))
-        yield {"session": session}
+        yield {"session": session, "callbacks": callback_asgi(session, SECRET, path="/callback")}
+
+
+async def receive_callback(scope, receive, send):
+    await scope["state"]["callbacks"](scope, receive, send)
 
 
 fastapi_app = FastAPI(lifespan=lifespan)
+fastapi_app.mount("/runflow", receive_callback)
 
 
 @fastapi_app.get("/batches/{batch_id}")
@@ -61,6 +65,13 @@ def test_fastapi(runflow_threaded_emulator):
         assert events.count("event: end") == 1
         assert client.post("/runflow/callback", content=BODY, headers=SIGNED).status_code == 200
         assert client.post("/runflow/callback", content=BODY, headers=FORGED).status_code == 401
+
+
+def test_callbacks_reach_the_session_of_the_latest_start(runflow_threaded_emulator):
+    """Each start of the application in one process opens a session of its own."""
+    for _ in range(2):
+        with TestClient(fastapi_app) as client:
+            assert client.post("/runflow/callback", content=BODY, headers=SIGNED).status_code == 200
 
 
 async def status_of(batch_id: str) -> str | None:
