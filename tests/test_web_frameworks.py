@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import functools
 from contextlib import asynccontextmanager
 
 import flask
@@ -15,7 +15,7 @@ from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 from starlette.responses import StreamingResponse
 
-from runflow_async import InvalidSignatureError, RunflowSession
+from runflow_async import InvalidSignatureError, RunflowSession, blocking
 from runflow_async.asgi import callback_asgi
 from runflow_async.callbacks import parse_callback, verify_signature
 from runflow_async.emulator import faults
@@ -74,9 +74,17 @@ def test_callbacks_reach_the_session_of_the_latest_start(runflow_threaded_emulat
             assert client.post("/runflow/callback", content=BODY, headers=SIGNED).status_code == 200
 
 
-async def status_of(batch_id: str) -> str | None:
-    async with RunflowSession() as session:
-        return (await session.get_batch(batch_id)).status_code
+@functools.cache
+def get_session() -> blocking.RunflowSession:
+    return blocking.RunflowSession()
+
+
+@pytest.fixture
+def emulator_of_session(runflow_threaded_emulator):
+    """The cached session must not outlive the emulator that it was made for."""
+    yield runflow_threaded_emulator
+    get_session().close()
+    get_session.cache_clear()
 
 
 def flask_app() -> flask.Flask:
@@ -84,7 +92,7 @@ def flask_app() -> flask.Flask:
 
     @app.get("/batches/<batch_id>")
     def show_batch(batch_id: str) -> dict[str, str | None]:
-        return {"status": asyncio.run(status_of(batch_id))}
+        return {"status": get_session().get_batch(batch_id).status_code}
 
     @app.post("/runflow")
     def receive() -> tuple[str, int]:
@@ -97,8 +105,8 @@ def flask_app() -> flask.Flask:
     return app
 
 
-def test_flask(runflow_threaded_emulator):
-    batch_id = runflow_threaded_emulator.create_scripted_batch([[(0.0, "succeeded")]])
+def test_flask(emulator_of_session):
+    batch_id = emulator_of_session.create_scripted_batch([[(0.0, "succeeded")]])
     client = flask_app().test_client()
     assert client.get(f"/batches/{batch_id}").json == {"status": "succeeded"}
     assert client.post("/runflow", data=BODY, headers=SIGNED).text == "batch.succeeded"
@@ -106,7 +114,7 @@ def test_flask(runflow_threaded_emulator):
 
 
 def django_show(request, batch_id):
-    return JsonResponse({"status": asyncio.run(status_of(batch_id))})
+    return JsonResponse({"status": get_session().get_batch(batch_id).status_code})
 
 
 def django_receive(request):
@@ -128,8 +136,8 @@ def django_client():
         yield Client()
 
 
-def test_django(django_client, runflow_threaded_emulator):
-    batch_id = runflow_threaded_emulator.create_scripted_batch([[(0.0, "succeeded")]])
+def test_django(django_client, emulator_of_session):
+    batch_id = emulator_of_session.create_scripted_batch([[(0.0, "succeeded")]])
     assert django_client.get(f"/batches/{batch_id}").json() == {"status": "succeeded"}
     post = {"path": "/runflow", "data": BODY, "content_type": "application/json"}
     assert django_client.post(**post, headers=SIGNED).content == b"batch.succeeded"
