@@ -4,6 +4,9 @@ Callbacks are posted to `/runflow`. Needs Starlette, or FastAPI, and redis-py. T
 RUNFLOW_CALLBACK_SECRET.
 """
 
+# redis-py has partial types:
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import asyncio
