@@ -137,16 +137,21 @@ async def test_a_websocket_is_refused_and_a_protocol_of_the_future_too(session):
         await call(app, {"type": "webtransport"}, [])
 
 
-async def test_a_framework_that_opens_the_session_in_its_lifespan_mounts_it_there(emulator, session):
+async def test_a_framework_that_opens_the_session_in_its_lifespan_finds_it_in_the_state(emulator, session):
     @asynccontextmanager
-    async def lifespan(app):
-        app.mount("/runflow", callback_asgi(session, SECRET, path="/hook"))
-        yield
+    async def lifespan(_app):
+        yield {"callbacks": callback_asgi(session, SECRET, path="/hook")}
+
+    async def receive_callback(scope, receive, send):
+        await scope["state"]["callbacks"](scope, receive, send)
+
+    app = FastAPI(lifespan=lifespan)
+    app.mount("/runflow", receive_callback)
 
     batch_id = emulator.create_scripted_batch([[(0.0, "running"), (0.1, "succeeded")]])
     wait = session.wait_for_batch(batch_id, interval=60)
     await anext(wait)
-    async with on_uvicorn(FastAPI(lifespan=lifespan)) as url, aiohttp.ClientSession() as http:
+    async with on_uvicorn(app) as url, aiohttp.ClientSession() as http:
         waiting = asyncio.ensure_future(wait)
         await eventually(lambda: emulator.snapshot(batch_id)["completed_at"])
         signed = {"Runflow-Signature": sign(callback(batch_id))}

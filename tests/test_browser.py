@@ -7,12 +7,14 @@ import os
 import socket
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from runflow_async import wait_adaptive
 from tests.rig import on_uvicorn
 from tests.rig.browser import CHROMIUM, browsing
+from tests.test_docs import DOCS, blocks_of
 from tests.test_examples import example
 
 RECORDER = """
@@ -70,3 +72,26 @@ async def test_progress_moves_and_a_dropped_connection_resumes_without_loss(step
         assert taken[0][0] is None
         assert taken[-1][1] in ("succeeded", "failed")
         assert all(first[1] == second[0] for first, second in pairwise(taken))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")
+async def test_pages_say_that_an_id_is_none_instead_of_reconnecting(stepping_emulator, unmeasured, monkeypatch):
+    """That of the example, and that of the tutorial, whose program is on its page."""
+    monkeypatch.setenv("RUNFLOW_API_KEY", stepping_emulator.api_key)
+    monkeypatch.setenv("RUNFLOW_BASE_URL", stepping_emulator.url)
+    program = next(block for block in blocks_of(DOCS / "start" / "web.md") if "lifespan" in block.text)
+    tutorial: dict[str, Any] = {"__name__": "app"}
+    exec(program.text, tutorial)
+    async with (
+        browsing() as page,
+        on_uvicorn(example("web_progress").app) as example_url,
+        on_uvicorn(tutorial["app"]) as tutorial_url,
+    ):
+        await page.call("Page.navigate", url=f"{example_url}/batches/none")
+        await page.until("document.getElementById('connection')?.textContent === 'refused'")
+        await page.call("Page.navigate", url=f"{tutorial_url}/batches/none")
+        await page.until("document.body?.innerText.includes('This is no batch id.')")
+        batch_id = stepping_emulator.create_scripted_batch([[(0.0, "succeeded")]], client_refs=["a cat"])
+        await page.call("Page.navigate", url=f"{tutorial_url}/batches/{batch_id}")
+        await page.until("document.body?.innerText.includes('a cat: succeeded')")

@@ -300,7 +300,7 @@ def test_the_floors_are_drawn_as_the_contracts_have_them():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "files", "passed"),
-    [("strict", ["test_app.py", "test_with_anyio.py", "test_apps.py"], 5), ("auto", ["test_app.py"], 1)],
+    [("strict", ["test_app.py", "test_with_anyio.py", "test_apps.py"], 6), ("auto", ["test_app.py"], 1)],
 )
 def test_the_tests_on_the_pages_about_tests_pass(mode, files, passed, tmp_path, unmeasured):
     for name in ("testing", "test-web"):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
+import functools
 from contextlib import asynccontextmanager
+from uuid import uuid4
 
 import flask
 import pytest
@@ -15,13 +16,13 @@ from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 from starlette.responses import StreamingResponse
 
-from runflow_async import InvalidSignatureError, RunflowSession
+from runflow_async import InvalidSignatureError, RunflowSession, blocking
 from runflow_async.asgi import callback_asgi
 from runflow_async.callbacks import parse_callback, verify_signature
 from runflow_async.emulator import faults
 from runflow_async.pytest_plugin import runflow_emulator_url, runflow_threaded_emulator
 from runflow_async.sse import since_of, sse
-from tests.test_callbacks import BODY, SECRET, sign
+from tests.test_callbacks import BODY, SECRET, callback, sign
 
 __all__ = ["runflow_emulator_url", "runflow_threaded_emulator"]  # as the plugin offers them
 
@@ -31,13 +32,17 @@ FORGED = {"Runflow-Signature": sign(BODY, "guess")}
 
 
 @asynccontextmanager
-async def lifespan(app: FastAPI):
+async def lifespan(_app: FastAPI):
     async with RunflowSession() as session:
-        app.mount("/runflow", callback_asgi(session, SECRET, path="/callback"))
-        yield {"session": session}
+        yield {"session": session, "callbacks": callback_asgi(session, SECRET, path="/callback")}
+
+
+async def receive_callback(scope, receive, send):
+    await scope["state"]["callbacks"](scope, receive, send)
 
 
 fastapi_app = FastAPI(lifespan=lifespan)
+fastapi_app.mount("/runflow", receive_callback)
 
 
 @fastapi_app.get("/batches/{batch_id}")
@@ -63,9 +68,26 @@ def test_fastapi(runflow_threaded_emulator):
         assert client.post("/runflow/callback", content=BODY, headers=FORGED).status_code == 401
 
 
-async def status_of(batch_id: str) -> str | None:
-    async with RunflowSession() as session:
-        return (await session.get_batch(batch_id)).status_code
+def test_callbacks_reach_the_session_of_the_latest_start(runflow_threaded_emulator):
+    """Each start of the application in one process opens a session of its own."""
+    for _ in range(2):
+        body = callback(uuid4())  # a repeated one is accepted without a session
+        with TestClient(fastapi_app) as client:
+            answer = client.post("/runflow/callback", content=body, headers={"Runflow-Signature": sign(body)})
+            assert answer.status_code == 200
+
+
+@functools.cache
+def get_session() -> blocking.RunflowSession:
+    return blocking.RunflowSession()
+
+
+@pytest.fixture
+def emulator_of_session(runflow_threaded_emulator):
+    """The cached session must not outlive the emulator that it was made for."""
+    yield runflow_threaded_emulator
+    get_session().close()
+    get_session.cache_clear()
 
 
 def flask_app() -> flask.Flask:
@@ -73,7 +95,7 @@ def flask_app() -> flask.Flask:
 
     @app.get("/batches/<batch_id>")
     def show_batch(batch_id: str) -> dict[str, str | None]:
-        return {"status": asyncio.run(status_of(batch_id))}
+        return {"status": get_session().get_batch(batch_id).status_code}
 
     @app.post("/runflow")
     def receive() -> tuple[str, int]:
@@ -86,8 +108,8 @@ def flask_app() -> flask.Flask:
     return app
 
 
-def test_flask(runflow_threaded_emulator):
-    batch_id = runflow_threaded_emulator.create_scripted_batch([[(0.0, "succeeded")]])
+def test_flask(emulator_of_session):
+    batch_id = emulator_of_session.create_scripted_batch([[(0.0, "succeeded")]])
     client = flask_app().test_client()
     assert client.get(f"/batches/{batch_id}").json == {"status": "succeeded"}
     assert client.post("/runflow", data=BODY, headers=SIGNED).text == "batch.succeeded"
@@ -95,7 +117,7 @@ def test_flask(runflow_threaded_emulator):
 
 
 def django_show(request, batch_id):
-    return JsonResponse({"status": asyncio.run(status_of(batch_id))})
+    return JsonResponse({"status": get_session().get_batch(batch_id).status_code})
 
 
 def django_receive(request):
@@ -117,8 +139,8 @@ def django_client():
         yield Client()
 
 
-def test_django(django_client, runflow_threaded_emulator):
-    batch_id = runflow_threaded_emulator.create_scripted_batch([[(0.0, "succeeded")]])
+def test_django(django_client, emulator_of_session):
+    batch_id = emulator_of_session.create_scripted_batch([[(0.0, "succeeded")]])
     assert django_client.get(f"/batches/{batch_id}").json() == {"status": "succeeded"}
     post = {"path": "/runflow", "data": BODY, "content_type": "application/json"}
     assert django_client.post(**post, headers=SIGNED).content == b"batch.succeeded"
