@@ -38,7 +38,7 @@ class MalformedResponseError(RunflowError):
         self.reason = reason
         self.where = where
         self.verdict = verdict or self.verdict
-        super().__init__(f"the answer does not follow the contract: {reason} (at {where})")
+        super().__init__(f"the body does not follow the contract: {reason} (at {where})")
 
 
 class ResponseTooLargeError(MalformedResponseError):
