@@ -43,8 +43,12 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 BLOCK = re.compile(
     r"^(?:```(?P<head>[^\n]*)\n(?P<shown>.*?)^```|<!-- python\n(?P<hidden>.*?)^-->)$", re.DOTALL | re.MULTILINE
 )
-OTHER_PROGRAMS = {"cat", "curl", "echo", "export", "jq", "jupyter", "pytest", "uvicorn"}
-KINDS = {"python", "py", "js", "text", "sh", "toml", "json", "md", "html"}
+OTHER_PROGRAMS = {"cat", "chmod", "curl", "echo", "export", "jq", "jupyter", "pytest", "uvicorn"} | {
+    "journalctl",
+    "systemctl",
+    "useradd",
+}
+KINDS = {"python", "py", "js", "text", "sh", "ini", "toml", "json", "md", "html"}
 """`python` runs; `py` and `js` show what readers have now, with other libraries or none."""
 SNIPPET = re.compile(r'^--8<--(?: "|\n)(?P<path>[\w./-]+\.\w+)', re.MULTILINE)
 DIRECTIVE = re.compile(r"^::: (?P<name>[\w.]+)\n(?P<options>(?: +\S.*\n)*)", re.MULTILINE)
@@ -358,7 +362,7 @@ def commands_in(text: str) -> Iterator[list[str]]:
                 command.append(word)
 
 
-@pytest.mark.parametrize(("page", "block"), blocks("sh"))
+@pytest.mark.parametrize(("page", "block"), [found for found in blocks("sh") if found.values[1].file is None])
 def test_the_commands_of_a_shell_block_exist(page, block, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     saved = re.findall(r"Save (?:this|it) as `(\S+)`", page.read_text())
@@ -369,7 +373,9 @@ def test_the_commands_of_a_shell_block_exist(page, block, monkeypatch, tmp_path)
 
 
 def check_command(program: str, *arguments: str) -> None:
-    match program:
+    match Path(program).name:
+        case "env":
+            check_command(*(argument for argument in arguments if argument != "-i" and "=" not in argument))
         case "make":
             targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
             assert set(arguments) <= set(targets)
@@ -388,3 +394,42 @@ def check_command(program: str, *arguments: str) -> None:
                 pass
         case _:
             assert program in OTHER_PROGRAMS, f"{program}: not checked"
+
+
+def job_of_cron_page(file: str, tmp_path: Path) -> Path:
+    """Write a file of the page about cron and systemd, with the paths of this machine."""
+    (text,) = [block.text for block in blocks_of(DOCS / "how-to" / "cron.md") if block.file == file]
+    text = text.replace("/opt/runflow/bin", str(Path(sys.executable).parent)).replace("/srv/images", str(tmp_path))
+    (tmp_path / file).write_text(text)
+    return tmp_path / file
+
+
+@pytest.mark.slow
+async def test_the_nightly_script_creates_one_batch_a_day_and_saves_its_files(stepping_emulator, tmp_path, unmeasured):
+    script = job_of_cron_page("nightly.sh", tmp_path)
+    (tmp_path / "runflow.key").write_text(f"{stepping_emulator.api_key}\n")
+    (tmp_path / "inputs.jsonl").write_text('{"image": "cat.png", "client_ref": "cat"}\n')
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "RUNFLOW_BASE_URL": stepping_emulator.url}
+    created = set()
+    for _ in range(2):
+        shell = await asyncio.create_subprocess_exec("sh", script, cwd="/", env=environment, stdout=PIPE, stderr=PIPE)
+        _, told = await asyncio.wait_for(shell.communicate(), 120)
+        assert shell.returncode == 0, told
+        created |= set(re.findall(r"created batch (\S+)", told.decode()))
+    assert len(created) == 1
+    assert len(list(tmp_path.glob("files/*/cat/*"))) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd")
+def test_systemd_accepts_the_unit(tmp_path):
+    unit = job_of_cron_page("runflow-watch@.service", tmp_path)
+    verified = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
+    assert (verified.returncode, verified.stderr) == (0, "")
+
+
+def test_the_command_of_the_unit_exists(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    unit = job_of_cron_page("runflow-watch@.service", tmp_path).read_text().replace("\\\n", "")
+    (command,) = re.findall(r"^ExecStart=(.+)", unit, re.MULTILINE)
+    check_command(*command.split())
