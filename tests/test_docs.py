@@ -406,6 +406,7 @@ def job_of_cron_page(file: str, tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 async def test_the_nightly_script_creates_one_batch_a_day_and_saves_its_files(stepping_emulator, tmp_path, unmeasured):
+    stepping_emulator.plan_created(duration=0.1)
     script = job_of_cron_page("nightly.sh", tmp_path)
     (tmp_path / "runflow.key").write_text(f"{stepping_emulator.api_key}\n")
     (tmp_path / "inputs.jsonl").write_text('{"image": "cat.png", "client_ref": "cat"}\n')
