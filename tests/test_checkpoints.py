@@ -17,6 +17,7 @@ import pytest
 
 from runflow_async import BatchItemHandle, CheckpointError, ConfigurationError, ItemTransition
 from runflow_async.checkpoints import SQLiteCheckpoints
+from runflow_async.checkpoints.file import CheckpointFile
 
 BATCH = UUID(int=1)
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -412,7 +413,14 @@ async def test_one_object_can_be_opened_once_at_a_time_and_again_after_closing(t
 
 @pytest.mark.parametrize("is_locked", [False, True])
 async def test_cancelling_the_opening_leaves_no_thread_and_no_open_file(tmp_path, monkeypatch, is_locked):
+    is_cancelled = threading.Event()
+
+    def open_once_cancelled(path: str) -> CheckpointFile:
+        is_cancelled.wait()
+        return CheckpointFile(path)
+
     monkeypatch.setattr("runflow_async.checkpoints.writer.BUSY_SECONDS", 3600)
+    monkeypatch.setattr("runflow_async.checkpoints.writer.CheckpointFile", open_once_cancelled)
     path = tmp_path / "c.db"
     with closing(sqlite3.connect(tmp_path / "c.db", isolation_level=None)) as other:
         if is_locked:
@@ -421,6 +429,7 @@ async def test_cancelling_the_opening_leaves_no_thread_and_no_open_file(tmp_path
         entering = asyncio.create_task(checkpoints.__aenter__())
         await asyncio.sleep(0)
         entering.cancel()
+        is_cancelled.set()
         with pytest.raises(asyncio.CancelledError):
             await entering
         assert threads() == []
