@@ -7,6 +7,7 @@ from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
 from functools import partial, wraps
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import AsyncMock, Mock
 from uuid import UUID, uuid4
@@ -43,6 +44,8 @@ async def ids():
         (None, "not None"),
         (7, "not an int"),
         (ids(), "not an async one"),
+        (SimpleNamespace(batch_id=BATCH_ID), "not a SimpleNamespace: pass its `batch_id`"),
+        (SimpleNamespace(waits={}), "not a SimpleNamespace: pass its `waits`"),
         ([None], "batch_id must be a UUID, such as 8c1f2a4e-6f0b-4c57-9d53-1b0c7f3f2a10, not None"),
         ([[BATCH_ID]], "batch_id must be a UUID, such as 8c1f2a4e-6f0b-4c57-9d53-1b0c7f3f2a10, not a list"),
         ([BATCH_ID.bytes], "batch_id must be a UUID, such as 8c1f2a4e-6f0b-4c57-9d53-1b0c7f3f2a10, not a bytes"),

@@ -220,6 +220,13 @@ class DataFrame:
         return iter(["prompt"])
 
 
+class NAType:
+    """What pandas has where a value is missing."""
+
+    def __repr__(self):
+        return "<NA>"
+
+
 DEEP: dict = {}
 for _ in range(100_000):
     DEEP = {"deeper": DEEP}
@@ -240,6 +247,10 @@ for _ in range(100_000):
             r"inputs\[0\]\['x'\] cannot be sent as JSON: it is nan: pass None, or leave it out",
         ),
         ({"inputs": [{"x": [b"bytes"]}]}, r"inputs\[0\]\['x'\]\[0\] cannot be sent as JSON: it is a bytes: convert it"),
+        (
+            {"inputs": [{"x": NAType()}]},
+            r"inputs\[0\]\['x'\] cannot be sent as JSON: it is <NA>: pass None, or leave it out",
+        ),
         ({"inputs": [{"x": 10**5000}]}, r"inputs\[0\] cannot be sent as JSON: .*digits"),
         ({"inputs": [{"x": "\ud800"}]}, "lone surrogate"),
         ({"inputs": [CIRCULAR]}, r"inputs\[0\] cannot be sent as JSON"),
@@ -303,6 +314,12 @@ class TestManyBatches:
         waits = await session.create_batches(MODEL, self.INPUTS, idempotency_key=caught.value.idempotency_key)
         assert set(waits.waits) == set(emulator.created)
         assert len(emulator.created) == 3
+
+    async def test_with_a_key_that_was_used_for_others_are_not_to_be_created_by_the_same_call(self, session):
+        await session.create_batches(MODEL, self.INPUTS, idempotency_key="one")
+        with pytest.raises(PartlyCreatedError, match="or another key") as caught:
+            await session.create_batches(MODEL, self.INPUTS[1:], idempotency_key="one")
+        assert "call again" not in str(caught.value)
 
     async def test_are_all_checked_before_the_first_request(self, emulator, session):
         with pytest.raises(ConfigurationError, match=r"inputs\[250\] must be a mapping"):

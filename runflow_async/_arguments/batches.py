@@ -49,6 +49,7 @@ def parse_batch_ids(values: Iterable[UUID | str]) -> list[UUID]:
         raise ConfigurationError(
             f"batch_ids must be several ids, such as a list, not {describe(values)}: pass [batch_id]"
         )
+    _check_no_wait("batch_ids", values)
     _check_iterable("batch_ids", values, "ids")
     return [parse_batch_id(value) for value in values]
 
@@ -108,10 +109,14 @@ def _parse_id(name: str, value: UUID | str | None) -> UUID:
     if isinstance(value, (Batch, BatchItem, BatchItemHandle)):
         kind = type(value).__name__
         raise ConfigurationError(f"{name} must be a UUID, not a {kind}: pass its `id`")
-    if isinstance(getattr(value, "batch_id", None), UUID):
-        raise ConfigurationError(f"{name} must be a UUID, not {describe(value)}: pass its `batch_id`")
+    _check_no_wait(name, value)
     shown = f"'{printable(value, 60)}'" if isinstance(value, str) else describe(value)
     raise ConfigurationError(f"{name} must be a UUID, such as {EXAMPLE_ID}, not {shown}")
+
+
+def _check_no_wait(name: str, value: object) -> None:
+    if isinstance(getattr(value, "batch_id", None), UUID):
+        raise ConfigurationError(f"{name} must be a UUID, not {describe(value)}: pass its `batch_id`")
 
 
 def _check_iterable(name: str, values: object, what: str) -> None:

@@ -24,6 +24,8 @@ MOST_INPUTS = 100
 LONGEST_REF = 255
 LONGEST_KEY = 255
 LONGEST_URL = 2048
+MISSING = {"NAType", "NaTType"}
+"""The types of what pandas has where a value is missing, beside NaN."""
 
 _model = re.compile(r"(?!\.{1,2}/)[A-Za-z0-9._~-]+/(?!\.{1,2}$)[A-Za-z0-9._~-]+")
 _visible_ascii = re.compile(r"[\x21-\x7e]+")
@@ -155,7 +157,7 @@ def _check_json(name: str, value: object) -> None:
             _check_json(f"{name}[{number}]", inner)
     elif isinstance(value, str):
         _check_text(name, value)
-    elif isinstance(value, float) and not math.isfinite(value):
+    elif (isinstance(value, float) and not math.isfinite(value)) or type(value).__name__ in MISSING:
         raise _unsendable(name, f"it is {value}: pass None, or leave it out")
     elif value is not None and not isinstance(value, (int, float)):
         raise _unsendable(name, f"it is {describe(value)}: convert it to a text, number, list or dict")

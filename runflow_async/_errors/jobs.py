@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from runflow_async._errors.base import RunflowError
@@ -27,8 +28,11 @@ class PartlyCreatedError(RunflowError):
         self.created = list(created)
         self.total = total
         self.idempotency_key = idempotency_key
-        advice = f"call again with idempotency_key={idempotency_key!r} and the same arguments to create the rest"
-        super().__init__(f"{len(created)} of {total} batches were created ({reason}); {advice}, and to wait for all")
+        text = f"{len(created)} of {total} batches were created ({reason})"
+        if getattr(reason, "status", None) != HTTPStatus.CONFLICT:
+            text += f"; call again with idempotency_key={idempotency_key!r} and the same arguments to create the rest"
+            text += ", and to wait for all"
+        super().__init__(text)
 
 
 class ResubmitError(RunflowError):
