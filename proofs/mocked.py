@@ -1,8 +1,9 @@
 """A server that Prism makes of the contract, against the client: `python -m proofs.mocked [--rounds 100]`.
 
-Every response is drawn from the schema, so that whatever the contract allows comes some time. The client must accept
-each one. Prism draws ids, too, which would not be those that were asked for, and cursors without an end: the copy of
-the contract that it gets has neither. `npm ci` in `proofs/node` installs Prism.
+Every response is drawn from the schema, and the client must accept each one. Lists are read to their last page, a wait
+is followed to its first transition: the next response would contradict it. The copy of the contract that Prism gets is
+narrower where two responses have to agree: ids are those that were asked for, and no cursor comes twice. `make
+proofs/node/node_modules` installs Prism.
 """
 
 from __future__ import annotations
@@ -32,22 +33,27 @@ HERE = Path(__file__).parent
 PRISM = HERE / "node" / "node_modules" / ".bin" / "prism"
 CONTRACT = HERE.parent / "tests" / "contract" / "openapi.yaml"
 ID = UUID("8c1f2a4e-6f0b-4c57-9d53-1b0c7f3f2a10")
-NOT_DRAWN = {
-    "Batch": ["id"],
-    "BatchItem": ["batch_id"],
-    "ItemsPage": ["next_pq", "next"],
-    "CallbackDelivery": ["batch_id"],
-    "DeliveriesPage": ["next_pq", "next"],
+ASKED_FOR = {"type": "string", "enum": [str(ID)]}
+CURSOR = {"type": ["string", "null"], "format": "uuid"}
+NARROWED = {
+    "Batch": {"id": ASKED_FOR},
+    "BatchItem": {"batch_id": ASKED_FOR},
+    "ItemsPage": {"next_pq": CURSOR, "next": CURSOR},
+    "CallbackDelivery": {"batch_id": ASKED_FOR},
+    "DeliveriesPage": {"next_pq": CURSOR, "next": CURSOR},
 }
 STARTS_WITHIN = 60.0
 
 
 def contract() -> dict[str, Any]:
-    """Return the contract without the fields that Prism cannot draw rightly; all of them are optional."""
+    """Return the contract with the ids that will be asked for, and cursors of which none is drawn twice."""
     document: dict[str, Any] = yaml.safe_load(CONTRACT.read_text())
-    for schema, names in NOT_DRAWN.items():
-        for name in names:
-            del document["components"]["schemas"][schema]["properties"][name]
+    schemas = document["components"]["schemas"]
+    for schema, narrowed in NARROWED.items():
+        schemas[schema]["properties"] |= narrowed
+    item = document["paths"]["/v1/batches/{batch_id}/items/{id}"]["get"]["responses"]["200"]["content"]
+    only = {"type": "object", "properties": {"id": ASKED_FOR}}
+    item["application/json"]["schema"] = {"allOf": [{"$ref": "#/components/schemas/BatchItem"}, only]}
     return document
 
 
@@ -94,11 +100,17 @@ def calls(session: RunflowSession) -> dict[str, Callable[[], Awaitable[object]]]
             async for _ in wait:
                 break
 
+    async def creation() -> None:
+        await (await session.create_batch("owner/model", [{"prompt": "a fox"}])).aclose()
+
     return {
         "get_batch": lambda: session.get_batch(ID),
         "wait_for_batch": transitions,
         "iter_batch_items": items,
+        "get_batch_item": lambda: session.get_batch_item(ID, ID),
+        "create_batch": creation,
         "callback_deliveries": lambda: session.callback_deliveries(ID),
+        "redeliver_callback": lambda: session.redeliver_callback(ID),
     }
 
 

@@ -14,15 +14,17 @@ TEST = Path(__file__).parent.parent / "tests" / "test_wait_model.py"
 
 
 def main() -> int:
-    """Draw so many histories for each lane and print how many there were."""
+    """Draw so many histories for each lane and print how many hypothesis says it ran."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--histories", type=int, default=600, help="for each lane")
     options = parser.parse_args()
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", str(TEST)]
+    arguments = ["-q", "-p", "no:cacheprovider", "-n", "2", "--hypothesis-show-statistics", str(TEST)]
+    command = [sys.executable, "-m", "pytest", *arguments]
     environment = os.environ | {"MODEL_HISTORIES": str(options.histories)}
     ran = subprocess.run(command, cwd=TEST.parent.parent, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
     counts = {outcome: int(count) for count, outcome in re.findall(r"(\d+) (passed|failed|error)", ran.stdout)}
-    print(json.dumps({"histories": options.histories * sum(counts.values()), "failed": counts.get("failed", 0)}))
+    histories = sum(int(count) for count in re.findall(r"- (\d+) passing", ran.stdout))
+    print(json.dumps({"histories": histories, "failed": counts.get("failed", 0) + counts.get("error", 0)}))
     print(ran.stdout[-3000:], file=sys.stderr)
     return ran.returncode
 
