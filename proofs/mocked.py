@@ -2,8 +2,8 @@
 
 Every response is drawn from the schema, and the client must accept each one. Lists are read to their last page, a wait
 is followed to its first transition: the next response would contradict it. The copy of the contract that Prism gets is
-narrower where two responses have to agree: ids are those that were asked for, and no cursor comes twice. `make
-proofs/node/node_modules` installs Prism.
+narrower where responses have to agree: ids are those that were asked for, no cursor comes twice, and a page that names
+another is not empty. `make proofs/node/node_modules` installs Prism.
 """
 
 from __future__ import annotations
@@ -34,23 +34,32 @@ PRISM = HERE / "node" / "node_modules" / ".bin" / "prism"
 CONTRACT = HERE.parent / "tests" / "contract" / "openapi.yaml"
 ID = UUID("8c1f2a4e-6f0b-4c57-9d53-1b0c7f3f2a10")
 ASKED_FOR = {"type": "string", "enum": [str(ID)]}
+OWNERS = {"Batch": "id", "BatchItem": "batch_id", "CallbackDelivery": "batch_id"}
 CURSOR = {"type": ["string", "null"], "format": "uuid"}
-NARROWED = {
-    "Batch": {"id": ASKED_FOR},
-    "BatchItem": {"batch_id": ASKED_FOR},
-    "ItemsPage": {"next_pq": CURSOR, "next": CURSOR},
-    "CallbackDelivery": {"batch_id": ASKED_FOR},
-    "DeliveriesPage": {"next_pq": CURSOR, "next": CURSOR},
-}
 STARTS_WITHIN = 60.0
 
 
+def following(page: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a page with something in it, which may name another."""
+    fields = page["properties"]
+    return page | {
+        "properties": fields | {"items": fields["items"] | {"minItems": 1}, "next_pq": CURSOR, "next": CURSOR}
+    }
+
+
+def last(page: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a page, perhaps empty, that names no other."""
+    return page | {"properties": page["properties"] | {"next_pq": {"type": "null"}, "next": {"type": "null"}}}
+
+
 def contract() -> dict[str, Any]:
-    """Return the contract with the ids that will be asked for, and cursors of which none is drawn twice."""
+    """Return the contract with the ids that will be asked for, and lists that end."""
     document: dict[str, Any] = yaml.safe_load(CONTRACT.read_text())
     schemas = document["components"]["schemas"]
-    for schema, narrowed in NARROWED.items():
-        schemas[schema]["properties"] |= narrowed
+    for schema, name in OWNERS.items():
+        schemas[schema]["properties"][name] = ASKED_FOR
+    for schema in ("ItemsPage", "DeliveriesPage"):
+        schemas[schema] = {"oneOf": [following(schemas[schema]), last(schemas[schema])]}
     item = document["paths"]["/v1/batches/{batch_id}/items/{id}"]["get"]["responses"]["200"]["content"]
     only = {"type": "object", "properties": {"id": ASKED_FOR}}
     item["application/json"]["schema"] = {"allOf": [{"$ref": "#/components/schemas/BatchItem"}, only]}
