@@ -12,6 +12,9 @@ from pathlib import Path
 
 TEST = Path(__file__).parent.parent / "tests" / "test_wait_model.py"
 
+DRAWN = re.compile(r"during generate phase.*\n.*\n\s+- (\d+) passing")
+"""What hypothesis's statistics say of each test; those of shrinking a failure are variations of one history."""
+
 
 def main() -> int:
     """Draw so many histories for each lane and print how many hypothesis says it ran."""
@@ -23,9 +26,9 @@ def main() -> int:
     environment = os.environ | {"MODEL_HISTORIES": str(options.histories)}
     ran = subprocess.run(command, cwd=TEST.parent.parent, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
     counts = {outcome: int(count) for count, outcome in re.findall(r"(\d+) (passed|failed|error)", ran.stdout)}
-    histories = sum(int(count) for count in re.findall(r"- (\d+) passing", ran.stdout))
+    histories = sum(map(int, DRAWN.findall(ran.stdout)))
     print(json.dumps({"histories": histories, "failed": counts.get("failed", 0) + counts.get("error", 0)}))
-    print(ran.stdout[-3000:], file=sys.stderr)
+    print(ran.stdout.partition("= Hypothesis Statistics =")[0][-3000:], file=sys.stderr)
     return ran.returncode
 
 
