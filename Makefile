@@ -80,7 +80,7 @@ proof: $(VENV)/.with-bench,proof,test proofs/node/node_modules ## try every prom
 	$(BIN)/python -m proofs
 
 proofs/node/node_modules: proofs/node/package-lock.json
-	cd proofs/node && npm ci --no-audit --no-fund --silent
+	cd proofs/node && npm ci --ignore-scripts --no-audit --no-fund --silent
 	touch $@
 
 clean: ## remove what make made

@@ -1,7 +1,8 @@
 """Try each promise and print one table: `python -m proofs [NAME ...]`; `make proof` installs what it needs.
 
 Nothing here decides how a promise is tried: each row runs a command of `proofs` or `benchmarks`, reads the figures that
-it prints and compares them with what was promised. The table is kept in `proofs/results/`.
+it prints and compares them with what was promised. What cannot be tried on this platform breaks nothing, but its row
+says so. The table is kept in `proofs/results/`.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from proofs.judging import BROKEN, Verdict, judge
 from proofs.promises import PROMISES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from proofs.promises import Promise
+    from proofs.judging import Promise
 
 RESULTS = Path(__file__).parent / "results"
 HEADING = "| promise | what was tried | result | command | |\n|---|---|---|---|---|\n"
@@ -29,14 +31,13 @@ class Tried(NamedTuple):
     """What came of one promise."""
 
     promise: Promise
-    result: str
-    holds: bool
+    verdict: Verdict
 
     def row(self) -> str:
         """Return its row of the table."""
-        verdict = "holds" if self.holds else "**broken**"
+        word = "**broken**" if self.verdict.is_broken else self.verdict.word
         command = " ".join(["python", "-m", *self.promise.command])
-        return f"| {self.promise.text} | {self.promise.tried} | {self.result} | `{command}` | {verdict} |\n"
+        return f"| {self.promise.text} | {self.promise.tried} | {self.verdict.result} | `{command}` | {word} |\n"
 
 
 class Run(NamedTuple):
@@ -58,12 +59,14 @@ def try_promise(promise: Promise) -> Tried:
     """Run its command and judge the figures; a command that fails breaks the promise."""
     ran = run(*promise.command)
     try:
-        result, holds = promise.judge(json.loads(ran.figures))
+        verdict = judge(promise, json.loads(ran.figures))
     except (ValueError, LookupError, TypeError) as error:
-        result, holds = f"no figures: {error!r}", False
-    if ran.status or not holds:
+        verdict = Verdict(f"no figures: {error!r}", BROKEN)
+    if ran.status:
+        verdict = Verdict(verdict.result, BROKEN)
+    if verdict.is_broken:
         print(ran.messages[-3000:], file=sys.stderr)
-    return Tried(promise, result, holds and ran.status == 0)
+    return Tried(promise, verdict)
 
 
 def main(names: Sequence[str]) -> int:
@@ -82,7 +85,7 @@ def main(names: Sequence[str]) -> int:
         print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
     if not names:
         (RESULTS / "table.md").write_text(HEADING + "".join(one.row() for one in rows))
-    return int(not all(one.holds for one in rows))
+    return int(any(one.verdict.is_broken for one in rows))
 
 
 if __name__ == "__main__":

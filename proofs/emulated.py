@@ -1,4 +1,4 @@
-"""schemathesis against the emulator, by the contract: `python -m proofs.emulated [--examples 200]`.
+"""schemathesis against the emulator, by the contract: `python -m proofs.emulated [--examples 200] [--seed 1]`.
 
 It draws requests, right and wrong ones, follows the links between operations, and checks every response: its status,
 type and schema, that no error is the server's, that wrong requests are refused and that a key is asked for. One of its
@@ -27,18 +27,21 @@ def main() -> int:
     """Run it against an emulator in a thread, and print how many requests were tried and what was found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--examples", type=int, default=200, help="for each operation and phase")
+    parser.add_argument("--seed", type=int, default=1, help="another one draws other requests")
     options = parser.parse_args()
     with in_thread(Emulator(seed=1)) as emulator, tempfile.TemporaryDirectory() as folder:
         command = [
             *(sys.executable, "-m", "schemathesis.cli", "run", str(CONTRACT), "--url", emulator.url),
             *("--header", f"Authorization: Bearer {emulator.api_key}", "--max-examples", str(options.examples)),
+            *("--seed", str(options.seed)),
             *("--exclude-checks", "positive_data_acceptance", "--continue-on-failure", "--warnings", "off"),
         ]
         ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603  # ourselves
     counts = SAID.search(ran.stdout)
     if ran.returncode or counts is None:
         print(ran.stdout, ran.stderr, file=sys.stderr)
-    print(json.dumps({"requests": counts and int(counts[1]), "failures": int(counts[3] or 0) if counts else None}))
+    figures = {"requests": counts and int(counts[1]), "failures": int(counts[3] or 0) if counts else None}
+    print(json.dumps(figures | {"seed": options.seed}))
     return ran.returncode
 
 

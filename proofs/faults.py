@@ -6,16 +6,14 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
-MATRIX = ROOT / "tests" / "faults" / "README.md"
+from tests.faults.test_matrix import HERE, README, ROOT, ROW
 
 
 def main() -> int:
     """Run the tests of the matrix, slow ones included, and print how many there are."""
-    rows = re.findall(r"^\| \d+ \|", MATRIX.read_text(), re.MULTILINE)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", str(MATRIX.parent)]
+    rows = ROW.findall(README.read_text())
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", str(HERE)]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603  # ourselves
     counts = {outcome: int(count) for count, outcome in re.findall(r"(\d+) (passed|failed|error)", ran.stdout)}
     print(json.dumps({"rows": len(rows)} | counts))

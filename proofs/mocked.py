@@ -1,8 +1,9 @@
 """A server that Prism makes of the contract, against the client: `python -m proofs.mocked [--rounds 100]`.
 
-Every response is drawn from the schema, so that whatever the contract allows comes some time. The client must accept
-each one. Prism draws ids, too, which would not be those that were asked for, and cursors without an end: the copy of
-the contract that it gets has neither. `npm ci` in `proofs/node` installs Prism.
+Every response is drawn from the schema, and the client must accept each one. Lists are read to their last page, a wait
+is followed to its first transition: the next response would contradict it. The copy of the contract that Prism gets is
+narrower where responses have to agree: ids are those that were asked for, no cursor comes twice, and a page that names
+another is not empty. `make proofs/node/node_modules` installs Prism.
 """
 
 from __future__ import annotations
@@ -32,22 +33,36 @@ HERE = Path(__file__).parent
 PRISM = HERE / "node" / "node_modules" / ".bin" / "prism"
 CONTRACT = HERE.parent / "tests" / "contract" / "openapi.yaml"
 ID = UUID("8c1f2a4e-6f0b-4c57-9d53-1b0c7f3f2a10")
-NOT_DRAWN = {
-    "Batch": ["id"],
-    "BatchItem": ["batch_id"],
-    "ItemsPage": ["next_pq", "next"],
-    "CallbackDelivery": ["batch_id"],
-    "DeliveriesPage": ["next_pq", "next"],
-}
+ASKED_FOR = {"type": "string", "enum": [str(ID)]}
+OWNERS = {"Batch": "id", "BatchItem": "batch_id", "CallbackDelivery": "batch_id"}
+CURSOR = {"type": ["string", "null"], "format": "uuid"}
 STARTS_WITHIN = 60.0
 
 
+def following(page: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a page with something in it, which may name another."""
+    fields = page["properties"]
+    return page | {
+        "properties": fields | {"items": fields["items"] | {"minItems": 1}, "next_pq": CURSOR, "next": CURSOR}
+    }
+
+
+def last(page: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a page, perhaps empty, that names no other."""
+    return page | {"properties": page["properties"] | {"next_pq": {"type": "null"}, "next": {"type": "null"}}}
+
+
 def contract() -> dict[str, Any]:
-    """Return the contract without the fields that Prism cannot draw rightly; all of them are optional."""
+    """Return the contract with the ids that will be asked for, and lists that end."""
     document: dict[str, Any] = yaml.safe_load(CONTRACT.read_text())
-    for schema, names in NOT_DRAWN.items():
-        for name in names:
-            del document["components"]["schemas"][schema]["properties"][name]
+    schemas = document["components"]["schemas"]
+    for schema, name in OWNERS.items():
+        schemas[schema]["properties"][name] = ASKED_FOR
+    for schema in ("ItemsPage", "DeliveriesPage"):
+        schemas[schema] = {"oneOf": [following(schemas[schema]), last(schemas[schema])]}
+    item = document["paths"]["/v1/batches/{batch_id}/items/{id}"]["get"]["responses"]["200"]["content"]
+    only = {"type": "object", "properties": {"id": ASKED_FOR}}
+    item["application/json"]["schema"] = {"allOf": [{"$ref": "#/components/schemas/BatchItem"}, only]}
     return document
 
 
@@ -94,11 +109,17 @@ def calls(session: RunflowSession) -> dict[str, Callable[[], Awaitable[object]]]
             async for _ in wait:
                 break
 
+    async def creation() -> None:
+        await (await session.create_batch("owner/model", [{"prompt": "a fox"}])).aclose()
+
     return {
         "get_batch": lambda: session.get_batch(ID),
         "wait_for_batch": transitions,
         "iter_batch_items": items,
+        "get_batch_item": lambda: session.get_batch_item(ID, ID),
+        "create_batch": creation,
         "callback_deliveries": lambda: session.callback_deliveries(ID),
+        "redeliver_callback": lambda: session.redeliver_callback(ID),
     }
 
 

@@ -2,9 +2,10 @@
 
 By default a random sample of each module is tried, drawn with a fixed seed; `--all` tries every mutant. A mutant counts
 as killed if a quick test of its module fails or runs into the time limit. Those that survive are judged in
-`proofs/survivors.toml`: a mutant that no test can tell from the original is equivalent, and counts neither way in
-`score`; `raw_score` counts it as a survivor. Mutants of annotations, and of `is` into `==`, are not made at all: the
-first do not run, the second mean the same where one side is None.
+`proofs/survivors.toml`. A mutant is equivalent if it has the same results as the original for every input, perhaps at
+another cost in time or memory: it counts neither way in `score`, and as a survivor in `raw_score`. One that has another
+result, which is accepted all the same, counts as a survivor in both. Mutants of annotations, and of `is` into `==`, are
+not made at all: the first do not run, the second mean the same where one side is None.
 """
 
 from __future__ import annotations

@@ -348,6 +348,7 @@ class Waits(RuleBasedStateMachine):
     @rule(watch=watches, how=ways, seconds=st.sampled_from([0.0, 6.0]))
     def another_consumer_follows(self, watch: Watch, how: str, seconds: float) -> None:
         self.go_on(seconds)
+        self.who_ended_has_a_reason()  # perhaps the consumer that is replaced now
         self.its_consumer_is_cancelled(watch)
         self.is_consumed(watch, how)
 

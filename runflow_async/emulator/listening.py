@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 __all__ = ["Listener"]
 
 BACKLOG = 1024
+LONGEST_LINE = 2**20
+"""Bytes of a request line or header field; beyond it aiohttp responds with 400 and plain text instead of `handle`."""
 GRACE_SECONDS = 0.05
 """How long a handler gets to finish after its connection was cut."""
 
@@ -59,7 +61,13 @@ class Listener:
         Raises:
             OSError: if the port is taken.
         """
-        server = web.Server(self._handle, access_log=None, handler_cancellation=True)
+        server = web.Server(
+            self._handle,
+            access_log=None,
+            handler_cancellation=True,
+            max_line_size=LONGEST_LINE,
+            max_field_size=LONGEST_LINE,
+        )
         self._runner = web.ServerRunner(server, shutdown_timeout=GRACE_SECONDS)
         try:
             await self._runner.setup()

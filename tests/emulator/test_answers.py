@@ -51,6 +51,14 @@ async def test_an_id_that_is_not_a_uuid_gets_422_with_its_location(client: Clien
     assert document["errors"][0]["loc"] == ["path", "id"]
 
 
+@pytest.mark.parametrize("length", [8_191, 100_000])
+async def test_a_long_path_or_header_gets_the_same_response_as_a_short_one(client: Client, length: int) -> None:
+    status, document = await client.get("x" * length, **{"X-Organization-Id": "x" * length})
+    assert (status, document["code"]) == (422, "VALIDATION_ERROR")
+    status, document = await client.get(OTHER, **{"X-Organization-Id": "x" * length})
+    assert (status, document["code"]) == (404, "BATCH_NOT_FOUND")
+
+
 @pytest.mark.parametrize("path", ["/", "/v1/batches", "/v1/batches/", f"/v1/batches/{OTHER}/others", "/v2"])
 async def test_an_unknown_path_gets_404_with_the_envelope(client: Client, path: str) -> None:
     async with client.http.get(path) as response:
