@@ -7,7 +7,7 @@ __all__ = ["SELECTIONS"]
 SELECTIONS = {
     "_answers/contradictions": "test_transitions test_updates test_waiting",
     "_answers/decoding": "test_decoding test_models test_updates test_callback_deliveries test_items test_waiting",
-    "_answers/ledger": "test_transitions test_updates test_waiting test_batched test_observers test_checkpoints test_watchers",
+    "_answers/ledger": "test_transitions test_updates test_waiting test_batched test_observers test_watchers",
     "_answers/lenient": "test_decoding test_models test_updates test_items test_creating test_waiting",
     "_answers/pending": "test_transitions test_updates test_batched test_fleet test_waiting",
     "_answers/snapshots": "test_transitions test_updates test_models test_waiting",
