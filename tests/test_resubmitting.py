@@ -58,7 +58,7 @@ async def test_if_nothing_failed_that_is_said_and_nothing_is_sent(emulator, sess
 
 async def test_a_batch_that_runs_has_to_be_awaited_first(emulator, session):
     running = emulator.create_scripted_batch([[(0.0, "failed")], [(0.0, "running")]])
-    with pytest.raises(ResubmitError, match="it is 'running'; await it first"):
+    with pytest.raises(ResubmitError, match="it is 'running'; wait for its end first"):
         await session.resubmit(MODEL, running)
     assert posts(emulator) == []
 

@@ -222,6 +222,8 @@ def _lock(handle: int, path: str) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise SaveError(f"another call saves to the folder {path!r}: await it first, or pass another path") from None
+        raise SaveError(
+            f"another call saves to the folder {path!r}: wait until it ends, or pass another folder"
+        ) from None
     except OSError:
         return  # a file system without locks

@@ -84,7 +84,7 @@ class ResubmitsItems(CreatesBatches, ReadsBatches):
             batch = parse_batch_id(batch.id)
         read = await self.get_batch(batch)
         if not read.is_terminal:
-            raise ResubmitError(read.id, f"it is {read.status_code!r}; await it first")
+            raise ResubmitError(read.id, f"it is {read.status_code!r}; wait for its end first")
         return read
 
     async def _read_unsuccessful(self, batch: Batch) -> list[BatchItem]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 from rich.console import Console
+from rich.text import Text
 
 from runflow_async._version import __version__
 from runflow_async.cli.connecting import connection_options, debug_option, open_session
@@ -77,7 +78,9 @@ def get(batch_id: str, as_json: bool) -> int:
                 return Exit.SUCCEEDED
             listed = session.iter_batch_items(batch_id)
             failed = [item async for item in listed if has_failed(item)] if has_failures(batch) else []
-        Console().print(*describe(batch, failed, datetime.now(UTC)), sep="\n")
+        console = Console()
+        for part in describe(batch, failed, datetime.now(UTC)):
+            console.print(part, soft_wrap=isinstance(part, Text) and part.no_wrap is True)
         return Exit.SUCCEEDED
 
     return run_async(show())
@@ -137,6 +140,7 @@ def callbacks(batch_id: str, *, redeliver: bool, as_json: bool) -> int:
             found = await session.callback_deliveries(batch_id)
         if not found:
             say_hint("the callback of this batch was not delivered yet, or it has none")
+            return Exit.SUCCEEDED
         if as_json or not sys.stdout.isatty():
             sys.stdout.buffer.writelines(msgspec.json.encode(delivery) + b"\n" for delivery in found)
         else:

@@ -21,6 +21,8 @@ from runflow_async.cli.watching import choose_view, json_option, report, run_unt
 from runflow_async.errors import NothingToResubmitError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from runflow_async import BatchesWait, RunflowSession, WaitKeywords
 
 __all__ = ["resubmit", "run"]
@@ -64,7 +66,7 @@ def run(
     item by client_ref. More than 100 inputs make several batches.
     """
     objects = read_inputs(inputs)
-    key = idempotency_key or uuid4().hex
+    key = uuid4().hex if idempotency_key is None else idempotency_key
 
     async def create_and_follow() -> int:
         async with open_session() as session:
@@ -79,7 +81,7 @@ def run(
             )
             return await _follow_and_save(session, waits, folder, as_json=as_json)
 
-    return run_until_interrupted(create_and_follow, _how_to_go_on(key))
+    return _run(create_and_follow, key)
 
 
 @click.command()
@@ -104,7 +106,7 @@ def resubmit(
 
     Items that were cancelled are sent again, too. MODEL is the owner/slug of the batch ID, which must have ended.
     """
-    key = idempotency_key or uuid4().hex
+    key = uuid4().hex if idempotency_key is None else idempotency_key
     waiting: WaitKeywords = {"timeout": timeout, "interval": interval, "max_outage": max_outage}
 
     async def create_and_follow() -> int:
@@ -118,7 +120,15 @@ def resubmit(
             waits = session.wait_for_batches([wait.batch_id], **waiting)
             return await _follow_and_save(session, waits, folder, as_json=as_json)
 
-    return run_until_interrupted(create_and_follow, _how_to_go_on(key))
+    return _run(create_and_follow, key)
+
+
+def _run(create_and_follow: Callable[[], Coroutine[Any, Any, int]], key: str) -> int:
+    """Run a command that creates batches. If it gives up on them, say how to go on without creating others."""
+    status = run_until_interrupted(create_and_follow, _how_to_go_on(key))
+    if status in (Exit.TIMED_OUT, Exit.OUTAGE):
+        say_hint(_how_to_go_on(key))
+    return status
 
 
 def _prepare(folder: Path | None) -> None:

@@ -33,6 +33,7 @@ __all__ = ["Exit", "about", "explain", "status_of_batch", "status_of_error"]
 OPTION_OF = {
     "api_key": "--api-key-file",
     "base_url": "--base-url",
+    "idempotency_key": "--idempotency-key",
     "batch_id": "ID",
     "interval": "--interval",
     "max_outage": "--max-outage",
@@ -109,7 +110,7 @@ def explain(error: BaseException) -> str:
             )
             key = shlex.quote(error.idempotency_key or "")
             text = f"{made}: {explain(cause)}"
-            if not isinstance(cause, ConflictError):
+            if error.created or status_of_error(cause) is Exit.OUTAGE:
                 text += f"; run the same command with --idempotency-key {key}, which creates only the rest"
         case ConflictError():
             text = str(error).replace("idempotency_key", "--idempotency-key")

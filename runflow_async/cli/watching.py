@@ -81,8 +81,8 @@ waiting_options = combined(
     click.option(
         "--max-outage",
         type=float,
-        default=300.0,
-        show_default="300",
+        default=300,
+        show_default=True,
         metavar="SECONDS",
         help="Give up on a batch after this long without a valid response.",
     ),
@@ -173,6 +173,8 @@ def open_state(command: str, since: Path | None, save: Path | None) -> StateFile
         click.UsageError: if a file cannot be used.
     """
     first_time = since and save and since.resolve() == save.resolve() and not since.exists()
+    if save is not None and save.is_file():
+        read_snapshots(save, command)  # a file of something else would be replaced
     state = StateFile(command, [] if since is None or first_time else read_snapshots(since, command), save)
     try:
         state.write()  # report a file that cannot be written before showing anything
@@ -229,7 +231,7 @@ def run_until_interrupted(main: Callable[[], Coroutine[Any, Any, int]], advice: 
 def how_to_go_on(since: Path | None, save: Path | None) -> str:
     """Say how to resume after an interruption."""
     if save is None:
-        return "run the same command again; with --since FILE --save FILE you could resume where you interrupt it"
+        return "run the same command again; next time, add --since FILE --save FILE to resume"
     if since is not None and since.resolve() == save.resolve():
         return "run the same command again to resume"
     return f"to resume, run the same command again with --since {shlex.quote(str(save))}"

@@ -284,6 +284,9 @@ class TestAStateFile:
         ran = await run("results", batch_id, "--since", tmp_path / "s")
         assert (ran.status, ran.out) == (2, "")
         assert "was saved by 'watch', and 'results' needs a file of its own" in ran.err
+        saved = (tmp_path / "s").read_bytes()
+        assert (await run("results", batch_id, "--save", tmp_path / "s")).status == 2
+        assert (tmp_path / "s").read_bytes() == saved
         assert len((tmp_path / "s").read_text().splitlines()) == 1
 
     async def test_keeps_batches_that_are_not_watched_this_time(self, emulator, run, tmp_path):

@@ -56,6 +56,20 @@ class TestRun:
         assert "this --idempotency-key was used for other arguments" in ran.err
         assert "idempotency_key" not in ran.err
 
+    async def test_with_an_empty_idempotency_key_is_refused_as_from_a_variable_that_is_not_set(
+        self, emulator, run, inputs
+    ):
+        ran = await run("run", MODEL, inputs, "--idempotency-key", "")
+        assert ran.status == 2
+        assert ran.err.startswith("error: --idempotency-key must be 1 to 255 visible ASCII characters")
+        assert emulator.created == []
+
+    async def test_that_gave_up_says_how_to_go_on_without_another_batch(self, emulator, run, inputs):
+        emulator.script_next([[(0.0, "running")]])
+        ran = await run("run", MODEL, inputs, *QUICK, "--timeout", "0.2")
+        assert ran.status == 3
+        assert "use 'watch' with the ids above, or the same command with --idempotency-key " in ran.err
+
     async def test_without_a_key_leaves_no_folder_behind(self, run, inputs, tmp_path, monkeypatch):
         monkeypatch.delenv("RUNFLOW_API_KEY")
         assert (await run("run", MODEL, inputs, "--save", tmp_path / "out")).status == 4
@@ -196,7 +210,7 @@ class TestResubmit:
     async def test_of_a_batch_that_runs_is_an_error(self, emulator, run):
         ran = await run("resubmit", MODEL, script(emulator, "failed", "running"))
         assert ran.status == 7
-        assert "await it first" in ran.err
+        assert "wait for its end first" in ran.err
 
     @pytest.mark.parametrize("option", ["--timeout", "--interval", "--max-outage"])
     async def test_creates_nothing_with_an_option_that_makes_no_sense(self, emulator, run, option):

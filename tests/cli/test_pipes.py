@@ -41,7 +41,7 @@ async def test_a_transition_is_printed_as_soon_as_it_was_seen(emulator):
     _, errors = await process.communicate()
     assert process.returncode == 130
     assert errors.decode().startswith("interrupted; ")
-    assert "with --since FILE --save FILE" in errors.decode()  # nothing was saved that it could begin at
+    assert "add --since FILE --save FILE to resume" in errors.decode()  # nothing was saved that it could begin at
 
 
 async def test_sighup_ends_a_watch_cleanly(emulator, tmp_path):

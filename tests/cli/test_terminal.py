@@ -52,6 +52,13 @@ async def test_get_says_first_what_failed_and_why(emulator):
         assert screen.colours("ITEM_FAILED") == {"red"}
 
 
+async def test_get_does_not_break_the_command_to_copy(emulator):
+    batch_id = emulator.create_scripted_batch(ended("failed"))
+    async with terminal("get", str(batch_id), columns=60) as screen:
+        assert await screen.end() == 0
+        assert f"  runflow-async resubmit MODEL {batch_id}\r\n".encode() in screen.received
+
+
 async def test_items_shows_a_table_with_a_row_for_each_item(emulator):
     batch_id = emulator.create_scripted_batch(ended("succeeded", "failed"), client_refs=["first", "second"])
     async with terminal("items", str(batch_id)) as screen:
@@ -204,7 +211,7 @@ class TestSignals:
             screen.press(b"\x03")
             assert await screen.end() == 130
             (advice,) = (line for line in screen.text.splitlines() if "interrupted; " in line)
-            assert "with --since FILE --save FILE you could resume" in advice
+            assert "add --since FILE --save FILE to resume" in advice
 
     async def test_after_its_terminal_was_closed_a_watch_saves_its_state_and_exits_with_129(self, emulator, tmp_path):
         batch_id, state = emulator.create_scripted_batch(NEVER), tmp_path / "state"
