@@ -384,7 +384,9 @@ def check_command(program: str, *arguments: str) -> None:
             assert arguments[0] == "install"
             assert arguments[-1].startswith("runflow-async")
             assert set(extras[1].split(",") if extras else ()) <= set(PROJECT["project"]["optional-dependencies"])
-        case "python" if arguments[0] == "-m":
+        case "":  # the dot of the shell
+            assert arguments[0].endswith("/bin/activate")
+        case "python" | "python3" if arguments[0] == "-m":
             assert importlib.util.find_spec(arguments[1]) is not None
         case "python":
             assert Path(arguments[0]).exists() or (ROOT / arguments[0]).exists()
