@@ -100,6 +100,6 @@ def _read_key(path: Path | None) -> str:
         missing = f"no API key in {path}: the file is empty"
     if not key:
         raise KeyUnavailableError(missing)
-    if path is not None and (key.startswith("RUNFLOW_API_KEY=") or key[0] in "'\""):
-        raise KeyUnavailableError(f"{path} must hold the key alone, without its name or quotes")
+    if "RUNFLOW_API_KEY" in key or key[0] in "'\"":
+        raise KeyUnavailableError(f"{path or 'RUNFLOW_API_KEY'} must hold the key alone, without its name or quotes")
     return key

@@ -168,10 +168,11 @@ def read_inputs(file: Path) -> list[dict[str, Any]]:
         content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     except OSError as error:
         raise click.UsageError(f"cannot read {file}: {error.strerror}") from error
-    lines = decode_text(content, "standard input" if str(file) == "-" else str(file)).split("\n")
-    inputs = [_read_input(line, f"{file}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
+    name = "standard input" if str(file) == "-" else str(file)
+    lines = decode_text(content, name).split("\n")
+    inputs = [_read_input(line, f"{name}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
     if not inputs:
-        raise click.UsageError(f"no inputs in {file}: it needs one JSON object per line")
+        raise click.UsageError(f"no inputs in {name}: it needs one JSON object per line")
     return inputs
 
 

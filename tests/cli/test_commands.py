@@ -187,7 +187,12 @@ class TestTheKey:
         assert main(["wait", str(uuid4())]) == 4
         assert capsys.readouterr().err == "error: no API key: set RUNFLOW_API_KEY, or pass --api-key-file FILE\n"
 
-    @pytest.mark.parametrize("content", ["RUNFLOW_API_KEY=rf_x\n", '"rf_x"'])
+    def test_in_a_variable_that_holds_more_than_the_key_says_so(self, capsys, monkeypatch):
+        monkeypatch.setenv("RUNFLOW_API_KEY", "'rf_x'")
+        assert main(["get", str(uuid4())]) == 4
+        assert "RUNFLOW_API_KEY must hold the key alone, without its name or quotes" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("content", ["RUNFLOW_API_KEY=rf_x\n", "export RUNFLOW_API_KEY=rf_x", '"rf_x"'])
     def test_in_a_file_that_holds_more_than_the_key_says_so(self, capsys, tmp_path, content):
         (tmp_path / "key").write_text(content)
         assert main(["get", str(uuid4()), "--api-key-file", str(tmp_path / "key")]) == 4
