@@ -43,7 +43,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 BLOCK = re.compile(
     r"^(?:```(?P<head>[^\n]*)\n(?P<shown>.*?)^```|<!-- python\n(?P<hidden>.*?)^-->)$", re.DOTALL | re.MULTILINE
 )
-OTHER_PROGRAMS = {"cat", "chmod", "curl", "echo", "export", "jq", "jupyter", "pytest", "uvicorn"} | {
+OTHER_PROGRAMS = {"cat", "chmod", "curl", "echo", "export", "gunicorn", "jq", "jupyter", "pytest", "uvicorn"} | {
     "journalctl",
     "systemctl",
     "useradd",
