@@ -7,7 +7,8 @@ import os
 import socket
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 
@@ -17,6 +18,9 @@ from tests.rig.browser import CHROMIUM, browsing
 from tests.test_docs import DOCS, blocks_of
 from tests.test_examples import example
 
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
 RECORDER = """
 window.received = [];
 const Plain = EventSource;
@@ -25,6 +29,7 @@ window.EventSource = class extends Plain {
     super(...given);
     this.addEventListener("transitions", ({data}) => window.received.push(...JSON.parse(data)));
     this.addEventListener("open", () => { window.opened = (window.opened ?? 0) + 1; });
+    this.addEventListener("error", () => { window.refused = this.readyState === Plain.CLOSED; });
   }
 };
 """
@@ -74,19 +79,23 @@ async def test_progress_moves_and_a_dropped_connection_resumes_without_loss(step
         assert all(first[1] == second[0] for first, second in pairwise(taken))
 
 
+def tutorial_app() -> ASGIApp:
+    program = next(block for block in blocks_of(DOCS / "start" / "web.md") if "lifespan" in block.text)
+    tutorial: dict[str, Any] = {"__name__": "app"}
+    exec(program.text, tutorial)
+    return tutorial["app"]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")
 async def test_pages_say_that_an_id_is_none_instead_of_reconnecting(stepping_emulator, unmeasured, monkeypatch):
     """That of the example, and that of the tutorial, whose program is on its page."""
     monkeypatch.setenv("RUNFLOW_API_KEY", stepping_emulator.api_key)
     monkeypatch.setenv("RUNFLOW_BASE_URL", stepping_emulator.url)
-    program = next(block for block in blocks_of(DOCS / "start" / "web.md") if "lifespan" in block.text)
-    tutorial: dict[str, Any] = {"__name__": "app"}
-    exec(program.text, tutorial)
     async with (
         browsing() as page,
         on_uvicorn(example("web_progress").app) as example_url,
-        on_uvicorn(tutorial["app"]) as tutorial_url,
+        on_uvicorn(tutorial_app()) as tutorial_url,
     ):
         await page.call("Page.navigate", url=f"{example_url}/batches/none")
         await page.until("document.getElementById('connection')?.textContent === 'refused'")
@@ -95,3 +104,39 @@ async def test_pages_say_that_an_id_is_none_instead_of_reconnecting(stepping_emu
         batch_id = stepping_emulator.create_scripted_batch([[(0.0, "succeeded")]], client_refs=["a cat"])
         await page.call("Page.navigate", url=f"{tutorial_url}/batches/{batch_id}")
         await page.until("document.body?.innerText.includes('a cat: succeeded')")
+        for url in (example_url, tutorial_url):
+            await page.call("Page.navigate", url=f"{url}/batches/{uuid4()}")
+            await page.until("document.body?.innerText.includes('no such batch')")
+
+
+async def refuse(scope, _receive, send):
+    """Answer as a proxy does whose application is away."""
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 502, "headers": []})
+        await send({"type": "http.response.body"})
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")
+@pytest.mark.parametrize("name", ["example", "tutorial"])
+async def test_pages_reconnect_although_a_reconnect_was_refused(stepping_emulator, unmeasured, monkeypatch, name):
+    """A browser gives up at a 502, such as that of a proxy while the application restarts."""
+    monkeypatch.setenv("RUNFLOW_API_KEY", stepping_emulator.api_key)
+    monkeypatch.setenv("RUNFLOW_BASE_URL", stepping_emulator.url)
+    app = example("web_progress").app if name == "example" else tutorial_app()
+    batch_id = stepping_emulator.create_scripted_batch([[(0.0, "running")]], client_refs=["a cat"])
+    with socket.socket() as reserved:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
+        async with browsing() as page:
+            await page.call("Page.enable")
+            await page.call("Page.addScriptToEvaluateOnNewDocument", source=RECORDER)
+            async with on_uvicorn(app, port=port, timeout_graceful_shutdown=0) as url:
+                await page.call("Page.navigate", url=f"{url}/batches/{batch_id}")
+                await page.until("document.body?.innerText.includes('a cat')")
+            async with on_uvicorn(refuse, port=port, lifespan="off"):
+                await page.until("window.refused === true")
+            async with on_uvicorn(app, port=port, timeout_graceful_shutdown=0):
+                await page.until("window.opened === 2")
+                assert not await page.evaluate("document.body.innerText.includes('This is no batch id.')")
