@@ -311,7 +311,7 @@ def test_the_tests_on_the_pages_about_tests_pass(mode, files, passed, tmp_path, 
         for block in blocks_of(DOCS / "how-to" / f"{name}.md"):
             if block.file:
                 (tmp_path / block.file).write_text(block.text)
-    options = ["-q", "-W", "error", f"--asyncio-mode={mode}", "-o", "asyncio_default_fixture_loop_scope=function"]
+    options = ["-q", "-W", "error", f"--asyncio-mode={mode}"]
     command = [sys.executable, "-m", "pytest", *options, f"--rootdir={tmp_path}", *files]
     told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert f"{passed} passed" in told.stdout, told.stdout + told.stderr
