@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
+from werkzeug.serving import make_server
 
 from runflow_async import wait_adaptive
 from tests.rig import on_uvicorn
@@ -32,6 +34,11 @@ window.EventSource = class extends Plain {
     this.addEventListener("error", () => { window.refused = this.readyState === Plain.CLOSED; });
   }
 };
+"""
+FAIL_ONCE = """
+window.failed = 0;
+const plain = fetch;
+window.fetch = (...given) => (window.failed++ ? plain(...given) : Promise.reject(new TypeError("cut")));
 """
 TEXT = 'document.getElementById("{}").textContent'
 COUNT = "window.received.filter(({item}) => item.status_code === 'succeeded').length"
@@ -79,11 +86,15 @@ async def test_progress_moves_and_a_dropped_connection_resumes_without_loss(step
         assert all(first[1] == second[0] for first, second in pairwise(taken))
 
 
+def program_of(page: str) -> dict[str, Any]:
+    """The names of the first program on a page of the documentation."""
+    names: dict[str, Any] = {"__name__": "app"}
+    exec(next(block for block in blocks_of(DOCS / page) if block.kind == "python").text, names)
+    return names
+
+
 def tutorial_app() -> ASGIApp:
-    program = next(block for block in blocks_of(DOCS / "start" / "web.md") if "lifespan" in block.text)
-    tutorial: dict[str, Any] = {"__name__": "app"}
-    exec(program.text, tutorial)
-    return tutorial["app"]
+    return program_of("start/web.md")["app"]
 
 
 @pytest.mark.slow
@@ -140,3 +151,26 @@ async def test_pages_reconnect_although_a_reconnect_was_refused(stepping_emulato
             async with on_uvicorn(app, port=port, timeout_graceful_shutdown=0):
                 await page.until("window.opened === 2")
                 assert not await page.evaluate("document.body.innerText.includes('This is no batch id.')")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")
+async def test_the_page_of_flask_asks_again_after_a_failed_request(stepping_emulator, unmeasured, monkeypatch):
+    monkeypatch.setenv("RUNFLOW_API_KEY", stepping_emulator.api_key)
+    monkeypatch.setenv("RUNFLOW_BASE_URL", stepping_emulator.url)
+    batch_id = stepping_emulator.create_scripted_batch([[(0.0, "succeeded")]])
+    program = program_of("how-to/flask.md")
+    server = make_server("127.0.0.1", 0, program["app"], threaded=True)
+    serving = asyncio.create_task(asyncio.to_thread(server.serve_forever))
+    try:
+        async with browsing() as page:
+            await page.call("Page.enable")
+            await page.call("Page.addScriptToEvaluateOnNewDocument", source=FAIL_ONCE)
+            await page.call("Page.navigate", url=f"http://127.0.0.1:{server.server_port}/batches/{batch_id}")
+            await page.until("document.body?.innerText.includes('succeeded: 1 of 1 succeeded')")
+            assert await page.evaluate("window.failed") == 2
+    finally:
+        await asyncio.to_thread(server.shutdown)
+        await serving
+        server.server_close()
+        await asyncio.to_thread(program["get_session"]().close)
