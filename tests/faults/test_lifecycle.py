@@ -728,7 +728,8 @@ PROGRAMS = {
     """,
 }
 PROLOGUE = """
-import asyncio, sys
+import asyncio, logging, sys
+logging.getLogger("asyncio").addFilter(lambda record: not record.msg.startswith("Executing "))  # a busy machine
 from uuid import UUID
 from runflow_async import RunflowSession
 URL = sys.argv[1]
