@@ -11,7 +11,7 @@ from benchmarks.restarts import Life, Taken, judge, measure
 
 @pytest.mark.slow
 @pytest.mark.looptime(False)
-@pytest.mark.parametrize(("what", "kills"), [("transitions", 3), ("results", 8)])
+@pytest.mark.parametrize(("what", "kills"), [("transitions", 3), ("results", 5)])
 async def test_killed_again_and_again_it_loses_nothing(unmeasured, what, kills):
     counts = await measure(kills, seed=1, what=what)
     assert counts["lost"] == 0

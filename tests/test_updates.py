@@ -166,7 +166,7 @@ def test_the_same_comes_of_one_spoilt_byte_anywhere(byte, width, now_utc):
 
 
 @pytest.mark.slow
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(answers=histories(), patience=st.integers(0, 3))
 def test_the_same_comes_of_thousands_of_histories(answers, patience, now_utc):
     compare(answers, patience, now_utc)
